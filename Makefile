@@ -1,0 +1,29 @@
+# One target per habit. Every target sets up its own virtual environment in .venv on first use.
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.installed  ## Train on a synthetic corpus, end to end: table and figures in results/quickstart
+	$(RUN) examples/quickstart.py
+
+test: $(VENV)/.installed  ## Run all tests, doctests included
+	$(RUN) -m pytest
+
+lint: $(VENV)/.installed  ## Check style and types
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/.installed  ## Put the code into the project's style
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+clean:
+	rm -rf $(VENV) results build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@

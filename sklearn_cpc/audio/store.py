@@ -1,0 +1,179 @@
+"""Recordings in memory: every file decoded once per rate, and the clips cut from them."""
+
+import os
+import warnings
+from dataclasses import dataclass
+
+import joblib
+import numpy as np
+from sklearn.utils.validation import check_memory, validate_data
+
+from .._progress import progress
+from .clips import clips_of
+from .reading import UnreadableAudioError, read_audio
+
+ON_ERROR = ("raise", "nan")
+
+
+@dataclass
+class Recordings:
+    """What X came to: one stretch of samples per row.
+
+    Attributes
+    ----------
+    samples : list of float ndarray of shape (n_samples,), or None
+        Samples of each row at the rate asked for; None where the recording could not be read.
+    rate : int
+        Rate in Hz.
+    dtype : dtype
+        float64 if X was a float64 array, else float32.
+    """
+
+    samples: list
+    rate: int
+    dtype: np.dtype
+
+    @property
+    def readable(self):
+        """Rows whose recording could be read, int array."""
+        return np.flatnonzero([samples is not None for samples in self.samples])
+
+
+def read_recordings(estimator, X, sample_rate, *, reset):
+    """Read all rows of X at one rate, by the estimator's memory, n_jobs, on_error and verbose.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its ``n_features_in_`` is set (``reset=True``) or checked when X is an array.
+    X : recordings or array-like of shape (n_clips, n_samples)
+        See :func:`~sklearn_cpc.audio.clips.clips_of`. Arrays are taken to be at ``sample_rate``.
+    sample_rate : int
+        In Hz.
+    reset : bool
+        Whether the estimator is being fitted.
+
+    Returns
+    -------
+    Recordings
+
+    Raises
+    ------
+    UnreadableAudioError
+        If recordings cannot be used and ``on_error="raise"``, or none can. All are listed.
+    """
+    if estimator.on_error not in ON_ERROR:
+        raise ValueError(f"on_error={estimator.on_error!r} is unknown; use 'raise' or 'nan'.")
+    clips = clips_of(X)
+    if clips is None:
+        array = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
+        return Recordings(list(array), sample_rate, array.dtype)
+    if reset and hasattr(estimator, "n_features_in_"):
+        del estimator.n_features_in_  # of an earlier fit on an array
+    reader = estimator.memory, estimator.n_jobs, estimator.verbose
+    files, reasons = read_files([clip.path for clip in clips], sample_rate, *reader)
+    samples = []
+    for clip in clips:
+        whole = files.get(clip.path)
+        start = round(clip.onset * sample_rate)
+        if whole is not None and start >= len(whole):
+            reasons[f"{clip.path} from {clip.onset} s"] = f"ends at {len(whole) / sample_rate:.3f} s."
+            whole = None
+        stop = None if clip.duration is None else start + max(1, round(clip.duration * sample_rate))
+        samples.append(None if whole is None else whole[start:stop])
+    if reasons:
+        report(reasons, len(clips), estimator.on_error, all_failed=all(s is None for s in samples))
+    return Recordings(samples, sample_rate, np.dtype(np.float32))
+
+
+def report(reasons, n_total, on_error, all_failed):
+    """Raise for unusable recordings, or warn and go on."""
+    error = UnreadableAudioError(reasons, n_total)
+    if on_error == "raise" or all_failed:
+        raise error
+    message = "\n".join(f"  {path}: {reason}" for path, reason in reasons.items())
+    warnings.warn(f"{len(reasons)} recordings cannot be used; their rows are NaN:\n{message}", stacklevel=5)
+
+
+def read_files(paths, sample_rate, memory=None, n_jobs=None, verbose=0):
+    """Decode every distinct file once.
+
+    Parameters
+    ----------
+    paths : list of str
+        May repeat.
+    sample_rate : int
+        In Hz.
+    memory : str, path-like, joblib.Memory or None
+        Where decoded files are kept between calls. A directory is memory-mapped.
+    n_jobs : int or None
+        Threads that decode.
+    verbose : int
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    samples : dict of {str: float32 ndarray of shape (n_samples,)}
+        By path; without the files that cannot be read.
+    reasons : dict of {str: str}
+        Why the others cannot, by path.
+    """
+    if isinstance(memory, (str, os.PathLike)):
+        memory = joblib.Memory(memory, mmap_mode="r", verbose=0)
+    read = check_memory(memory).cache(_read_version)
+    unique = list(dict.fromkeys(paths))
+    pool = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    results = pool(joblib.delayed(_try_reading)(read, path, sample_rate) for path in unique)
+    samples, reasons = {}, {}
+    for path, (signal, reason) in zip(unique, progress(results, len(unique), "decoding", verbose), strict=True):
+        if reason is None:
+            samples[path] = signal
+        else:
+            reasons[path] = reason
+    return samples, reasons
+
+
+def _try_reading(read, path, sample_rate):
+    """Read one file; returns its samples and None, or None and the reason."""
+    try:
+        status = os.stat(path)
+        return read(os.path.abspath(path), status.st_size, status.st_mtime_ns, sample_rate), None
+    except FileNotFoundError:
+        return None, "does not exist."
+    except OSError as error:
+        return None, f"cannot be opened ({error.strerror})."
+    except ValueError as error:
+        return None, str(error)
+
+
+def _read_version(path, size, mtime_ns, sample_rate):
+    """Read a file; size and time of change are there for the cache to notice a new version."""
+    return read_audio(path, sample_rate)
+
+
+def n_clips_to_cover(length, clip):
+    """Clips needed to cover ``length`` samples with clips of ``clip`` samples, at least 1."""
+    return max(1, -(-length // clip))
+
+
+def even_starts(length, clip, n_clips=None):
+    """Spread clips evenly from the beginning to the end; returns their starts. None: as many as cover all."""
+    n_clips = n_clips_to_cover(length, clip) if n_clips is None else n_clips
+    return np.linspace(0, max(0, length - clip), n_clips).round().astype(int)
+
+
+def cut(samples, start, clip, out):
+    """Copy the clip of ``clip`` samples that begins at ``start`` to ``out``, zeros after the end.
+
+    Returns the number of samples copied.
+    """
+    piece = samples[start : start + clip]
+    out[: len(piece)] = piece
+    out[len(piece) :] = 0
+    return len(piece)
+
+
+def n_sounding(n_samples, clip, n_steps):
+    """Count the steps of a clip that hold sound when its first ``n_samples`` do: those at least half filled."""
+    filled = np.floor(np.asarray(n_samples) * n_steps / clip + 0.5).astype(np.int64)
+    return np.clip(filled, 1, n_steps)

@@ -1,0 +1,1 @@
+"""The networks and the loss: torch only, no files and no estimators."""

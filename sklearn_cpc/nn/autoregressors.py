@@ -1,0 +1,162 @@
+"""Autoregressors: recipes that build a network from the embeddings z heard so far to a context c."""
+
+import math
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import nn
+
+from .encoders import check_counts, check_dropout
+
+
+class GRU(nn.Module):
+    """A gated recurrent unit that returns its hidden state after every step."""
+
+    def __init__(self, z_dim, c_dim):
+        super().__init__()
+        self.gru = nn.GRU(z_dim, c_dim, batch_first=True)
+
+    def forward(self, z):
+        """Map (batch, steps, z_dim) to (batch, steps, c_dim)."""
+        return self.gru(z)[0]
+
+
+class GRUContext(BaseEstimator):
+    """Recipe of the report's recurrent autoregressor, a GRU (section 2.2.3).
+
+    Causal: the context after each step knows that step and those before it, so every step can predict.
+    With the defaults and z of 256 dimensions it has 1,182,720 weights.
+
+    Parameters
+    ----------
+    c_dim : int, default=512
+        Size of the context (section 2.2.3).
+
+    See Also
+    --------
+    AttentionContext : One context for the whole past, by self-attention.
+
+    Examples
+    --------
+    >>> GRUContext()(z_dim=256, n_context=27)(torch.zeros(2, 27, 256)).shape
+    torch.Size([2, 27, 512])
+    """
+
+    def __init__(self, c_dim=512):
+        self.c_dim = c_dim
+
+    def __call__(self, z_dim, n_context):
+        """Build the network.
+
+        Parameters
+        ----------
+        z_dim : int
+            Size of the embedding of one step.
+        n_context : int
+            Steps heard before the prediction (T); a GRU takes any number.
+
+        Returns
+        -------
+        nn.Module
+            Maps (batch, steps, z_dim) to (batch, steps, c_dim).
+        """
+        check_counts(self, "c_dim")
+        return GRU(z_dim, self.c_dim)
+
+
+class AttentionSummary(nn.Module):
+    """Transformer encoder layers whose outputs are flattened and joined into one context."""
+
+    def __init__(self, layers, head, z_dim, n_context, dropout):
+        super().__init__()
+        self.layers, self.head, self.dropout = layers, head, nn.Dropout(dropout)
+        self.register_buffer("positions", sinusoids(n_context, z_dim), persistent=False)
+
+    def forward(self, z):
+        """Map (batch, n_context, z_dim) to (batch, c_dim)."""
+        z = self.dropout(z * math.sqrt(z.shape[-1]) + self.positions)
+        return self.head(self.layers(z))
+
+
+class AttentionContext(BaseEstimator):
+    """Recipe of the report's attention-based autoregressor (section 2.2.3, Table 3).
+
+    The encoder of a transformer over the whole past; its outputs are flattened and combined by dense
+    layers into **one** context per clip. So only the last position predicts: use it with
+    ``predict_from="last"``. With the defaults, z of 256 dimensions and a past of 27 steps it has
+    1,374,508 weights.
+
+    Parameters
+    ----------
+    n_layers : int, default=2
+        Transformer encoder layers (Table 3).
+    n_heads : int, default=2
+        Attention heads; must divide the size of z (Table 3).
+    dff : int, default=100
+        Width of the feed-forward part of each layer (Table 3).
+    dense_units : tuple of int, default=(100, 512)
+        Dense layers that combine the steps; the last is the size of the context (Table 3).
+    dropout : float, default=0.1
+        Drop rate (Table 3).
+
+    See Also
+    --------
+    GRUContext : A context after every step.
+
+    Examples
+    --------
+    >>> AttentionContext()(z_dim=256, n_context=27)(torch.zeros(2, 27, 256)).shape
+    torch.Size([2, 512])
+    """
+
+    def __init__(self, n_layers=2, n_heads=2, dff=100, dense_units=(100, 512), dropout=0.1):
+        self.n_layers = n_layers
+        self.n_heads = n_heads
+        self.dff = dff
+        self.dense_units = dense_units
+        self.dropout = dropout
+
+    def __call__(self, z_dim, n_context):
+        """Build the network.
+
+        Parameters
+        ----------
+        z_dim : int
+            Size of the embedding of one step.
+        n_context : int
+            Steps heard before the prediction (T).
+
+        Returns
+        -------
+        nn.Module
+            Maps (batch, n_context, z_dim) to (batch, c_dim).
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range or ``n_heads`` does not divide ``z_dim``.
+        """
+        check_counts(self, "n_layers", "n_heads", "dff")
+        check_dropout(self)
+        if not self.dense_units:
+            raise ValueError("dense_units is empty; its last entry is the size of the context, give at least one.")
+        if z_dim % self.n_heads:
+            raise ValueError(f"n_heads={self.n_heads} does not divide the encoder's z_dim={z_dim}.")
+        layer = nn.TransformerEncoderLayer(z_dim, self.n_heads, self.dff, self.dropout, batch_first=True)
+        layers = nn.TransformerEncoder(layer, self.n_layers, enable_nested_tensor=False)
+        head: list[nn.Module] = [nn.Flatten()]
+        width = n_context * z_dim
+        for units in self.dense_units:
+            head += [nn.Dropout(self.dropout), nn.Linear(width, units), nn.LeakyReLU()]
+            width = units
+        return AttentionSummary(layers, nn.Sequential(*head[:-1]), z_dim, n_context, self.dropout)
+
+
+def sinusoids(n_positions, dim):
+    """Sinusoidal position encoding of shape (n_positions, dim): sines in the even columns, cosines in the odd."""
+    position = torch.arange(n_positions, dtype=torch.float32)[:, None]
+    rate = torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))
+    encoding = torch.zeros(n_positions, dim)
+    encoding[:, 0::2] = torch.sin(position * rate)
+    encoding[:, 1::2] = torch.cos(position * rate[: dim // 2])
+    return encoding

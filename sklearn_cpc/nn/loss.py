@@ -1,0 +1,138 @@
+"""InfoNCE: tell the true future from other windows. Pure functions of tensors."""
+
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+NEGATIVES = ("across", "within", "mixed")
+SIMILARITIES = ("dot", "cosine")
+STEP_WEIGHTS = ("uniform", "linear")
+
+
+class InfoNCE(NamedTuple):
+    """Result of :func:`info_nce`: the loss, a scalar, and the accuracy of each future step, (n_future,)."""
+
+    loss: torch.Tensor
+    accuracy: torch.Tensor
+
+
+def info_nce(
+    predictions,
+    z,
+    positions,
+    n_valid=None,
+    *,
+    negatives="across",
+    similarity="dot",
+    temperature=None,
+    step_weights="uniform",
+):
+    r"""InfoNCE loss of predicted embeddings against the true future and negatives.
+
+    For the prediction of step k made at position t of a clip, the positive is :math:`z_{t+k}` of that
+    clip, and the loss is the cross entropy of picking it among the negatives. A positive is never
+    among its own negatives, and windows of padding are neither.
+
+    Parameters
+    ----------
+    predictions : float Tensor of shape (batch, n_positions, n_future, z_dim)
+        What each position predicts for steps 1 to n_future ahead.
+    z : float Tensor of shape (batch, n_steps, z_dim)
+        Embeddings of all windows, each encoded once.
+    positions : int Tensor of shape (batch, n_positions)
+        Index of the last window each prediction has heard.
+    n_valid : int Tensor of shape (batch,), default=None
+        Windows of each clip that hold sound; those after are padding. None: all.
+    negatives : {"across", "within", "mixed"}, default="across"
+        "across": what the other clips of the batch hold for the same position and step (the report,
+        section 2.2.1: a batch of N gives N - 1). "within": all other windows of the same clip. "mixed":
+        both.
+    similarity : {"dot", "cosine"}, default="dot"
+        Dot product (section 2.2.5) or its cosine.
+    temperature : float, default=None
+        Divides the similarity. None: 1 for "dot" (the report), 0.1 for "cosine".
+    step_weights : {"uniform", "linear"}, default="uniform"
+        Weight of each future step: equal, or falling linearly so that the near future weighs more
+        (section 4). They sum to 1.
+
+    Returns
+    -------
+    InfoNCE
+        ``loss`` and ``accuracy``: the share of predictions per step whose positive scores above
+        every negative (NaN where a step has no prediction). A prediction with no positive (padding)
+        or no negative does not count; with none left the loss is 0.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown.
+
+    References
+    ----------
+    A. van den Oord, Y. Li, O. Vinyals, "Representation Learning with Contrastive Predictive Coding",
+    arXiv:1807.03748, equation 4.
+
+    Examples
+    --------
+    With embeddings that are all alike the loss is log N:
+
+    >>> z, predictions = torch.ones(8, 30, 16), torch.ones(8, 1, 3, 16)
+    >>> info_nce(predictions, z, torch.full((8, 1), 26)).loss.exp().round()
+    tensor(8.)
+    """
+    check_option("negatives", negatives, NEGATIVES)
+    check_option("similarity", similarity, SIMILARITIES)
+    check_option("step_weights", step_weights, STEP_WEIGHTS)
+    batch, n_steps, _ = z.shape
+    n_future = predictions.shape[2]
+    if n_valid is None:
+        n_valid = torch.full((batch,), n_steps, device=z.device)
+    if similarity == "cosine":
+        predictions, z = F.normalize(predictions, dim=-1), F.normalize(z, dim=-1)
+    if temperature is None:
+        temperature = 0.1 if similarity == "cosine" else 1.0
+
+    target = positions[:, :, None] + torch.arange(1, n_future + 1, device=z.device)  # (batch, pos, future)
+    exists = target < n_valid[:, None, None]
+    target = target.clamp_max(n_steps - 1)
+    clip = torch.arange(batch, device=z.device)
+    future = z[clip[:, None, None], target]  # (batch, pos, future, z_dim)
+    positive = (predictions * future).sum(-1)  # (batch, pos, future)
+
+    scores, allowed = [], []
+    if negatives != "across":
+        scores.append(torch.einsum("btkd,bsd->btks", predictions, z))
+        step = torch.arange(n_steps, device=z.device)
+        allowed.append((step != target[..., None]) & (step < n_valid[:, None, None, None]))
+    if negatives != "within":
+        scores.append(torch.einsum("btkd,ctkd->btkc", predictions, future))
+        other = (clip[:, None] != clip)[:, None, None, :]  # (batch, 1, 1, batch)
+        allowed.append(other & exists.permute(1, 2, 0))
+    negative = torch.cat(scores, dim=-1).masked_fill(~torch.cat(allowed, dim=-1), -torch.inf)
+
+    logits = torch.cat([positive[..., None], negative], dim=-1) / temperature
+    cross_entropy = logits.logsumexp(-1) - logits[..., 0]  # (batch, pos, future)
+    counts = exists & (negative > -torch.inf).any(-1)
+    n_counted = counts.sum((0, 1))  # (future,)
+    per_step = torch.where(counts, cross_entropy, 0).sum((0, 1)) / n_counted.clamp_min(1)
+    weights = (n_counted > 0) * future_weights(step_weights, n_future, per_step)
+    loss = (weights * per_step).sum() / weights.sum().clamp_min(torch.finfo(per_step.dtype).tiny)
+
+    right = (positive > negative.amax(-1)) & counts
+    return InfoNCE(loss, right.sum((0, 1)) / n_counted)
+
+
+def future_weights(kind, n_future, like):
+    """Weights of the future steps, of shape (n_future,) and summing to 1."""
+    weights = torch.ones(n_future, device=like.device, dtype=like.dtype)
+    if kind == "linear":
+        weights = torch.arange(n_future, 0, -1, device=like.device, dtype=like.dtype)
+    return weights / weights.sum()
+
+
+def check_option(name, value, options):
+    """Raise a ValueError that quotes the value and the options unless it is one of them."""
+    if not isinstance(value, str) or value not in options:
+        known = ", ".join(map(repr, options[:-1])) + f" or {options[-1]!r}"
+        raise ValueError(f"{name}={value!r} is unknown; use {known}.")

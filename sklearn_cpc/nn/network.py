@@ -1,0 +1,268 @@
+"""CPCNetwork: clips to z, z to context c, c to predictions of the future z."""
+
+import copy
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from .autoregressors import AttentionContext, GRUContext
+from .encoders import Conv1dEncoder, Conv2dEncoder
+from .loss import info_nce
+
+ENCODERS = {"conv1d": Conv1dEncoder, "conv2d": Conv2dEncoder}
+AUTOREGRESSORS = {"gru": GRUContext, "attention": AttentionContext}
+PREDICT_FROM = ("last", "all")
+
+
+class Forecast(NamedTuple):
+    """What the network makes of a batch: everything the loss needs."""
+
+    predictions: torch.Tensor  # (batch, positions, n_future, z_dim)
+    z: torch.Tensor  # (batch, n_steps, z_dim)
+    positions: torch.Tensor  # (batch, positions): last step heard by each prediction
+    n_valid: torch.Tensor  # (batch,): steps that hold sound, not padding
+
+
+class CPCNetwork(nn.Module):
+    """Encoder, autoregressor and one linear predictor per future step (the report's figure 1).
+
+    z_t is the embedding of step t, c_t the context after steps 1 to t, and W_k c_t the prediction of
+    z_{t+k}.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Maps clips of shape (batch, n_samples) to z of shape (batch, n_context + n_future, z_dim).
+    autoregressor : nn.Module
+        Maps z of shape (batch, steps, z_dim) to contexts of shape (batch, steps, c_dim), each knowing
+        only its step and those before; or to one context per clip, of shape (batch, c_dim).
+    n_context, n_future : int
+        Steps heard (T) and steps predicted (K).
+    z_dim, c_dim : int
+        Sizes of z and c.
+    single_context : bool
+        Whether the autoregressor yields one context per clip.
+    predict_from : {"last", "all"}
+        Whether only step T predicts or every step does.
+    """
+
+    def __init__(self, encoder, autoregressor, n_context, n_future, z_dim, c_dim, single_context, predict_from):
+        super().__init__()
+        self.encoder, self.autoregressor = encoder, autoregressor
+        self.predictor = nn.Linear(c_dim, n_future * z_dim, bias=False)
+        self.n_context, self.n_future = n_context, n_future
+        self.single_context, self.predict_from = single_context, predict_from
+        self.dims = {"z": z_dim, "c": c_dim}
+
+    def forward(self, clips, n_valid):
+        """Encode every window once and predict; returns a :class:`Forecast`.
+
+        Parameters
+        ----------
+        clips : float Tensor of shape (batch, n_samples)
+        n_valid : int Tensor of shape (batch,)
+            Steps of each clip that hold sound.
+        """
+        z = self.encoder(clips)  # (batch, n_steps, z_dim)
+        if self.predict_from == "all":
+            c = self.autoregressor(z[:, :-1])  # (batch, n_steps - 1, c_dim)
+            positions = torch.arange(c.shape[1], device=z.device).expand(c.shape[:2])
+        else:
+            # A recording shorter than the clip predicts its own last n_future windows.
+            heard = (n_valid - self.n_future).clamp(1, self.n_context)
+            c, positions = self.context(z, heard)[:, None], heard[:, None] - 1
+        predictions = self.predictor(c).unflatten(-1, (self.n_future, -1))
+        return Forecast(predictions.float(), z.float(), positions, n_valid)
+
+    def context(self, z, heard):
+        """Context after the first ``heard`` (batch,) steps of each clip, of shape (batch, c_dim)."""
+        z = z[:, : self.n_context]
+        if self.single_context:
+            step = torch.arange(z.shape[1], device=z.device)
+            return self.autoregressor(z * (step < heard[:, None])[..., None])
+        return self.autoregressor(z)[torch.arange(len(z), device=z.device), heard - 1]
+
+    def embed(self, clips, n_valid, pooling):
+        """Pool each clip into one vector of shape (batch, n_features), padding left out.
+
+        Parameters
+        ----------
+        clips : float Tensor of shape (batch, n_samples)
+        n_valid : int Tensor of shape (batch,)
+        pooling : sequence of str
+            Keys of ``POOLINGS``, concatenated in this order.
+        """
+        z = self.encoder(clips)
+        frames = {"z": z}
+        if any(pool.startswith("c_") for pool in pooling):
+            frames["c"] = self.autoregressor(z)
+        pooled = [
+            self.context(z, n_valid.clamp_max(self.n_context))
+            if pool == "context"
+            else POOLINGS[pool](frames[pool[0]], n_valid)
+            for pool in pooling
+        ]
+        return torch.cat(pooled, dim=1)
+
+    def frames(self, clips, layer):
+        """Embedding of every step, of shape (batch, n_steps, dim): layer "z", or "c" for the contexts."""
+        z = self.encoder(clips)
+        return self.autoregressor(z) if layer == "c" else z
+
+
+def masked_mean(frames, n_valid):
+    """Mean over the valid steps: (batch, steps, dim) to (batch, dim)."""
+    mask = valid_mask(frames, n_valid)
+    return (frames * mask).sum(1) / n_valid[:, None]
+
+
+def masked_std(frames, n_valid):
+    """Take the standard deviation over the valid steps: (batch, steps, dim) to (batch, dim)."""
+    centred = frames - masked_mean(frames, n_valid)[:, None]
+    return masked_mean(centred.square(), n_valid).sqrt()
+
+
+def masked_max(frames, n_valid):
+    """Maximum over the valid steps: (batch, steps, dim) to (batch, dim)."""
+    return frames.masked_fill(~valid_mask(frames, n_valid), -torch.inf).amax(1)
+
+
+def valid_mask(frames, n_valid):
+    """Which steps hold sound, of shape (batch, steps, 1)."""
+    return (torch.arange(frames.shape[1], device=frames.device) < n_valid[:, None])[..., None]
+
+
+POOLINGS: dict[str, Callable | None] = {
+    "context": None,  # c_T, the report's features: no pooling at all
+    "z_mean": masked_mean,
+    "z_std": masked_std,
+    "z_max": masked_max,
+    "c_mean": masked_mean,
+    "c_std": masked_std,
+    "c_max": masked_max,
+}
+
+
+class InfoNCELoss(nn.Module):
+    """:func:`info_nce` of a :class:`Forecast`, with the accuracies as metrics.
+
+    Parameters
+    ----------
+    **options
+        Keyword arguments of :func:`info_nce`.
+    """
+
+    def __init__(self, n_future, **options):
+        super().__init__()
+        self.options = options
+        self.metrics = ("accuracy", *(f"accuracy_{k}" for k in range(1, n_future + 1)))
+
+    def forward(self, forecast, _targets=None):
+        """Return the loss and a dict of metrics: mean accuracy and accuracy per future step."""
+        loss, accuracy = info_nce(*forecast, **self.options)
+        accuracy = accuracy.nan_to_num(0.0)
+        values = torch.cat([accuracy.mean()[None], accuracy]).tolist()
+        return loss, dict(zip(self.metrics, values, strict=True))
+
+
+def build_network(encoder, autoregressor, n_samples, n_context, n_future, predict_from):
+    """Build a CPCNetwork from names, recipes, modules or callables, and check that the parts fit.
+
+    Parameters
+    ----------
+    encoder, autoregressor : str, recipe, nn.Module or callable
+        See :class:`~sklearn_cpc.CPCTransformer`.
+    n_samples : int
+        Samples of a clip.
+    n_context, n_future, predict_from
+        See :class:`CPCNetwork`.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or the shapes do not fit.
+    TypeError
+        If an argument is or returns something else than a module.
+    """
+    n_steps = n_context + n_future
+    encoder_net = build_part("encoder", encoder, ENCODERS, n_samples, n_steps)
+    z = trial("encoder", encoder_net, torch.zeros(2, n_samples))
+    if z.ndim != 3 or z.shape[:2] != (2, n_steps):
+        raise ValueError(
+            f"encoder={encoder!r} maps samples of shape (2, {n_samples}) to {tuple(z.shape)}; it must return "
+            f"(2, {n_steps}, z_dim): one embedding for each of n_context + n_future steps."
+        )
+    context_net = build_part("autoregressor", autoregressor, AUTOREGRESSORS, z.shape[2], n_context)
+    c = trial("autoregressor", context_net, z[:, :n_context])
+    single = c.ndim == 2
+    if c.shape[:-1] != ((2,) if single else (2, n_context)):
+        raise ValueError(
+            f"autoregressor={autoregressor!r} maps z of shape {(2, n_context, z.shape[2])} to {tuple(c.shape)}; "
+            f"it must return (2, {n_context}, c_dim), a context per step, or (2, c_dim), one per clip."
+        )
+    if single and predict_from == "all":
+        raise ValueError(
+            f"predict_from='all' needs a context at every step, but autoregressor={autoregressor!r} yields one "
+            "per clip; use predict_from='last' or autoregressor='gru'."
+        )
+    return CPCNetwork(encoder_net, context_net, n_context, n_future, z.shape[2], c.shape[-1], single, predict_from)
+
+
+def build_part(name, value, known, *sizes):
+    """Turn a name, recipe, nn.Module or callable into an nn.Module of its own.
+
+    A module handed in is copied: no estimator trains what its user passed.
+    """
+    if isinstance(value, str):
+        if value not in known:
+            names = ", ".join(map(repr, known))
+            raise ValueError(
+                f"{name}={value!r} is unknown; use {names}, a recipe, or a callable returning an nn.Module."
+            )
+        value = known[value]()
+    module = copy.deepcopy(value) if isinstance(value, nn.Module) else None
+    if module is None and callable(value):
+        module = value(*sizes)
+    if not isinstance(module, nn.Module):
+        came = f"{name}={value!r}" + (f" returned {type(module).__name__}" if callable(value) else "")
+        names = ", ".join(map(repr, known))
+        raise TypeError(f"{came}; use {names}, a recipe, an nn.Module or a callable returning one.")
+    return module
+
+
+def trial(name, module, batch):
+    """Run a module once, without dropout or gradients, to learn the shape of what it returns."""
+    was_training = module.training
+    try:
+        with torch.inference_mode():
+            output = module.eval()(batch)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"{name} cannot take a batch of shape {tuple(batch.shape)}: {error}") from error
+    finally:
+        module.train(was_training)
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(f"{name} must return a tensor, got {type(output).__name__}.")
+    return output
+
+
+def sample_rate_of(encoder):
+    """Rate in Hz at which an encoder wants its samples, from its ``sample_rate`` attribute.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the encoder does not say its rate.
+    """
+    if isinstance(encoder, str) and encoder in ENCODERS:
+        encoder = ENCODERS[encoder]()
+    elif isinstance(encoder, str):
+        build_part("encoder", encoder, ENCODERS)  # raises: the name is unknown
+    rate = getattr(encoder, "sample_rate", None)
+    if not isinstance(rate, int) or rate < 1:
+        raise ValueError(
+            f"encoder={encoder!r} has sample_rate={rate!r}, but recordings must be read at some rate; give it an "
+            "attribute sample_rate: a positive integer, in Hz."
+        )
+    return rate

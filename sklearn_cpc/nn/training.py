@@ -1,0 +1,229 @@
+"""Training: one function around skorch that all estimators share, and what it needs."""
+
+import contextlib
+import copy
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_scalar
+from skorch import NeuralNet
+from skorch.callbacks import Callback, PassthroughScoring
+from torch import nn
+
+from .._progress import progress
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def train(
+    module,
+    batches,
+    criterion,
+    *,
+    max_epochs,
+    lr,
+    device="cpu",
+    precision="float32",
+    callbacks=None,
+    verbose=0,
+    title="training",
+    optimizer_state=None,
+):
+    """Train a module in place with Adam.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Called with the inputs of a batch.
+    batches : IterableDataset
+        Yields ``(inputs, targets)``; ``inputs`` is a tensor or a dict of keyword arguments.
+    criterion : nn.Module
+        Maps ``(outputs, targets)`` to the loss and a dict of metrics named in ``criterion.metrics``.
+    max_epochs : int
+        Passes over ``batches``.
+    lr : float
+        Learning rate of Adam.
+    device : torch.device
+        Where to train; the module stays there.
+    precision : {"float32", "bfloat16"}
+        Type of the forward pass; the weights and the loss are float32.
+    callbacks : list of skorch callbacks, default=None
+        Cloned, so the caller's own are left as they are.
+    verbose : int
+        0 for silence, otherwise a progress bar over epochs.
+    title : str
+        Name of the progress bar.
+    optimizer_state : dict, default=None
+        State of Adam to go on from.
+
+    Returns
+    -------
+    history : list of dict
+        One entry per epoch: ``epoch``, ``train_loss``, the metrics as ``train_<metric>``, ``dur`` in
+        seconds, and what callbacks recorded.
+    optimizer_state : dict
+        State of Adam at the end.
+    """
+    scores = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
+    own = [*scores, ("progress", ProgressBar(title, verbose))]
+    net = _Net(
+        module,
+        criterion=criterion,
+        optimizer=torch.optim.Adam,
+        lr=lr,
+        max_epochs=max_epochs,
+        batch_size=None,  # the dataset yields whole batches
+        train_split=None,
+        callbacks=own + copy.deepcopy(list(callbacks or [])),
+        callbacks__valid_loss=None,
+        callbacks__print_log=None,
+        device=device,
+        verbose=verbose,
+    )
+    net.precision = precision
+    net.initialize()
+    if optimizer_state is not None:
+        net.optimizer_.load_state_dict(optimizer_state)
+    net.partial_fit(batches)
+    return [dict(_scalars(row)) for row in net.history], net.optimizer_.state_dict()
+
+
+def _scalars(row):
+    """Entries of one epoch worth keeping: no per-batch rows, no bookkeeping of skorch's."""
+    for key, value in row.items():
+        if key not in ("batches", "train_batch_count") and not key.endswith("_best"):
+            yield key, value.item() if isinstance(value, np.generic) else value
+
+
+class _Net(NeuralNet):
+    """A skorch net whose criterion returns its metrics with the loss, with autocast around the module."""
+
+    precision = "float32"
+
+    def infer(self, x, **fit_params):
+        kind = torch.device(self.device).type
+        with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return super().infer(x, **fit_params)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        targets = y_true if y_true is None else y_true.to(self.device)
+        loss, metrics = self.criterion_(y_pred, targets)
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"the loss became {loss.item()} in epoch {len(self.history)}; lower lr={self.lr} or look for "
+                "samples of extreme size."
+            )
+        for name, value in metrics.items():
+            self.history.record_batch(f"train_{name}", value)
+        return loss
+
+
+class ProgressBar(Callback):
+    """A bar over epochs that shows the loss and cleans up after itself; see :func:`progress`."""
+
+    def __init__(self, title, verbose):
+        self.title = title
+        self.verbose = verbose
+
+    def on_train_begin(self, net, **_):
+        """Open the bar."""
+        self.bar_ = progress(None, net.max_epochs, self.title, self.verbose)
+
+    def on_epoch_end(self, net, **_):
+        """Advance by one epoch and show its loss and metrics."""
+        row = net.history[-1]
+        shown = {k.removeprefix("train_"): row[k] for k in ("train_loss", "train_accuracy") if k in row}
+        self.bar_.set_postfix(shown, refresh=False)
+        self.bar_.update()
+
+    def on_train_end(self, net, **_):
+        """Remove the bar."""
+        self.bar_.close()
+
+
+class FittedNetworkMixin:
+    """What a fitted estimator keeps of its training, and how it is pickled."""
+
+    _optimizer_state = None  # of Adam, three times the weights: kept to go on, not pickled
+
+    def _keep(self, network, history, optimizer_state, go_on):
+        """Set the fitted attributes; history and epochs add up when training went on."""
+        before = self.history_ if go_on else []
+        self.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in history]
+        self.n_iter_ = len(self.history_)
+        self.network_ = network.eval()
+        self._optimizer_state = optimizer_state
+
+    def __getstate__(self):
+        """Leave out the optimizer and move the network to the CPU, so that it loads on any machine."""
+        state = super().__getstate__()
+        state.pop("_optimizer_state", None)
+        if any(weights.device.type != "cpu" for weights in getattr(self, "network_", nn.Identity()).parameters()):
+            state["network_"] = copy.deepcopy(self.network_).cpu()
+        return state
+
+
+def take_over(estimator, network):
+    """Load the weights an estimator has learned into a network newly built from its parameters.
+
+    Raises
+    ------
+    ValueError
+        If the parameters have changed so that the weights do not fit.
+    """
+    try:
+        network.load_state_dict(estimator.network_.state_dict())
+    except RuntimeError as error:
+        raise ValueError(
+            "cannot go on from the last fit, whose weights do not fit the parameters as they are now; fit with "
+            f"warm_start=False ({error})."
+        ) from error
+
+
+def check_training_parameters(estimator):
+    """Raise unless max_epochs, batch_size and lr are in range."""
+    check_scalar(estimator.max_epochs, "max_epochs", Integral, min_val=0)
+    check_scalar(estimator.batch_size, "batch_size", Integral, min_val=1)
+    check_scalar(estimator.lr, "lr", Real, min_val=0, include_boundaries="neither")
+
+
+@contextlib.contextmanager
+def seeded(random_state, device):
+    """Seed torch inside the block and leave its global generators as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
+        yield
+
+
+def resolve_device(device):
+    """Turn the parameter ``device`` into a torch.device: "auto" is a CUDA GPU if there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or not on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"device={device!r} cannot be used here ({error}); use 'auto' or 'cpu'.") from error
+    return resolved
+
+
+def resolve_precision(precision, device):
+    """Turn "auto" into "bfloat16" where the processor computes in it natively, else "float32"."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bfloat16" if device.type == "cpu" and native() else "float32"
+
+
+def in_precision_of(module, dtype):
+    """Return the module itself for float32, a double copy of it for float64 input."""
+    return copy.deepcopy(module).double() if dtype == np.float64 else module

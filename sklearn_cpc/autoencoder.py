@@ -7,8 +7,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, check_scalar, validate_data
 from torch import nn
 
 from .nn.batches import TensorBatches
@@ -20,6 +19,7 @@ from .nn.training import (
     seeded,
     take_over,
     train,
+    unchanged_on_error,
 )
 
 
@@ -212,10 +212,11 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
         float ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self, "network_")
-        X = np.asarray(X)
-        if X.ndim != 2 or X.shape[1] != self.n_components:
-            raise ValueError(f"X has shape {X.shape}; it must be (n_samples, n_components={self.n_components}).")
-        X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+        X = check_array(X, dtype=[np.float64, np.float32], copy=True)
+        if X.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has shape {X.shape}; it must be (n_samples, n_components={self._n_features_out})."
+            )
         return self.scaler_.inverse_transform(self._run("decoder", X))
 
     def score(self, X, y=None):
@@ -239,12 +240,12 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
     def _fit(self, X, max_epochs, go_on):
         self._check()
         go_on = go_on and hasattr(self, "network_")
-        device, random = resolve_device(self.device), check_random_state(self.random_state)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=not go_on)
-        if not go_on:
-            self.scaler_ = StandardScaler().fit(X)
-        rows = torch.from_numpy(self.scaler_.transform(X).astype(np.float32))
-        with seeded(random, device):
+        device, random = resolve_device(self.device), self._generator(go_on)
+        with unchanged_on_error(self), seeded(random, device):
+            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=not go_on)
+            if not go_on:
+                self.scaler_ = StandardScaler().fit(X)
+            rows = torch.from_numpy(self.scaler_.transform(X).astype(np.float32))
             sizes = X.shape[1], self.encoder_units, self.n_components, self.decoder_units, self.dropout
             network = Autoencoder(*sizes)
             if go_on:
@@ -261,7 +262,7 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
                 title="autoencoder",
                 optimizer_state=self._optimizer_state if go_on else None,
             )
-        self._keep(network, history, optimizer_state, go_on)
+        self._keep(network, history, optimizer_state, random, go_on)
         return self
 
     def _run(self, part, rows):
@@ -286,5 +287,8 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
         check_scalar(self.n_components, "n_components", Integral, min_val=1)
         check_scalar(self.dropout, "dropout", Real, min_val=0, max_val=1, include_boundaries="left")
         for name in ("encoder_units", "decoder_units"):
-            for unit in getattr(self, name):
+            units = getattr(self, name)
+            if not isinstance(units, (tuple, list)):
+                raise TypeError(f"{name}={units!r} must be a tuple of int: the width of each layer.")
+            for unit in units:
                 check_scalar(unit, name, Integral, min_val=1)

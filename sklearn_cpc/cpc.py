@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from .audio.store import read_recordings
@@ -25,6 +24,7 @@ from .nn.training import (
     seeded,
     take_over,
     train,
+    unchanged_on_error,
 )
 
 
@@ -93,7 +93,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         "z_std", "z_max", "c_mean", "c_std", "c_max", statistics over all steps; or several of them,
         concatenated.
     n_clips : int, default=None
-        Clips per row at transform, evenly spread and averaged. None: as many as cover it.
+        Clips per row at transform, evenly spread (one: the middle) and averaged. None: as many as
+        cover it.
     on_error : {"raise", "nan"}, default="raise"
         What to do with recordings that cannot be used: raise one error that lists them all, or train
         without them, fill their rows with NaN at transform, and warn.
@@ -107,8 +108,9 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     warm_start : bool, default=False
         Whether ``fit`` goes on from the network of the last ``fit``.
     memory : str, path-like or joblib.Memory, default=None
-        Directory for decoded recordings, shared by fits and processes. A file that changes is noticed.
-        None: decoded in every call of ``fit`` and ``transform``, kept in RAM meanwhile.
+        Directory for decoded recordings, shared by fits and processes; they stay on disk and are mapped
+        into memory while in use. A file that changes is noticed. None: recordings are decoded in every
+        call of ``fit`` and ``transform`` and kept in RAM meanwhile.
     n_jobs : int, default=None
         Threads that decode recordings.
     random_state : int, RandomState instance or None, default=None
@@ -283,6 +285,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         """
         check_is_fitted(self, "network_")
         self._check()
+        self._check_pooling(self.network_)
         return self._embed(read_recordings(self, X, self.sample_rate_, reset=False))
 
     def transform_frames(self, X, layer="z"):
@@ -345,11 +348,11 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         self._check()
         go_on = go_on and hasattr(self, "network_")
         max_epochs = self.max_epochs if max_epochs is None else max_epochs
-        device, random = resolve_device(self.device), check_random_state(self.random_state)
+        device, random = resolve_device(self.device), self._generator(go_on)
         rate = sample_rate_of(self.encoder)
         clip = round(self.clip_duration * rate)
         shape = clip, self.n_context, self.n_future, self.predict_from
-        with seeded(random, device):
+        with unchanged_on_error(self), seeded(random, device):
             network = build_network(self.encoder, self.autoregressor, *shape)
             self._check_pooling(network)
             if go_on:
@@ -377,8 +380,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
                 title="CPC",
                 optimizer_state=self._optimizer_state if go_on else None,
             )
-        self._keep(network, history, optimizer_state, go_on)
-        self.sample_rate_ = rate
+        self._keep(network, history, optimizer_state, random, go_on)
+        self.sample_rate_, self._clip_samples = rate, clip
         return recordings
 
     def _embed(self, recordings):
@@ -400,10 +403,12 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
 
     def _frames(self, samples, layer, network, device):
         """Frames of one recording, from clips laid end to end."""
-        clip, n_steps = self._clip_samples, self.n_context + self.n_future
+        clip, n_steps = self._clip_samples, network.n_context + network.n_future
         times, embeddings = [np.empty(0)], [np.empty((0, network.dims[layer]), np.float32)]
-        ends = [] if samples is None else range(0, len(samples), clip)
-        pieces = [samples[start : start + clip] for start in ends]
+        starts = range(0)
+        if samples is not None:  # a last piece that does not fill half a step is left out
+            starts = range(0, max(1, len(samples) - clip // (2 * n_steps)), clip)
+        pieces = [samples[start : start + clip] for start in starts]
         with torch.inference_mode():
             for clips, n_valid, rows, _ in self._clips(pieces, 1, np.float32):
                 frames = network.frames(clips.to(device), layer).cpu().numpy()
@@ -414,17 +419,13 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         return Frames(np.concatenate(times), np.concatenate(embeddings))
 
     def _clips(self, samples, n_clips, dtype):
-        n_steps = self.n_context + self.n_future
+        n_steps = self.network_.n_context + self.network_.n_future
         return clips_in_order(samples, self._clip_samples, n_steps, n_clips, max(self.batch_size, 16), dtype)
 
     def _network(self, dtype):
         """Return the network ready to embed input of a dtype, and its device."""
         device = resolve_device(self.device)
         return in_precision_of(self.network_.to(device), dtype), device
-
-    @property
-    def _clip_samples(self):
-        return round(self.clip_duration * self.sample_rate_)
 
     @property
     def _n_features_out(self):
@@ -440,7 +441,9 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
 
     def _check(self):
         check_training_parameters(self)
-        check_scalar(self.clip_duration, "clip_duration", Real, min_val=0, include_boundaries="neither")
+        check_scalar(
+            self.clip_duration, "clip_duration", Real, min_val=0, max_val=np.inf, include_boundaries="neither"
+        )
         check_scalar(self.n_context, "n_context", Integral, min_val=1)
         check_scalar(self.n_future, "n_future", Integral, min_val=1)
         if self.n_clips is not None:
@@ -455,7 +458,9 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
 
     def _check_pooling(self, network):
         """Return ``pooling`` as a tuple, or raise if the network has no such features."""
-        pooling = (self.pooling,) if isinstance(self.pooling, str) else tuple(self.pooling)
+        pooling = (self.pooling,) if isinstance(self.pooling, str) else self.pooling
+        if not isinstance(pooling, (tuple, list)):
+            raise TypeError(f"pooling={pooling!r} must be a str or a tuple of str, of {', '.join(POOLINGS)}.")
         for pool in pooling:
             check_option("pooling", pool, tuple(POOLINGS))
             if network.single_context and pool.startswith("c_"):
@@ -469,10 +474,12 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
 
     def _check_trainable(self, samples, clip):
         """Raise if the objective would have no positive or no negative in all of the corpus."""
-        if self.negatives == "across" and min(len(samples), self.batch_size) < 2:
+        n_clips = sum(max(1, len(recording) // clip) for recording in samples)
+        if self.negatives == "across" and min(n_clips, self.batch_size) < 2:
             raise ValueError(
-                f"negatives='across' needs other recordings in each batch, got n_samples={len(samples)} and "
-                f"batch_size={self.batch_size}; give at least 2 of each or use negatives='within'."
+                f"negatives='across' needs other clips in each batch, got n_samples={len(samples)} of {n_clips} "
+                f"clip(s) in all and batch_size={self.batch_size}; give at least 2 clips and a batch_size of at "
+                "least 2, or use negatives='within'."
             )
         window = clip / (self.n_context + self.n_future)
         longest = max(map(len, samples))

@@ -18,7 +18,7 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     Parameters
     ----------
     n_mfcc : int, default=20
-        Coefficients (librosa's default).
+        Coefficients (librosa's default), at most ``n_mels``.
     sample_rate : int, default=22050
         Rate in Hz at which recordings are read.
     n_fft : int, default=2048
@@ -130,6 +130,7 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _read(self, X, reset):
         for name in ("n_mfcc", "sample_rate", "n_fft", "hop_length", "n_mels"):
             check_scalar(getattr(self, name), name, Integral, min_val=1)
+        check_scalar(self.n_mfcc, "n_mfcc", Integral, max_val=self.n_mels)
         recordings = read_recordings(self, X, self.sample_rate, reset=reset)
         self._n_features_out = 2 * self.n_mfcc
         return recordings

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
 from torch import nn
@@ -20,6 +20,7 @@ from .nn.training import (
     seeded,
     take_over,
     train,
+    unchanged_on_error,
 )
 
 
@@ -219,14 +220,14 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
         check_training_parameters(self)
         check_scalar(self.dropout, "dropout", Real, min_val=0, max_val=1, include_boundaries="left")
         go_on = go_on and hasattr(self, "network_")
-        device, random = resolve_device(self.device), check_random_state(self.random_state)
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=not go_on)
-        labels = self._encode(y, classes, go_on)
-        if not go_on:
-            self.scaler_ = StandardScaler().fit(X)
-        weight = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        rows = torch.from_numpy(self.scaler_.transform(X).astype(np.float32))
-        with seeded(random, device):
+        device, random = resolve_device(self.device), self._generator(go_on)
+        with unchanged_on_error(self), seeded(random, device):
+            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=not go_on)
+            labels = self._encode(y, classes, go_on)
+            if not go_on:
+                self.scaler_ = StandardScaler().fit(X)
+            weight = self._class_weights(y)
+            rows = torch.from_numpy(self.scaler_.transform(X).astype(np.float32))
             network = Probe(X.shape[1], len(self.classes_), self.dropout)
             if go_on:
                 take_over(self, network)
@@ -242,7 +243,7 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
                 title="linear probe",
                 optimizer_state=self._optimizer_state if go_on else None,
             )
-        self._keep(network, history, optimizer_state, go_on)
+        self._keep(network, history, optimizer_state, random, go_on)
         return self
 
     def _encode(self, y, classes, go_on):
@@ -250,14 +251,27 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         if not go_on:
             self.classes_ = np.unique(y if classes is None else classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(f"classes={classes!r} are not those of the first call, {self.classes_.tolist()}.")
         if len(self.classes_) < 2:
-            raise ValueError(f"y has one class only, {self.classes_[0]!r}; a classifier needs at least two.")
+            raise ValueError(
+                f"y has one class only, {self.classes_.tolist()[0]!r}; a classifier needs at least two."
+            )
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
                 f"y holds labels {unknown.tolist()} that are not among classes={self.classes_.tolist()}."
             )
         return np.searchsorted(self.classes_, y)
+
+    def _class_weights(self, y):
+        absent = np.setdiff1d(self.classes_, y).tolist()
+        if self.class_weight == "balanced" and absent:
+            raise ValueError(
+                f"class_weight='balanced' weighs classes by their share of y, but y lacks {absent}; give "
+                "the weights as a dict {label: weight}."
+            )
+        return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
 
     def _logits(self, X):
         check_is_fitted(self, "network_")

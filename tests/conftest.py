@@ -3,3 +3,22 @@
 import os
 
 os.environ["SCIPY_ARRAY_API"] = "1"
+
+import pytest
+import torch
+from corpus import write_corpus
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """One thread of torch: results repeat bit for bit, and tiny networks do not wait for each other."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """Twelve recordings of one second at 8 kHz, of two classes, in three groups. Not to be changed."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"))

@@ -2,7 +2,6 @@
 
 import os
 from numbers import Integral, Real
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -63,13 +62,8 @@ def clips_of(X):
 
 def rows_of(X):
     """Rows of X as a list, or None when X cannot hold recordings."""
-    columns = getattr(X, "columns", None)
-    if columns is not None:
-        wanted = [name for name in Clip._fields if name in list(columns)]
-        if "path" in wanted:
-            rows = zip(*(X[name].to_numpy().tolist() for name in wanted), strict=True)
-            return [Clip(**dict(zip(wanted, row, strict=True))) for row in rows]
-        return X.to_numpy().tolist() if len(columns) == 1 else None
+    if hasattr(X, "columns"):
+        return rows_of_frame(X)
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
@@ -77,11 +71,25 @@ def rows_of(X):
     return X if isinstance(X, (list, tuple)) else None
 
 
+def rows_of_frame(X):
+    """Rows of a DataFrame as a list, or None when it cannot hold recordings."""
+    names = [name for name in Clip._fields if name in list(X.columns)]
+    if "path" in names:
+        rows = zip(*(X[name].to_numpy().tolist() for name in names), strict=True)
+        return [Clip(**dict(zip(names, row, strict=True))) for row in rows]
+    values = X.to_numpy()
+    if len(X.columns) > 1 and any(map(names_audio, values[:1].ravel())):
+        raise TypeError(
+            f"X has no column 'path' but {list(X.columns)}; rename the column of recordings to 'path'."
+        )
+    return values.tolist() if len(X.columns) == 1 else None
+
+
 def names_audio(row):
     """Whether a row is a path, or begins with one."""
     if isinstance(row, (list, tuple)) and row:
         row = row[0]
-    return isinstance(row, (str, os.PathLike))
+    return isinstance(row, (str, bytes, os.PathLike))
 
 
 def as_clip(row, index):
@@ -91,24 +99,25 @@ def as_clip(row, index):
             f"X mixes recordings with something else: element {index} is {row!r} of type {type(row).__name__}; "
             "every element must be a path or a Clip(path, onset, duration)."
         )
-    parts = [row] if isinstance(row, (str, os.PathLike)) else list(row)
+    parts = list(row) if isinstance(row, (list, tuple)) else [row]
     if len(parts) > len(Clip._fields):
         raise ValueError(f"element {index} of X has {len(parts)} entries; a clip is (path, onset, duration).")
     path, onset, duration = Clip(*parts)
+    path = str(os.fsdecode(path))
     onset = seconds("onset", onset, index, path)
-    if duration is not None and not np.isnan(duration := seconds("duration", duration, index, path)):
-        if duration <= 0:
-            raise ValueError(f"element {index} of X, {path}: duration={duration} s must be above 0.")
-    else:
-        duration = None
     if not 0 <= onset < np.inf:
-        raise ValueError(f"element {index} of X, {path}: onset={onset} s must be 0 or more.")
-    return Clip(os.fspath(path), onset, duration)
+        raise ValueError(f"element {index} of X, {path}: onset={onset} s must be 0 or more, and finite.")
+    if duration is not None:
+        duration = seconds("duration", duration, index, path)
+        duration = None if np.isnan(duration) else duration  # how tables hold None
+    if duration is not None and not 0 < duration < np.inf:
+        raise ValueError(f"element {index} of X, {path}: duration={duration} s must be above 0, and finite.")
+    return Clip(path, onset, duration)
 
 
 def seconds(name, value, index, path):
     """Return a time as float, or raise a TypeError that names the clip."""
-    if isinstance(value, str) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"element {index} of X, {path}: {name}={value!r} must be a number of seconds.")
     return float(value)
 
@@ -128,8 +137,8 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     duration : float, default=4.0
         Length of a clip in seconds (section 2.2.1). A shorter recording gives clips of all of it.
     method : {"even", "random"}, default="even"
-        "even" spreads the clips from the beginning to the end of the recording, "random" draws where
-        they begin.
+        "even" spreads the clips from the beginning to the end of the recording (one clip: its middle),
+        "random" draws where they begin.
     random_state : int, RandomState instance or None, default=None
         For ``method="random"``.
 
@@ -165,6 +174,8 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     """
     check_scalar(n_per_file, "n_per_file", Integral, min_val=1)
     check_scalar(duration, "duration", Real, min_val=0, include_boundaries="neither")
+    if not np.isfinite(duration):
+        raise ValueError(f"duration={duration} must be a finite number of seconds.")
     if method not in ("even", "random"):
         raise ValueError(f"method={method!r} is unknown; use 'even' or 'random'.")
     whole = clips_of(paths)
@@ -175,19 +186,22 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     clips = []
     for clip, length in zip(whole, lengths, strict=True):
         last = max(0.0, length - duration)
-        onsets = np.linspace(0, last, n_per_file) if method == "even" else random.uniform(0, last, n_per_file)
+        if method == "random":
+            onsets = random.uniform(0, last, n_per_file)
+        else:
+            onsets = np.linspace(0, last, n_per_file) if n_per_file > 1 else [last / 2]
         clips += [Clip(clip.path, float(onset), float(duration)) for onset in onsets]
     return clips, np.repeat(np.arange(len(whole)), n_per_file)
 
 
 def durations_of(paths):
     """Durations in seconds of all recordings, or one error that lists those without."""
-    durations, reasons = [], {}
-    for path in paths:
+    durations, reasons = {}, {}
+    for path in dict.fromkeys(paths):
         try:
-            durations.append(duration_of(Path(path)))
+            durations[path] = duration_of(path)
         except ValueError as error:
             reasons[path] = str(error)
     if reasons:
-        raise UnreadableAudioError(reasons, len(paths))
-    return durations
+        raise UnreadableAudioError(reasons, len(durations) + len(reasons))
+    return [durations[path] for path in paths]

@@ -3,6 +3,7 @@
 import os
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 
 import joblib
 import numpy as np
@@ -10,7 +11,7 @@ from sklearn.utils.validation import check_memory, validate_data
 
 from .._progress import progress
 from .clips import clips_of
-from .reading import UnreadableAudioError, read_audio
+from .reading import UnreadableAudioError, read_audio, status_of
 
 ON_ERROR = ("raise", "nan")
 
@@ -21,7 +22,7 @@ class Recordings:
 
     Attributes
     ----------
-    samples : list of float ndarray of shape (n_samples,), or None
+    samples : list of float ndarray of shape (n_samples,), OnDisk or None
         Samples of each row at the rate asked for; None where the recording could not be read.
     rate : int
         Rate in Hz.
@@ -37,6 +38,45 @@ class Recordings:
     def readable(self):
         """Rows whose recording could be read, int array."""
         return np.flatnonzero([samples is not None for samples in self.samples])
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Samples that lie in a file: they have a length, are sliced, and become an array when NumPy needs one.
+
+    Arrays mapped into memory would each keep a file open, and a system allows about a thousand.
+
+    Attributes
+    ----------
+    file : tuple of (str, int, int)
+        Name, first byte and number of samples: what :func:`mapped` takes.
+    start, stop : int
+        The stretch of these samples.
+    """
+
+    file: tuple
+    start: int
+    stop: int
+
+    def __len__(self):
+        """Count the samples."""
+        return self.stop - self.start
+
+    def __getitem__(self, stretch):
+        """Slice, without touching the file."""
+        start, stop, _ = stretch.indices(len(self))
+        return OnDisk(self.file, self.start + start, self.start + max(start, stop))
+
+    def __array__(self, dtype=None, copy=None):
+        """Return the samples, mapped into memory unless ``dtype`` or ``copy`` asks for more."""
+        samples = np.asanyarray(mapped(*self.file)[self.start : self.stop], dtype)
+        return samples.copy() if copy else samples
+
+
+@lru_cache(maxsize=512)
+def mapped(name, offset, n_samples):
+    """Map the samples of a recording into memory."""
+    return np.memmap(name, np.float32, "r", offset, (n_samples,))
 
 
 def read_recordings(estimator, X, sample_rate, *, reset):
@@ -60,7 +100,7 @@ def read_recordings(estimator, X, sample_rate, *, reset):
     Raises
     ------
     UnreadableAudioError
-        If recordings cannot be used and ``on_error="raise"``, or none can. All are listed.
+        If recordings cannot be used and ``on_error="raise"``, or none is left to fit. All are listed.
     """
     if estimator.on_error not in ON_ERROR:
         raise ValueError(f"on_error={estimator.on_error!r} is unknown; use 'raise' or 'nan'.")
@@ -68,8 +108,8 @@ def read_recordings(estimator, X, sample_rate, *, reset):
     if clips is None:
         array = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
         return Recordings(list(array), sample_rate, array.dtype)
-    if reset and hasattr(estimator, "n_features_in_"):
-        del estimator.n_features_in_  # of an earlier fit on an array
+    for name in ("n_features_in_", "feature_names_in_") if reset else ():
+        vars(estimator).pop(name, None)  # of an earlier fit on an array
     reader = estimator.memory, estimator.n_jobs, estimator.verbose
     files, reasons = read_files([clip.path for clip in clips], sample_rate, *reader)
     samples = []
@@ -77,20 +117,25 @@ def read_recordings(estimator, X, sample_rate, *, reset):
         whole = files.get(clip.path)
         start = round(clip.onset * sample_rate)
         if whole is not None and start >= len(whole):
-            reasons[f"{clip.path} from {clip.onset} s"] = f"ends at {len(whole) / sample_rate:.3f} s."
+            end = len(whole) / sample_rate
+            reasons.setdefault(clip.path, f"ends at {end:.3f} s, but a clip begins at {clip.onset} s.")
             whole = None
         stop = None if clip.duration is None else start + max(1, round(clip.duration * sample_rate))
         samples.append(None if whole is None else whole[start:stop])
     if reasons:
-        report(reasons, len(clips), estimator.on_error, all_failed=all(s is None for s in samples))
+        n_total = len({clip.path for clip in clips})
+        nothing_to_fit = reset and all(stretch is None for stretch in samples)
+        report(reasons, n_total, estimator.on_error, nothing_to_fit)
     return Recordings(samples, sample_rate, np.dtype(np.float32))
 
 
-def report(reasons, n_total, on_error, all_failed):
+def report(reasons, n_total, on_error, nothing_to_fit):
     """Raise for unusable recordings, or warn and go on."""
-    error = UnreadableAudioError(reasons, n_total)
-    if on_error == "raise" or all_failed:
-        raise error
+    if nothing_to_fit:
+        raise UnreadableAudioError(reasons, n_total)
+    if on_error == "raise":
+        advice = "repair them, leave them out, or set on_error='nan' to keep their rows as NaN"
+        raise UnreadableAudioError(reasons, n_total, advice)
     message = "\n".join(f"  {path}: {reason}" for path, reason in reasons.items())
     warnings.warn(f"{len(reasons)} recordings cannot be used; their rows are NaN:\n{message}", stacklevel=5)
 
@@ -105,7 +150,7 @@ def read_files(paths, sample_rate, memory=None, n_jobs=None, verbose=0):
     sample_rate : int
         In Hz.
     memory : str, path-like, joblib.Memory or None
-        Where decoded files are kept between calls. A directory is memory-mapped.
+        Where decoded files are kept between calls. Those of a directory stay on disk.
     n_jobs : int or None
         Threads that decode.
     verbose : int
@@ -113,16 +158,17 @@ def read_files(paths, sample_rate, memory=None, n_jobs=None, verbose=0):
 
     Returns
     -------
-    samples : dict of {str: float32 ndarray of shape (n_samples,)}
+    samples : dict of {str: float32 ndarray of shape (n_samples,) or OnDisk}
         By path; without the files that cannot be read.
     reasons : dict of {str: str}
         Why the others cannot, by path.
     """
     if isinstance(memory, (str, os.PathLike)):
-        memory = joblib.Memory(memory, mmap_mode="r", verbose=0)
+        memory = joblib.Memory(os.fspath(memory), mmap_mode="r", verbose=0)
     read = check_memory(memory).cache(_read_version)
     unique = list(dict.fromkeys(paths))
-    pool = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
+    sample_rate = int(sample_rate)  # NumPy's integers would be other keys of the cache
+    pool = joblib.Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
     results = pool(joblib.delayed(_try_reading)(read, path, sample_rate) for path in unique)
     samples, reasons = {}, {}
     for path, (signal, reason) in zip(unique, progress(results, len(unique), "decoding", verbose), strict=True):
@@ -136,12 +182,11 @@ def read_files(paths, sample_rate, memory=None, n_jobs=None, verbose=0):
 def _try_reading(read, path, sample_rate):
     """Read one file; returns its samples and None, or None and the reason."""
     try:
-        status = os.stat(path)
-        return read(os.path.abspath(path), status.st_size, status.st_mtime_ns, sample_rate), None
-    except FileNotFoundError:
-        return None, "does not exist."
-    except OSError as error:
-        return None, f"cannot be opened ({error.strerror})."
+        status = status_of(path)
+        samples = read(os.path.abspath(path), status.st_size, status.st_mtime_ns, sample_rate)
+        if isinstance(samples, np.memmap):
+            samples = OnDisk((samples.filename, samples.offset, len(samples)), 0, len(samples))
+        return samples, None
     except ValueError as error:
         return None, str(error)
 
@@ -157,9 +202,13 @@ def n_clips_to_cover(length, clip):
 
 
 def even_starts(length, clip, n_clips=None):
-    """Spread clips evenly from the beginning to the end; returns their starts. None: as many as cover all."""
+    """Spread clips evenly from the beginning to the end, one clip in the middle; returns their starts.
+
+    None: as many as cover all.
+    """
     n_clips = n_clips_to_cover(length, clip) if n_clips is None else n_clips
-    return np.linspace(0, max(0, length - clip), n_clips).round().astype(int)
+    last = max(0, length - clip)
+    return np.array([last // 2]) if n_clips == 1 else np.linspace(0, last, n_clips).round().astype(int)
 
 
 def cut(samples, start, clip, out):

@@ -6,7 +6,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from .encoders import check_counts, check_dropout
+from .encoders import check_counts, check_dropout, check_layers
 
 
 class GRU(nn.Module):
@@ -138,8 +138,7 @@ class AttentionContext(BaseEstimator):
         """
         check_counts(self, "n_layers", "n_heads", "dff")
         check_dropout(self)
-        if not self.dense_units:
-            raise ValueError("dense_units is empty; its last entry is the size of the context, give at least one.")
+        check_layers(self, "dense_units")
         if z_dim % self.n_heads:
             raise ValueError(f"n_heads={self.n_heads} does not divide the encoder's z_dim={z_dim}.")
         layer = nn.TransformerEncoderLayer(z_dim, self.n_heads, self.dff, self.dropout, batch_first=True)

@@ -1,5 +1,6 @@
 """Encoders: recipes that build a network from samples to one embedding z per step."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import torch
@@ -180,7 +181,8 @@ class Conv1dEncoder(BaseEstimator):
     def _check(self):
         check_counts(self, "n_filters", "dense_units", "z_dim", "sample_rate")
         check_dropout(self)
-        if len(self.kernel_sizes) != len(self.strides) or not self.strides:
+        check_layers(self, "kernel_sizes", "strides")
+        if len(self.kernel_sizes) != len(self.strides):
             raise ValueError(
                 f"kernel_sizes={self.kernel_sizes} and strides={self.strides} must have the same length, one "
                 "entry per convolution."
@@ -292,7 +294,8 @@ class Conv2dEncoder(BaseEstimator):
         n_padded = max(0, (n_frames - 1) * hop - n_samples)
         spectrogram = nn.Sequential(
             LogMel(self.sample_rate, self.n_fft, hop, self.n_mels),
-            BandStandardizer(-100.0, self.smoothing) if self.standardize else Scale(),
+            # Silence is -100 dB, give or take the rounding of the device.
+            BandStandardizer(-99.9, self.smoothing) if self.standardize else Scale(),
         )
         return MelWindows(spectrogram, self._network(), n_steps, self.n_mels, n_padded)
 
@@ -314,7 +317,8 @@ class Conv2dEncoder(BaseEstimator):
         check_counts(self, "dense_units", "z_dim", "n_mels", "n_fft", "sample_rate")
         check_dropout(self)
         check_scalar(self.smoothing, "smoothing", Real, min_val=0)
-        if not len(self.n_filters) == len(self.kernel_sizes) == len(self.strides) > 0:
+        check_layers(self, "n_filters", "kernel_sizes", "strides")
+        if not len(self.n_filters) == len(self.kernel_sizes) == len(self.strides):
             raise ValueError(
                 f"n_filters={self.n_filters}, kernel_sizes={self.kernel_sizes} and strides={self.strides} must "
                 "have the same length, one entry per convolution."
@@ -327,6 +331,16 @@ def check_counts(recipe, *names):
     """Raise unless every named parameter of the recipe is a positive integer."""
     for name in names:
         check_scalar(getattr(recipe, name), name, Integral, min_val=1)
+
+
+def check_layers(recipe, *names):
+    """Raise unless every named parameter of the recipe is a sequence of positive integers, one at least."""
+    for name in names:
+        value = getattr(recipe, name)
+        if not isinstance(value, Sequence) or not value:
+            raise ValueError(f"{name}={value!r} must be a tuple of positive integers, one per layer.")
+        for entry in value:
+            check_scalar(entry, name, Integral, min_val=1)
 
 
 def check_dropout(recipe):

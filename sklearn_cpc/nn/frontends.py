@@ -37,22 +37,22 @@ class LogMel(nn.Module):
         mel = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)  # (n_mels, n_fft // 2 + 1)
         # Derived from the arguments, so not part of the weights.
         self.register_buffer("mel", torch.from_numpy(mel), persistent=False)
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 
     def forward(self, samples):
         """Map samples of shape (batch, n_samples) to decibels of shape (batch, n_mels, n_frames)."""
         # One clip at a time: a clip's spectrum fits in the cache, a batch's does not. Power spans more
         # than bfloat16 holds, so autocast stays out.
         with torch.autocast(samples.device.type, enabled=False):
-            power = torch.stack([self._mel_power(clip) for clip in samples])
+            window = torch.hann_window(self.n_fft, dtype=torch.float64).to(samples.dtype).to(samples.device)
+            power = torch.stack([self._mel_power(clip, window) for clip in samples])
             return 10 * torch.log10(power.clamp_min(self.floor))
 
-    def _mel_power(self, clip):
+    def _mel_power(self, clip, window):
         spectrum = torch.stft(
             clip,
             self.n_fft,
             self.hop_length,
-            window=self.window,
+            window=window,
             center=True,
             pad_mode="constant",
             return_complex=True,

@@ -109,18 +109,25 @@ def info_nce(
         scores.append(torch.einsum("btkd,ctkd->btkc", predictions, future))
         other = (clip[:, None] != clip)[:, None, None, :]  # (batch, 1, 1, batch)
         allowed.append(other & exists.permute(1, 2, 0))
-    negative = torch.cat(scores, dim=-1).masked_fill(~torch.cat(allowed, dim=-1), -torch.inf)
+    is_negative = torch.cat(allowed, dim=-1)
+    negative = torch.cat(scores, dim=-1).masked_fill(~is_negative, -torch.inf)
 
     logits = torch.cat([positive[..., None], negative], dim=-1) / temperature
-    cross_entropy = logits.logsumexp(-1) - logits[..., 0]  # (batch, pos, future)
-    counts = exists & (negative > -torch.inf).any(-1)
+    cross_entropy = -logits.log_softmax(-1)[..., 0]  # (batch, pos, future)
+    counts = exists & is_negative.any(-1)
     n_counted = counts.sum((0, 1))  # (future,)
     per_step = torch.where(counts, cross_entropy, 0).sum((0, 1)) / n_counted.clamp_min(1)
     weights = (n_counted > 0) * future_weights(step_weights, n_future, per_step)
     loss = (weights * per_step).sum() / weights.sum().clamp_min(torch.finfo(per_step.dtype).tiny)
 
-    right = (positive > negative.amax(-1)) & counts
+    right = (positive - rounding(predictions, future) > negative.amax(-1)) & counts
     return InfoNCE(loss, right.sum((0, 1)) / n_counted)
+
+
+@torch.no_grad()
+def rounding(a, b):
+    """Bound on what rounding does to the dot products of a and b, so that a tie is not taken for a win."""
+    return 8 * torch.finfo(a.dtype).eps * (a * b).abs().sum(-1)
 
 
 def future_weights(kind, n_future, like):

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -150,6 +151,8 @@ class InfoNCELoss(nn.Module):
 
     Parameters
     ----------
+    n_future : int
+        Steps predicted (K).
     **options
         Keyword arguments of :func:`info_nce`.
     """
@@ -162,8 +165,8 @@ class InfoNCELoss(nn.Module):
     def forward(self, forecast, _targets=None):
         """Return the loss and a dict of metrics: mean accuracy and accuracy per future step."""
         loss, accuracy = info_nce(*forecast, **self.options)
-        accuracy = accuracy.nan_to_num(0.0)
-        values = torch.cat([accuracy.mean()[None], accuracy]).tolist()
+        # A step that no clip of the batch is long enough for has no accuracy.
+        values = torch.cat([accuracy.nanmean()[None], accuracy]).nan_to_num(0.0).tolist()
         return loss, dict(zip(self.metrics, values, strict=True))
 
 
@@ -207,38 +210,47 @@ def build_network(encoder, autoregressor, n_samples, n_context, n_future, predic
             f"predict_from='all' needs a context at every step, but autoregressor={autoregressor!r} yields one "
             "per clip; use predict_from='last' or autoregressor='gru'."
         )
+    if predict_from == "all":
+        trial("autoregressor", context_net, z[:, :-1])  # more steps than n_context
     return CPCNetwork(encoder_net, context_net, n_context, n_future, z.shape[2], c.shape[-1], single, predict_from)
 
 
 def build_part(name, value, known, *sizes):
     """Turn a name, recipe, nn.Module or callable into an nn.Module of its own.
 
-    A module handed in is copied: no estimator trains what its user passed.
+    It is a copy, on the CPU: no estimator trains what its user passed, nor what a callable returns twice.
     """
-    if isinstance(value, str):
-        if value not in known:
-            names = ", ".join(map(repr, known))
-            raise ValueError(
-                f"{name}={value!r} is unknown; use {names}, a recipe, or a callable returning an nn.Module."
-            )
-        value = known[value]()
-    module = copy.deepcopy(value) if isinstance(value, nn.Module) else None
-    if module is None and callable(value):
-        module = value(*sizes)
+    check_part(name, value, known)
+    value = known[value]() if isinstance(value, str) else value
+    module = value if isinstance(value, nn.Module) else value(*sizes)
     if not isinstance(module, nn.Module):
-        came = f"{name}={value!r}" + (f" returned {type(module).__name__}" if callable(value) else "")
         names = ", ".join(map(repr, known))
+        came = f"{name}={value!r} returned {type(module).__name__}"
         raise TypeError(f"{came}; use {names}, a recipe, an nn.Module or a callable returning one.")
-    return module
+    return copy.deepcopy(module).cpu()
+
+
+def check_part(name, value, known):
+    """Raise unless the value is a known name, an nn.Module or something to call."""
+    names = ", ".join(map(repr, known))
+    if isinstance(value, str) and value not in known:
+        raise ValueError(
+            f"{name}={value!r} is unknown; use {names}, a recipe, or a callable returning an nn.Module."
+        )
+    if isinstance(value, type) and not issubclass(value, nn.Module):
+        kind = value.__name__
+        raise TypeError(f"{name} is a class of recipes; use an instance of it: {kind}().")
+    if not isinstance(value, str) and not callable(value):
+        raise TypeError(f"{name}={value!r}; use {names}, a recipe, an nn.Module or a callable returning one.")
 
 
 def trial(name, module, batch):
     """Run a module once, without dropout or gradients, to learn the shape of what it returns."""
     was_training = module.training
     try:
-        with torch.inference_mode():
+        with torch.no_grad():  # inference_mode would leave lazy layers with weights that cannot be trained
             output = module.eval()(batch)
-    except (RuntimeError, TypeError) as error:
+    except Exception as error:  # a user's module may raise anything
         raise ValueError(f"{name} cannot take a batch of shape {tuple(batch.shape)}: {error}") from error
     finally:
         module.train(was_training)
@@ -254,15 +266,15 @@ def sample_rate_of(encoder):
     ------
     ValueError
         If the name is unknown or the encoder does not say its rate.
+    TypeError
+        If it is no encoder at all.
     """
-    if isinstance(encoder, str) and encoder in ENCODERS:
-        encoder = ENCODERS[encoder]()
-    elif isinstance(encoder, str):
-        build_part("encoder", encoder, ENCODERS)  # raises: the name is unknown
+    check_part("encoder", encoder, ENCODERS)
+    encoder = ENCODERS[encoder]() if isinstance(encoder, str) else encoder
     rate = getattr(encoder, "sample_rate", None)
-    if not isinstance(rate, int) or rate < 1:
+    if not isinstance(rate, Integral) or rate < 1:
         raise ValueError(
             f"encoder={encoder!r} has sample_rate={rate!r}, but recordings must be read at some rate; give it an "
             "attribute sample_rate: a positive integer, in Hz."
         )
-    return rate
+    return int(rate)

@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from .loss import rounding
+
 N_WITHIN, N_ACROSS = 15, 16
 
 
@@ -10,7 +12,8 @@ def contrastive_accuracy(forecasts, similarity):
     """Share of predictions whose true future scores above 31 fixed negatives; chance is 1/32.
 
     15 negatives are other windows of the same clip and 16 are windows of other clips, drawn with a
-    fixed seed. (A clip with no other window, or the only clip, is judged by the other kind alone.)
+    fixed seed. (If there is one clip only, all are windows of it.) Where there are fewer windows some
+    are drawn again, and chance is higher. A tie is no win.
 
     Parameters
     ----------
@@ -35,37 +38,48 @@ def contrastive_accuracy(forecasts, similarity):
     target = positions[..., None] + future  # (clips, positions, future)
     clip, position, k = torch.nonzero(target < n_valid[:, None, None], as_tuple=True)
     target, predictions = target[clip, position, k], predictions[clip, position, k]  # (n,), (n, z_dim)
-    negative_clip, negative_step = draw_negatives(clip.cpu().numpy(), target.cpu().numpy(), n_valid.cpu().numpy())
 
-    hits = []
-    for part in torch.arange(len(clip)).split(4096):  # bounds the memory
-        positive = (predictions[part] * z[clip[part], target[part]]).sum(-1)
-        negatives = torch.einsum("nd,nmd->nm", predictions[part], z[negative_clip[part], negative_step[part]])
+    hits, random = [], np.random.RandomState(0)
+    for first in range(0, len(clip), 4096):  # bounds the memory
+        part = slice(first, first + 4096)
+        futures = clip[part].cpu().numpy(), target[part].cpu().numpy(), n_valid.cpu().numpy()
+        rivals, true = z[draw_negatives(*futures, random)], z[clip[part], target[part]]
+        positive = (predictions[part] * true).sum(-1) - rounding(predictions[part], true)
+        negatives = torch.einsum("nd,nmd->nm", predictions[part], rivals)
         hits.append(positive > negatives.amax(1))
     return torch.cat(hits).double().mean().item() if hits else float("nan")
 
 
-def draw_negatives(clip, target, n_valid):
-    """Draw the negatives of n predictions with a fixed seed.
+def draw_negatives(clip, target, n_valid, random):
+    """Draw the negatives of n predictions.
 
     Parameters
     ----------
     clip, target : int ndarray of shape (n,)
-        Clip and step of each positive.
+        Clip and step of each positive; its clip has at least two valid steps.
     n_valid : int ndarray of shape (n_clips,)
+        Valid steps of each clip.
+    random : RandomState
 
     Returns
     -------
     clips, steps : int ndarray of shape (n, N_WITHIN + N_ACROSS)
     """
-    random = np.random.RandomState(0)
-    shape = (len(clip), N_WITHIN + N_ACROSS)
-    within = np.broadcast_to(np.arange(shape[1]) < N_WITHIN, shape)
-    within = np.where((n_valid[clip] < 2)[:, None], False, within) if len(n_valid) > 1 else within | True
-    # A shift of at least one, around the circle of clips or steps, never meets the positive again.
-    shift = 1 + np.floor(random.uniform(size=shape) * max(1, len(n_valid) - 1)).astype(int)
-    clips = np.where(within, clip[:, None], (clip[:, None] + shift) % len(n_valid))
-    shift = 1 + np.floor(random.uniform(size=shape) * np.maximum(1, n_valid[clip] - 1)[:, None]).astype(int)
-    anywhere = np.floor(random.uniform(size=shape) * n_valid[clips]).astype(int)
-    steps = np.where(within, (target[:, None] + shift) % n_valid[clip][:, None], anywhere)
-    return clips, steps
+    # Windows are numbered through all clips. Those of a clip, and those of all others, form a circle each;
+    # counted from the positive and from its clip on, none meets the positive again.
+    n_total = n_valid.sum()
+    length, start = n_valid[clip][:, None], (np.cumsum(n_valid) - n_valid)[clip][:, None]
+    n_within = N_WITHIN if len(n_valid) > 1 else N_WITHIN + N_ACROSS
+    windows = start + (target[:, None] + 1 + _spread(n_within, length - 1, random)) % length
+    if len(n_valid) > 1:
+        across = (start + length + _spread(N_ACROSS, n_total - length, random)) % n_total
+        windows = np.concatenate([windows, across], axis=1)
+    clips = np.repeat(np.arange(len(n_valid)), n_valid)
+    steps = np.concatenate([np.arange(n) for n in n_valid])
+    return clips[windows], steps[windows]
+
+
+def _spread(n, places, random):
+    """Spread n over (n_rows, 1) places in a circle, from a random start: all different where there are enough."""
+    start = np.floor(random.uniform(size=places.shape) * places).astype(int)
+    return (start + np.arange(n) * places // n) % places

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_scalar
 from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
@@ -84,8 +85,13 @@ def train(
     net.precision = precision
     net.initialize()
     if optimizer_state is not None:
-        net.optimizer_.load_state_dict(optimizer_state)
-    net.partial_fit(batches)
+        # Its moments alone: lr may have changed. A copy, so that the caller's stays as it is.
+        moments = copy.deepcopy(optimizer_state["state"])
+        net.optimizer_.load_state_dict({**net.optimizer_.state_dict(), "state": moments})
+    if max_epochs:  # callbacks may not expect a training of no epoch
+        net.partial_fit(batches)
+    if net.history and "train_loss" not in net.history[-1]:
+        raise KeyboardInterrupt  # in mid-epoch, so by the user; skorch would stop without a word
     return [dict(_scalars(row)) for row in net.history], net.optimizer_.state_dict()
 
 
@@ -145,19 +151,25 @@ class ProgressBar(Callback):
 class FittedNetworkMixin:
     """What a fitted estimator keeps of its training, and how it is pickled."""
 
-    _optimizer_state = None  # of Adam, three times the weights: kept to go on, not pickled
+    _optimizer_state = None  # of Adam, twice the weights: kept to go on, not pickled
+    _random = None
 
-    def _keep(self, network, history, optimizer_state, go_on):
+    def _generator(self, go_on):
+        """Random generator of a fit; one that goes on does not draw the same order and clips again."""
+        return (go_on and self._random) or check_random_state(self.random_state)
+
+    def _keep(self, network, history, optimizer_state, random, go_on):
         """Set the fitted attributes; history and epochs add up when training went on."""
         before = self.history_ if go_on else []
         self.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in history]
         self.n_iter_ = len(self.history_)
         self.network_ = network.eval()
         self._optimizer_state = optimizer_state
+        self._random = random
 
     def __getstate__(self):
         """Leave out the optimizer and move the network to the CPU, so that it loads on any machine."""
-        state = super().__getstate__()
+        state = dict(super().__getstate__())  # a copy: it may be the attributes themselves
         state.pop("_optimizer_state", None)
         if any(weights.device.type != "cpu" for weights in getattr(self, "network_", nn.Identity()).parameters()):
             state["network_"] = copy.deepcopy(self.network_).cpu()
@@ -182,17 +194,48 @@ def take_over(estimator, network):
 
 
 def check_training_parameters(estimator):
-    """Raise unless max_epochs, batch_size and lr are in range."""
+    """Raise unless max_epochs, batch_size, lr and callbacks can be used."""
     check_scalar(estimator.max_epochs, "max_epochs", Integral, min_val=0)
     check_scalar(estimator.batch_size, "batch_size", Integral, min_val=1)
     check_scalar(estimator.lr, "lr", Real, min_val=0, include_boundaries="neither")
+    if not isinstance(estimator.callbacks or [], (list, tuple)):
+        raise TypeError(f"callbacks={estimator.callbacks!r} must be a list of skorch callbacks.")
+    for callback in estimator.callbacks or []:
+        check_callback(callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback)
+
+
+def check_callback(callback):
+    """Raise unless it is a skorch callback, or its class, that monitors something there is."""
+    callback = callback() if isinstance(callback, type) and issubclass(callback, Callback) else callback
+    if not isinstance(callback, Callback):
+        raise TypeError(f"callbacks holds {callback!r}, which is not a skorch callback.")
+    monitor = getattr(callback, "monitor", None)
+    if isinstance(monitor, str) and monitor.startswith("valid_loss"):
+        raise ValueError(
+            f"callbacks: {type(callback).__name__} monitors {monitor!r}, but there is no validation set; "
+            f"pass monitor={monitor.replace('valid', 'train')!r}."
+        )
+
+
+@contextlib.contextmanager
+def unchanged_on_error(estimator):
+    """Give an estimator its attributes back if the block raises: a fit succeeds or never was."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
 
 
 @contextlib.contextmanager
 def seeded(random_state, device):
     """Seed torch inside the block and leave its global generators as they were."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(random_state.randint(np.iinfo(np.int32).max)))
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
+        # torch.manual_seed also seeds the GPUs, whose generators are kept only if they are used.
+        (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed)
         yield
 
 
@@ -219,7 +262,7 @@ def resolve_precision(precision, device):
     if precision != "auto":
         return precision
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bfloat16" if device.type == "cpu" and native() else "float32"
 

@@ -1,0 +1,299 @@
+"""Clips: every form of X, and cuts of recordings."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_array_equal
+from sounds import noise, write
+
+from sklearn_cpc import Clip, sample_clips
+from sklearn_cpc.audio.clips import clips_of
+from sklearn_cpc.audio.reading import UnreadableAudioError
+
+
+class Annotation(NamedTuple):
+    """A user's own tuple."""
+
+    file: str
+    start: float
+    length: float
+
+
+def objects(rows):
+    """Object array of rows, (n,) of whatever they are."""
+    array = np.empty(len(rows), object)
+    array[:] = rows
+    return array
+
+
+PATHS = ["a.wav", "b c.flac"]
+WHOLE = [Clip("a.wav"), Clip("b c.flac")]
+PATHS_AS = {
+    "list": PATHS,
+    "tuple": tuple(PATHS),
+    "paths": [Path(path) for path in PATHS],
+    "mixed str and Path": [PATHS[0], Path(PATHS[1])],
+    "bytes": [path.encode() for path in PATHS],
+    "string array": np.array(PATHS),
+    "bytes array": np.array(PATHS, dtype="S"),
+    "object array": np.array(PATHS, dtype=object),
+    "object array of Path": objects([Path(path) for path in PATHS]),
+    "list of NumPy strings": list(np.array(PATHS)),
+    "column": np.array(PATHS, dtype=object)[:, None],
+    "string column": np.array(PATHS)[:, None],
+    "list of lists": [[path] for path in PATHS],
+    "Series": pd.Series(PATHS, index=[7, 3]),
+    "object Series": pd.Series(PATHS, dtype=object),
+    "Series of Path": pd.Series([Path(path) for path in PATHS]),
+    "categorical Series": pd.Series(PATHS, dtype="category"),
+    "Index": pd.Index(PATHS),
+    "frame": pd.DataFrame({"path": PATHS}),
+    "frame of another name": pd.DataFrame({"file": PATHS}),
+    "frame with more columns": pd.DataFrame({"label": ["x", "y"], "path": PATHS, "fold": [1, 2]}),
+    "frame with another index": pd.DataFrame({"path": PATHS}, index=["x", "y"]),
+    "clips": WHOLE,
+}
+ROWS = [("a.wav", 0.5, 2.0), ("a.wav", 3, 1)]
+CUT = [Clip("a.wav", 0.5, 2.0), Clip("a.wav", 3.0, 1.0)]
+FRAME = pd.DataFrame(ROWS, columns=["path", "onset", "duration"])
+CLIPS_AS = {
+    "tuples": ROWS,
+    "lists": [list(row) for row in ROWS],
+    "clips": CUT,
+    "tuple of clips": tuple(CUT),
+    "own tuples": [Annotation(*row) for row in ROWS],
+    "NumPy numbers": [("a.wav", np.float32(0.5), np.int64(2)), (Path("a.wav"), np.int8(3), Fraction(1))],
+    "object array": np.array(ROWS, dtype=object),
+    "object array of clips": objects(CUT),
+    "Series of clips": pd.Series(CUT),
+    "frame": FRAME,
+    "frame in another order": FRAME[["duration", "path", "onset"]],
+    "frame with more columns": FRAME.assign(label="x", end=1.0),
+    "frame of objects": FRAME.astype(object),
+}
+
+
+@pytest.mark.parametrize("X", PATHS_AS.values(), ids=PATHS_AS)
+def test_paths_may_come_in_any_container(X):
+    clips = clips_of(X)
+    assert clips == WHOLE
+    assert all(type(clip) is Clip and type(clip.path) is str for clip in clips)
+
+
+@pytest.mark.parametrize("X", CLIPS_AS.values(), ids=CLIPS_AS)
+def test_clips_may_come_in_any_container(X):
+    clips = clips_of(X)
+    assert clips == CUT
+    assert all([type(part) for part in clip] == [str, float, float] for clip in clips)
+
+
+def test_parts_of_a_clip_may_be_left_out():
+    X = ["a.wav", ("b.wav",), ("c.wav", 1.5), ("d.wav", 1.5, None), Clip("e.wav", duration=2.0)]
+    assert clips_of(X) == [
+        Clip("a.wav"),
+        Clip("b.wav"),
+        Clip("c.wav", 1.5),
+        Clip("d.wav", 1.5),
+        Clip("e.wav", 0.0, 2.0),
+    ]
+    assert clips_of(FRAME[["path", "onset"]]) == [Clip("a.wav", 0.5), Clip("a.wav", 3.0)]
+    assert clips_of(FRAME[["path", "duration"]]) == [Clip("a.wav", 0.0, 2.0), Clip("a.wav", 0.0, 1.0)]
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan])
+def test_a_duration_of_nan_lasts_to_the_end(nothing):
+    frame = FRAME.assign(duration=[nothing, 1.0])
+    assert clips_of(frame) == [Clip("a.wav", 0.5, None), Clip("a.wav", 3.0, 1.0)]
+    assert clips_of([("a.wav", 0.5, nothing)]) == [Clip("a.wav", 0.5, None)]
+
+
+NUMBERS = {
+    "matrix": np.zeros((3, 4)),
+    "float32": np.zeros((3, 4), np.float32),
+    "integers": np.zeros((3, 4), int),
+    "object matrix": np.zeros((3, 4), object),
+    "lists": [[0.0, 1.0], [2.0, 3.0]],
+    "arrays": [np.zeros(4), np.zeros(4)],
+    "vector": np.zeros(3),
+    "scalar": 3.0,
+    "nothing": None,
+    "cube": np.zeros((2, 3, 4)),
+    "cube of strings": np.full((2, 3, 4), "a"),
+    "empty matrix": np.zeros((0, 4)),
+    "frame": pd.DataFrame(np.zeros((3, 4))),
+    "one-column frame": pd.DataFrame(np.zeros((3, 1))),
+    "Series": pd.Series([0.0, 1.0]),
+    "set": {"a.wav"},
+    "generator": (path for path in PATHS),
+}
+
+
+@pytest.mark.parametrize("X", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_and_what_is_no_sequence_are_no_clips(X):
+    assert clips_of(X) is None
+
+
+@pytest.mark.parametrize("X", ["a.wav", Path("a.wav"), b"a.wav"])
+def test_a_single_path_is_told_to_go_into_a_list(X):
+    with pytest.raises(TypeError, match=r"X is a single path, b?'a.wav'; put it in a list: \[b?'a.wav'\]"):
+        clips_of(X)
+
+
+@pytest.mark.parametrize("X", [[], (), np.array([], dtype=object), pd.Series([], dtype=str), FRAME[:0]])
+def test_an_empty_X_is_refused(X):
+    with pytest.raises(ValueError, match=r"X is empty \(n_samples=0\)"):
+        clips_of(X)
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (["a.wav", 1.5], "element 1 is 1.5 of type float"),
+        ([1.5, "a.wav"], "element 0 is 1.5 of type float"),
+        (["a.wav", None], "element 1 is None of type NoneType"),
+        (["a.wav", ()], r"element 1 is \(\) of type tuple"),
+        ([("a.wav", 0.0), (1.0, "b.wav")], r"element 1 is \(1.0, 'b.wav'\) of type tuple"),
+        (pd.Series(["a.wav", "b.wav", None]), "element 2 is nan of type float"),
+        (np.array(["a.wav", 3], dtype=object), "element 1 is 3 of type int"),
+    ],
+)
+def test_mixed_elements_are_told_with_their_place(X, message):
+    with pytest.raises(TypeError, match="X mixes recordings with something else: " + message):
+        clips_of(X)
+
+
+@pytest.mark.parametrize("onset", [-0.1, np.nan, np.inf, -np.inf])
+def test_an_onset_out_of_range_names_the_file(onset):
+    with pytest.raises(ValueError, match=f"element 1 of X, b.wav: onset={onset} s must be 0 or more"):
+        clips_of(["a.wav", ("b.wav", onset)])
+
+
+@pytest.mark.parametrize("duration", [0, -1.0, np.inf, -np.inf])
+def test_a_duration_out_of_range_names_the_file(duration):
+    with pytest.raises(ValueError, match=f"element 1 of X, b.wav: duration={float(duration)} s must be above 0"):
+        clips_of(["a.wav", ("b.wav", 0.0, duration)])
+
+
+@pytest.mark.parametrize("name", ["onset", "duration"])
+@pytest.mark.parametrize("value", ["1.0", True, 1j, [1.0], pd.NA, pd.Timedelta(1)])
+def test_times_that_are_no_numbers_name_the_file(name, value):
+    with pytest.raises(TypeError, match=f"element 0 of X, a.wav: {name}=.* must be a number of seconds"):
+        clips_of([("a.wav", value) if name == "onset" else ("a.wav", 0.0, value)])
+
+
+def test_an_onset_may_not_be_none():
+    with pytest.raises(TypeError, match="onset=None must be a number of seconds"):
+        clips_of([("a.wav", None, 1.0)])
+
+
+def test_an_element_of_more_than_three_parts_is_refused():
+    with pytest.raises(ValueError, match=r"element 0 of X has 4 entries; a clip is \(path, onset, duration\)"):
+        clips_of([("a.wav", 0.0, 1.0, "dog")])
+
+
+def test_a_frame_of_text_without_a_column_of_paths_says_so():
+    frame = pd.DataFrame({"file": PATHS, "label": ["dog", "cat"]})
+    with pytest.raises(TypeError, match=r"X has no column 'path' but \['file', 'label'\]"):
+        clips_of(frame)
+
+
+# sample_clips
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Recordings of 2.5, 1.0 and 0.25 seconds."""
+    folder = tmp_path_factory.mktemp("recordings")
+    return [write(folder / f"{n}.wav", noise(n)) for n in (20000, 8000, 2000)]
+
+
+@pytest.mark.parametrize("method", ["even", "random"])
+@pytest.mark.parametrize("n_per_file", [1, 2, 7, np.int64(3)])
+def test_every_recording_gives_its_share_of_clips_within_it(recordings, method, n_per_file):
+    clips, index = sample_clips(recordings, n_per_file, duration=0.5, method=method, random_state=0)
+    assert_array_equal(index, np.repeat([0, 1, 2], n_per_file))
+    assert [clip.path for clip in clips] == [recordings[i] for i in index]
+    assert clips_of(clips) == clips
+    last = np.array([2.0, 0.5, 0.0])[index]
+    onsets = np.array([clip.onset for clip in clips])
+    assert ((onsets >= 0) & (onsets <= last)).all()
+    assert {clip.duration for clip in clips} == {0.5}
+
+
+def test_the_index_expands_labels_and_groups(recordings):
+    clips, index = sample_clips(recordings, 2, duration=0.5)
+    y = np.array(["dog", "cat", "dog"])
+    assert y[index].tolist() == ["dog", "dog", "cat", "cat", "dog", "dog"]
+    assert len(clips) == len(index)
+    assert index.dtype.kind == "i"
+
+
+def test_even_clips_reach_from_the_beginning_to_the_end(recordings):
+    clips, _ = sample_clips(recordings[:1], 5, duration=0.5)
+    assert [clip.onset for clip in clips] == [0.0, 0.5, 1.0, 1.5, 2.0]
+    assert [clip.onset for clip in sample_clips(recordings[:1], 1)[0]] == [0.0]
+
+
+def test_recordings_shorter_than_a_clip_give_clips_of_all_of_them(recordings):
+    for method in ("even", "random"):
+        clips, _ = sample_clips(recordings[2:], 3, method=method, random_state=0)
+        assert clips == [Clip(recordings[2], 0.0, 4.0)] * 3
+
+
+def test_random_clips_repeat_with_the_seed_and_leave_the_global_generator_alone(recordings):
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    once, again, other = (
+        sample_clips(recordings, 4, duration=0.5, method="random", random_state=seed)[0]
+        for seed in (0, np.random.RandomState(0), 1)
+    )
+    assert once == again
+    assert once != other
+    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("container", [tuple, np.array, pd.Series, lambda paths: pd.DataFrame({"path": paths})])
+def test_recordings_to_sample_may_come_in_any_container(recordings, container):
+    clips, index = sample_clips(container(recordings), 2, duration=0.5)
+    assert (clips, index.tolist()) == (sample_clips(recordings, 2, duration=0.5)[0], [0, 0, 1, 1, 2, 2])
+
+
+def test_a_recording_named_twice_is_sampled_twice(recordings):
+    clips, index = sample_clips([recordings[0], recordings[0]], 2, duration=0.5)
+    assert clips[:2] == clips[2:]
+    assert index.tolist() == [0, 0, 1, 1]
+
+
+def test_all_recordings_that_cannot_be_sampled_are_listed_together(tmp_path, recordings):
+    (tmp_path / "text.wav").write_text("text")
+    bad = [str(tmp_path / "none.wav"), str(tmp_path / "text.wav")]
+    with pytest.raises(UnreadableAudioError, match="2 of 3 recordings cannot be used") as caught:
+        sample_clips([recordings[0], *bad, recordings[0], bad[0]], 2)
+    assert list(caught.value.reasons) == bad
+    assert "on_error" not in str(caught.value)  # which sample_clips has not
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"n_per_file": 0}, ValueError, "n_per_file == 0, must be >= 1"),
+        ({"n_per_file": 1.5}, TypeError, "n_per_file must be an instance of"),
+        ({"duration": 0}, ValueError, "duration == 0, must be > 0"),
+        ({"duration": -1.0}, ValueError, r"duration == -1.0, must be > 0"),
+        ({"duration": "4 s"}, TypeError, "duration must be an instance of"),
+        ({"duration": np.inf}, ValueError, "duration=inf must be a finite number of seconds"),
+        ({"duration": np.nan}, ValueError, "duration=nan must be a finite number of seconds"),
+        ({"method": "odd"}, ValueError, "method='odd' is unknown; use 'even' or 'random'"),
+        ({"random_state": "seed"}, ValueError, "'seed' cannot be used to seed"),
+        ({"paths": np.zeros((2, 3))}, TypeError, "paths must be a sequence of paths of recordings"),
+        ({"paths": [Clip("a.wav", 1.0)]}, TypeError, "paths must be a sequence of paths of recordings"),
+        ({"paths": "a.wav"}, TypeError, "X is a single path, 'a.wav'; put it in a list"),
+        ({"paths": []}, ValueError, "X is empty"),
+    ],
+)
+def test_a_parameter_out_of_range_is_named(recordings, parameters, error, message):
+    with pytest.raises(error, match=message):
+        sample_clips(**{"paths": recordings, "n_per_file": 2, **parameters})

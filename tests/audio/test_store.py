@@ -1,0 +1,424 @@
+"""The store: every file decoded once, whatever asks for it and however often."""
+
+import contextlib
+import io
+import os
+import pickle
+import threading
+import warnings
+
+import joblib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from sounds import RATE, noise, write
+
+from sklearn_cpc import Clip, MFCCTransformer
+from sklearn_cpc.audio import store
+from sklearn_cpc.audio.reading import UnreadableAudioError, read_audio
+from sklearn_cpc.audio.store import (
+    cut,
+    even_starts,
+    mapped,
+    n_clips_to_cover,
+    n_sounding,
+    read_files,
+    read_recordings,
+)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """Six recordings of 1000 to 1500 samples. Not to be changed."""
+    folder = tmp_path_factory.mktemp("recordings")
+    return [write(folder / f"{i}.wav", noise(1000 + 100 * i, seed=i)) for i in range(6)]
+
+
+@pytest.fixture
+def bad(tmp_path):
+    """Paths of files that cannot be used, each for a reason of its own."""
+    (tmp_path / "text.wav").write_text("text")
+    (tmp_path / "empty.wav").touch()
+    cut = write(tmp_path / "cut.wav", noise(1000))
+    os.truncate(cut, 1000)
+    nan = write(tmp_path / "nan.wav", np.full(100, np.nan), subtype="FLOAT")
+    names = [tmp_path / name for name in ("none.wav", "text.wav", "empty.wav")]
+    return [*map(str, names), str(tmp_path), cut, nan]
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Paths and rates that were decoded, as they come."""
+    calls = []
+
+    def counting(path, sample_rate):
+        calls.append((path, sample_rate))
+        return read_audio(path, sample_rate)
+
+    monkeypatch.setattr(store, "read_audio", counting)
+    return calls
+
+
+@pytest.fixture(scope="module")
+def on_disk(paths, tmp_path_factory):
+    """The first recording, of 1000 samples, on disk and as an array."""
+    folder = tmp_path_factory.mktemp("memory")
+    return read_files(paths[:1], RATE, memory=folder)[0][paths[0]], read_audio(paths[0], RATE)
+
+
+def read(X, rate=RATE, reset=True, estimator=None, **parameters):
+    return read_recordings(estimator or MFCCTransformer(**parameters), X, rate, reset=reset)
+
+
+def assert_same(samples, expected):
+    assert len(samples) == len(expected)
+    for one, other in zip(samples, expected, strict=True):
+        assert_array_equal(one, other)
+
+
+# Rows
+
+
+def test_paths_come_as_their_samples_in_order(paths):
+    recordings = read(paths, 4410)
+    assert_same(recordings.samples, [read_audio(path, 4410) for path in paths])
+    assert recordings.rate == 4410
+    assert recordings.dtype == np.float32
+    assert_array_equal(recordings.readable, range(6))
+
+
+@pytest.mark.parametrize("rate", [RATE, 4410])
+def test_a_clip_is_the_stretch_it_names(paths, rate):
+    X = [Clip(paths[0], 0.05, 0.025), Clip(paths[0], 0.05), Clip(paths[0]), Clip(paths[0], duration=0.025)]
+    whole = read_audio(paths[0], rate)
+    onset, end = round(0.05 * rate), round(0.05 * rate) + round(0.025 * rate)
+    expected = [whole[onset:end], whole[onset:], whole, whole[: round(0.025 * rate)]]
+    assert_same(read(X, rate).samples, expected)
+
+
+def test_clips_of_one_duration_have_one_length_wherever_they_begin(paths):
+    X = [Clip(paths[0], onset, 0.01) for onset in np.linspace(0, 0.1, 37)]
+    assert {len(samples) for samples in read(X, 4410).samples} == {44}
+
+
+def test_a_clip_holds_what_is_there_and_at_least_a_sample(paths):
+    X = [Clip(paths[0], 0.1, 4.0), Clip(paths[0], 999 / RATE), Clip(paths[0], 0.0, 1e-9)]
+    assert [len(samples) for samples in read(X).samples] == [200, 1, 1]
+
+
+def test_a_clip_that_begins_after_the_end_names_the_file_and_both_times(paths):
+    with pytest.raises(UnreadableAudioError) as caught:
+        read([paths[0], Clip(paths[0], 0.125, 1.0), Clip(paths[1], 7.0)])
+    assert caught.value.reasons == {
+        paths[0]: "ends at 0.125 s, but a clip begins at 0.125 s.",
+        paths[1]: "ends at 0.138 s, but a clip begins at 7.0 s.",
+    }
+
+
+def test_other_clips_of_the_same_file_are_kept_with_nan(paths):
+    with pytest.warns(UserWarning, match="1 recordings cannot be used"):
+        recordings = read([paths[0], Clip(paths[0], 9.0)], on_error="nan")
+    assert_array_equal(recordings.readable, [0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_are_taken_as_they_are(dtype, decoded):
+    X = noise(50, 3).T.astype(dtype)
+    estimator = MFCCTransformer()
+    recordings = read(X, estimator=estimator)
+    assert_same(recordings.samples, X)
+    assert recordings.dtype == dtype
+    assert estimator.n_features_in_ == 50
+    with pytest.raises(ValueError, match="50 features"):
+        read(X[:, 1:], reset=False, estimator=estimator)
+    assert decoded == []
+
+
+def test_a_fit_on_recordings_forgets_the_width_of_arrays(paths):
+    estimator = MFCCTransformer()
+    read(noise(50, 3).T, estimator=estimator)
+    read(paths, estimator=estimator)
+    assert not hasattr(estimator, "n_features_in_")
+
+
+@pytest.mark.parametrize("X", [[["1.0"], [None]], np.zeros((2, 3, 4)), [], 3.0, None])
+def test_what_is_neither_is_an_error(X):
+    with pytest.raises((ValueError, TypeError)):
+        read(X)
+
+
+# Files that cannot be used
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_all_files_that_cannot_be_used_are_listed_together(paths, bad, n_jobs):
+    with pytest.raises(UnreadableAudioError) as caught:
+        read([bad[0], *paths, *bad, Clip(bad[1], 1.0)], n_jobs=n_jobs)
+    assert list(caught.value.reasons) == bad
+    message = str(caught.value)
+    assert f"{len(bad)} of {len(bad) + len(paths)} recordings cannot be used" in message
+    assert "set on_error='nan' to keep their rows as NaN" in message
+    for path, reason in zip(bad, ("does not", "not audio", "empty", "directory", "cut", "NaN"), strict=True):
+        assert reason in caught.value.reasons[path]
+        assert f"\n  {path}: " in message
+
+
+def test_with_nan_their_rows_stay_and_a_warning_lists_them(paths, bad):
+    with pytest.warns(UserWarning, match=f"{len(bad)} recordings cannot be used; their rows are NaN") as caught:
+        recordings = read([*bad, *paths, bad[0]], on_error="nan")
+    assert [samples is None for samples in recordings.samples] == [True] * 6 + [False] * 6 + [True]
+    assert_array_equal(recordings.readable, range(6, 12))
+    assert all(f"\n  {path}: " in str(caught[0].message) for path in bad)
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("on_error", ["raise", "nan"])
+def test_nothing_usable_at_all_is_an_error_either_way(bad, on_error):
+    with pytest.raises(UnreadableAudioError, match="6 of 6 recordings cannot be used"):
+        read(bad, on_error=on_error)
+
+
+def test_without_bad_files_nothing_is_said(paths):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(paths, on_error="nan")
+
+
+def test_an_unknown_way_with_errors_is_named_before_anything_is_read(paths, decoded):
+    with pytest.raises(ValueError, match="on_error='skip' is unknown; use 'raise' or 'nan'"):
+        read(paths, on_error="skip")
+    assert decoded == []
+
+
+# Decoding once
+
+
+def test_a_file_is_decoded_once_however_many_clips_name_it(paths, decoded):
+    read([*paths, *paths, *(Clip(path, i / 100, 0.01) for path in paths for i in range(10))])
+    assert decoded == [(path, RATE) for path in paths]
+
+
+@pytest.mark.parametrize("n_jobs", [2, -1])
+def test_threads_give_the_same_as_one(paths, n_jobs):
+    samples, reasons = read_files([*paths, "none.wav"], 4410, n_jobs=n_jobs)
+    expected, expected_reasons = read_files([*paths, "none.wav"], 4410)
+    assert list(samples) == list(expected) == paths
+    assert_same(samples.values(), expected.values())
+    assert reasons == expected_reasons == {"none.wav": "does not exist."}
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading", "sequential"])
+def test_threads_decode_whatever_backend_joblib_is_set_to(paths, decoded, backend):
+    with joblib.parallel_config(backend=backend, n_jobs=2):
+        samples, _ = read_files(paths, RATE)
+    assert list(samples) == paths
+    assert len(decoded) == len(paths)
+
+
+def test_in_a_directory_files_are_kept_between_calls_and_mapped_when_needed(paths, decoded, tmp_path):
+    first, _ = read_files(paths, 4410, memory=str(tmp_path))
+    assert len(decoded) == len(paths)
+    second, _ = read_files(paths, 4410, memory=tmp_path, n_jobs=2)
+    assert len(decoded) == len(paths)
+    for path in paths:
+        expected = read_audio(path, 4410)
+        for samples in (first[path], second[path]):
+            assert len(samples) == len(expected)
+            assert isinstance(np.asanyarray(samples), np.memmap)
+            assert np.asarray(samples).dtype == np.float32
+            assert_array_equal(samples, expected)
+
+
+def test_files_in_a_directory_are_open_only_while_in_use_and_never_too_many(paths, tmp_path):
+    before = len(os.listdir("/dev/fd"))
+    read_files(paths, RATE, memory=tmp_path)
+    assert len(os.listdir("/dev/fd")) <= before
+    assert mapped.cache_info().maxsize < 1000  # what a system commonly allows
+
+
+@given(
+    start=st.integers(-20, 1100), stop=st.integers(-20, 1100), then=st.integers(0, 1100), end=st.integers(0, 1100)
+)
+def test_samples_on_disk_are_sliced_like_arrays(on_disk, start, stop, then, end):
+    samples, expected = on_disk
+    assert_array_equal(np.array(samples[start:stop]), expected[start:stop])
+    assert_array_equal(samples[start:stop][then:end], expected[start:stop][then:end])
+    assert len(samples[start:stop]) == len(expected[start:stop])
+
+
+def test_samples_on_disk_become_arrays_of_any_type_and_are_copied_on_demand(on_disk):
+    samples, expected = on_disk
+    assert np.asarray(samples, dtype=np.float64).dtype == np.float64
+    assert not np.asarray(samples).flags.writeable
+    copy = np.array(samples, copy=True)
+    copy[:] = 0
+    assert_array_equal(samples, expected)
+    assert_array_equal(pickle.loads(pickle.dumps(samples[10:20])), expected[10:20])
+
+
+def test_clips_of_files_in_a_directory_are_those_of_files_in_memory(paths, tmp_path):
+    X = [Clip(path, 0.01 * i, 0.05) for i, path in enumerate(paths)] + paths
+    assert_same(read(X, 4410, memory=tmp_path).samples, read(X, 4410).samples)
+
+
+def test_a_memory_of_joblib_does_as_well(paths, decoded, tmp_path):
+    memory = joblib.Memory(tmp_path, verbose=0)
+    for _ in range(2):
+        read_files(paths, RATE, memory=memory)
+    assert len(decoded) == len(paths)
+
+
+def test_without_memory_nothing_is_kept(paths, decoded):
+    for _ in range(2):
+        read_files(paths, RATE)
+    assert len(decoded) == 2 * len(paths)
+
+
+@pytest.mark.parametrize("memory", [3, True])
+def test_a_memory_that_is_none_is_named(paths, memory):
+    with pytest.raises(ValueError, match="'memory' should be None"):
+        read_files(paths, RATE, memory=memory)
+
+
+def test_another_rate_is_decoded_anew_and_kept_beside(paths, decoded, tmp_path):
+    for rate in (4410, 2000, 4410, np.int64(2000)):
+        read_files(paths[:1], rate, memory=tmp_path)
+    assert [rate for _, rate in decoded] == [4410, 2000]
+
+
+@pytest.mark.parametrize("what", ["size", "time"])
+def test_a_changed_file_is_decoded_anew(decoded, tmp_path, what):
+    path, memory = write(tmp_path / "a.wav", noise(1000)), tmp_path / "memory"
+    before = os.stat(path)
+    read_files([path], RATE, memory=memory)
+    write(path, noise(1000 if what == "time" else 1001, seed=1))
+    later = 1 if what == "time" else 0
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + later))
+    samples, _ = read_files([path], RATE, memory=memory)
+    assert len(decoded) == 2
+    assert_array_equal(samples[path], read_audio(path, RATE))
+
+
+def test_the_same_file_by_another_name_of_its_folder_is_known(decoded, tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav")
+    monkeypatch.chdir(tmp_path)
+    for name in (path, "a.wav", os.path.join(".", "a.wav"), np.str_(path)):
+        read_files([str(name)], RATE, memory=tmp_path / "memory")
+    assert len(decoded) == 1
+
+
+def test_bad_files_are_tried_again(decoded, tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_text("text")
+    _, reasons = read_files([str(path)], RATE, memory=tmp_path / "memory")
+    assert list(reasons) == [str(path)]
+    write(path)
+    samples, _ = read_files([str(path)], RATE, memory=tmp_path / "memory")
+    assert len(samples[str(path)]) == RATE
+
+
+def test_a_removed_file_is_missed_though_it_is_in_the_directory(tmp_path):
+    path = write(tmp_path / "a.wav")
+    read_files([path], RATE, memory=tmp_path / "memory")
+    os.remove(path)
+    assert read_files([path], RATE, memory=tmp_path / "memory") == ({}, {path: "does not exist."})
+
+
+def test_threads_may_fill_one_directory_at_once(paths, tmp_path):
+    results = joblib.Parallel(n_jobs=8, backend="threading")(
+        joblib.delayed(read_files)(paths, 4410, memory=tmp_path) for _ in range(16)
+    )
+    expected = [read_audio(path, 4410) for path in paths]
+    for samples, reasons in results:
+        assert_same(samples.values(), expected)
+        assert reasons == {}
+
+
+def reading_in_a_worker(paths, memory):
+    """Read verbosely; returns the samples, what was shown, and the warnings."""
+    shown = io.StringIO()
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stderr(shown):
+        warnings.simplefilter("always")
+        samples, _ = read_files(paths, RATE, memory=memory, verbose=1)
+    return [np.array(samples[path]) for path in paths], shown.getvalue(), [str(w.message) for w in caught]
+
+
+def test_processes_may_fill_one_directory_at_once_and_show_no_bars(paths, tmp_path):
+    results = joblib.Parallel(n_jobs=2, backend="loky")(
+        joblib.delayed(reading_in_a_worker)(paths, tmp_path) for _ in range(6)
+    )
+    expected = [read_audio(path, RATE) for path in paths]
+    for samples, shown, caught in results:
+        assert_same(samples, expected)
+        assert shown == ""
+        assert caught == []
+
+
+@pytest.mark.parametrize(("verbose", "shows"), [(0, False), (1, True), (2, True)])
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_a_bar_is_shown_when_asked_for(paths, capsys, verbose, shows, n_jobs):
+    read_files(paths, RATE, verbose=verbose, n_jobs=n_jobs)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "decoding" in err if shows else err == ""
+
+
+def test_a_named_pipe_among_the_files_is_listed_and_nothing_waits(paths, tmp_path):
+    pipe = str(tmp_path / "pipe.wav")
+    os.mkfifo(pipe)
+    results = []
+    waiting = threading.Thread(target=lambda: results.append(read_files([*paths, pipe], RATE)), daemon=True)
+    waiting.start()
+    waiting.join(timeout=10)
+    assert results[0][1] == {pipe: "is not a regular file."}
+
+
+# Cutting
+
+LENGTHS, CLIPS = st.integers(1, 2000), st.integers(1, 300)
+
+
+@given(LENGTHS, CLIPS)
+def test_clips_that_cover_leave_out_nothing_and_are_as_few_as_can_be(length, clip):
+    starts = even_starts(length, clip)
+    assert len(starts) == n_clips_to_cover(length, clip)
+    assert (len(starts) - 1) * clip < length <= max(len(starts) * clip, clip)
+    heard = np.zeros(max(length, clip), bool)
+    for start in starts:
+        heard[start : start + clip] = True
+    assert heard[:length].all()
+
+
+@given(LENGTHS, CLIPS, st.integers(1, 50))
+def test_even_starts_run_from_the_first_clip_to_the_last_in_equal_steps(length, clip, n_clips):
+    starts = even_starts(length, clip, n_clips)
+    last = max(0, length - clip)
+    assert len(starts) == n_clips
+    assert starts.dtype.kind == "i"
+    assert starts[0] == (0 if n_clips > 1 else last // 2)  # one clip lies in the middle
+    assert starts[-1] == (last if n_clips > 1 else last // 2)
+    assert ((starts >= 0) & (starts <= last)).all()
+    assert np.ptp(np.diff(starts)) <= 1 if n_clips > 1 else True
+
+
+@given(LENGTHS, CLIPS, st.integers(0, 2500))
+def test_a_cut_is_the_stretch_and_then_silence(length, clip, start):
+    samples = np.arange(1.0, length + 1)
+    out = np.full(clip, np.nan)
+    n_copied = cut(samples, start, clip, out)
+    assert n_copied == max(0, min(clip, length - start))
+    assert_array_equal(out[:n_copied], samples[start : start + n_copied])
+    assert (out[n_copied:] == 0).all()
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 40))
+def test_steps_sound_that_are_at_least_half_filled_and_the_first_always(n_samples, clip, n_steps):
+    n_samples = min(n_samples, clip)
+    filled = n_samples * n_steps / clip - np.arange(n_steps)  # share of each step, before clipping to 0 and 1
+    assert n_sounding(n_samples, clip, n_steps) == max(1, (filled >= 0.5).sum())
+
+
+def test_steps_of_many_clips_are_counted_at_once():
+    assert_array_equal(n_sounding([0, 1, 14, 15, 99, 100, 500], 100, 10), [1, 1, 1, 2, 10, 10, 10])

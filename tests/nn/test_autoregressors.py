@@ -1,0 +1,195 @@
+"""Autoregressors have the report's sizes and know nothing of the future."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from sklearn_cpc import AttentionContext, GRUContext
+from sklearn_cpc.nn.autoregressors import sinusoids
+
+SMALL = {
+    "gru": GRUContext(c_dim=6),
+    "attention": AttentionContext(n_layers=1, dff=5, dense_units=(7, 6)),
+    "attention, wider": AttentionContext(n_layers=2, n_heads=4, dff=5, dense_units=(6,), dropout=0.0),
+}
+
+
+def build(name, z_dim=8, n_context=5, seed=0):
+    torch.manual_seed(seed)
+    return SMALL[name](z_dim, n_context).eval()
+
+
+@pytest.fixture(autouse=True)
+def _rng():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def n_weights(module):
+    return sum(weights.numel() for weights in module.parameters())
+
+
+@pytest.mark.parametrize(("recipe", "expected"), [(GRUContext(), 1_182_720), (AttentionContext(), 1_374_508)])
+def test_the_defaults_have_the_weights_of_the_report(recipe, expected):
+    assert n_weights(recipe(z_dim=256, n_context=27)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("gru", (3, 5, 6)), ("attention", (3, 6)), ("attention, wider", (3, 6))]
+)
+def test_the_context_has_the_promised_shape(name, shape):
+    assert build(name)(torch.randn(3, 5, 8)).shape == shape
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_recipe_survives_cloning_and_builds_a_fresh_module_in_every_call(name):
+    recipe = clone(SMALL[name])
+    assert recipe.get_params() == SMALL[name].get_params()
+    before = recipe.get_params()
+    first, second = recipe(8, 5), recipe(8, 5)
+    assert recipe.get_params() == before
+    assert not {id(p) for p in first.parameters()} & {id(p) for p in second.parameters()}
+    assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_parameters_of_a_recipe_take_effect_at_the_next_call():
+    assert GRUContext().set_params(c_dim=3)(8, 5)(torch.zeros(1, 5, 8)).shape == (1, 5, 3)
+    attention = AttentionContext().set_params(n_heads=4, dense_units=(3,))
+    assert attention(8, 5)(torch.zeros(1, 5, 8)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_weight_gets_a_gradient(name):
+    network = build(name)
+    network(torch.randn(3, 5, 8)).square().sum().backward()
+    for weights_name, weights in network.named_parameters():
+        assert weights.grad is not None, weights_name
+        assert (weights.grad != 0).any(), weights_name
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_clips_do_not_see_each_other(name):
+    network, z = build(name), torch.randn(3, 5, 8)
+    alone = torch.cat([network(row[None]) for row in z])
+    torch.testing.assert_close(network(z), alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_float64_is_possible_and_the_same(name):
+    network, z = build(name), torch.randn(3, 5, 8)
+    single = network(z)
+    double = network.double()(z.double())
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(single, double.float(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("name", SMALL)
+def test_autocast_to_bfloat16_comes_close(name, train):
+    network, z = build(name).train(train), torch.randn(3, 5, 8, requires_grad=True)
+    for module in network.modules():
+        if isinstance(module, (nn.Dropout, nn.MultiheadAttention)):
+            module.p = module.dropout = 0.0
+    expected = network(z)
+    with torch.autocast("cpu", torch.bfloat16):
+        c = network(z)
+    torch.testing.assert_close(c.float(), expected, rtol=0.1, atol=0.1)
+    c.float().sum().backward()
+    assert z.grad.isfinite().all()
+
+
+# Time
+
+
+@pytest.mark.parametrize("t", range(5))
+def test_the_contexts_of_a_gru_do_not_depend_on_the_future(t):
+    network, z = build("gru"), torch.randn(2, 5, 8)
+    other = z.clone()
+    other[:, t + 1 :] = torch.randn(2, 4 - t, 8)
+    c, changed = network(z), network(other)
+    assert torch.equal(c[:, : t + 1], changed[:, : t + 1])
+    assert (c[:, t + 1 :] != changed[:, t + 1 :]).all()
+
+
+def test_a_gru_takes_any_number_of_steps():
+    network, z = build("gru"), torch.randn(2, 9, 8)
+    torch.testing.assert_close(network(z)[:, :4], network(z[:, :4]))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_order_of_the_past_matters(name):
+    network, z = build(name), torch.randn(2, 5, 8)
+    last, flipped = network(z), network(z.flip(1))
+    if last.ndim == 3:
+        last, flipped = last[:, -1], flipped[:, -1]
+    assert (last - flipped).abs().max() > 1e-2
+
+
+def test_attention_hears_every_step():
+    network, z = build("attention"), torch.randn(1, 5, 8)
+    for step in range(5):
+        other = z.clone()
+        other[:, step] += 1
+        assert (network(z) - network(other)).abs().max() > 1e-4
+
+
+def test_positions_are_told_apart_before_the_steps_are_joined():
+    # Without positions the layers would treat equal steps equally, wherever they are.
+    network = build("attention")
+    joined = []
+    network.head.register_forward_pre_hook(lambda _, inputs: joined.append(inputs[0]))
+    network(torch.ones(1, 5, 8))
+    assert len(joined[0][0].unique(dim=0)) == 5
+
+
+# Sinusoids
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5, 8, 256])
+def test_positions_are_encoded_by_sines_and_cosines_of_falling_rate(dim):
+    encoding = sinusoids(27, dim)
+    assert encoding.shape == (27, dim)
+    for position in (0, 1, 13, 26):
+        for column in range(dim):
+            angle = position / 10000 ** (2 * (column // 2) / dim)
+            expected = math.cos(angle) if column % 2 else math.sin(angle)
+            assert encoding[position, column].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_no_two_positions_are_encoded_alike():
+    distances = np.linalg.norm(sinusoids(200, 16)[:, None] - sinusoids(200, 16)[None], axis=2)
+    assert distances[~np.eye(200, dtype=bool)].min() > 0.1
+
+
+# Bad parameters
+
+
+@pytest.mark.parametrize(
+    ("recipe", "error", "name"),
+    [
+        (GRUContext(c_dim=0), ValueError, "c_dim"),
+        (GRUContext(c_dim=2.5), TypeError, "c_dim"),
+        (AttentionContext(n_layers=0), ValueError, "n_layers"),
+        (AttentionContext(n_heads=-1), ValueError, "n_heads"),
+        (AttentionContext(dff="wide"), TypeError, "dff"),
+        (AttentionContext(dropout=1), ValueError, "dropout"),
+        (AttentionContext(dropout=-0.1), ValueError, "dropout"),
+        (AttentionContext(dense_units=()), ValueError, "dense_units"),
+        (AttentionContext(dense_units=12), ValueError, "dense_units"),
+        (AttentionContext(dense_units=(12, 0)), ValueError, "dense_units"),
+    ],
+    ids=repr,
+)
+def test_a_bad_parameter_is_named(recipe, error, name):
+    with pytest.raises(error, match=name):
+        recipe(z_dim=8, n_context=5)
+
+
+def test_heads_that_do_not_divide_z_are_refused_with_both_numbers():
+    with pytest.raises(ValueError, match=r"n_heads=3 does not divide the encoder's z_dim=8"):
+        AttentionContext(n_heads=3)(z_dim=8, n_context=5)

@@ -1,0 +1,159 @@
+"""The front ends agree with librosa and scipy."""
+
+import librosa
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter1d
+
+from sklearn_cpc.nn.frontends import BandStandardizer, LogMel
+
+SETTINGS = [  # sample_rate, n_fft, hop_length, n_mels, n_samples
+    (22050, 2048, 46, 64, 9000),
+    (22050, 2048, 512, 128, 22050),
+    (16000, 400, 160, 40, 12345),
+    (8000, 512, 97, 23, 8001),
+    (44100, 1025, 333, 32, 5000),
+    (8000, 1024, 300, 20, 1024),
+]
+
+
+def noise(n, rng):
+    return 0.1 * rng.standard_normal(n)
+
+
+def tone(n, rng):
+    return 0.9 * np.sin(0.3 * np.arange(n))
+
+
+def sweep_in_noise(n, rng):
+    return 0.5 * np.sin(1e-4 * np.arange(n) ** 2) + 1e-4 * rng.standard_normal(n)
+
+
+def silence(n, rng):
+    return np.zeros(n)
+
+
+def sound_then_silence(n, rng):
+    return np.where(np.arange(n) < n // 3, rng.standard_normal(n), 0)
+
+
+def click(n, rng):
+    return np.eye(1, n, n // 2)[0]
+
+
+SOUNDS = [noise, tone, sweep_in_noise, silence, sound_then_silence, click]
+
+
+def librosa_log_mel(samples, sample_rate, n_fft, hop_length, n_mels):
+    power = librosa.feature.melspectrogram(
+        y=samples, sr=sample_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels
+    )
+    return librosa.power_to_db(power, top_db=None)
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_log_mel_equals_librosa_in_float64(setting, sound):
+    *parameters, n_samples = setting
+    samples = sound(n_samples, np.random.default_rng(0))
+    decibels = LogMel(*parameters).double()(torch.from_numpy(samples)[None])
+    assert decibels.dtype == torch.float64
+    np.testing.assert_allclose(decibels[0].numpy(), librosa_log_mel(samples, *parameters), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_log_mel_equals_librosa_in_float32(setting, sound):
+    *parameters, n_samples = setting
+    samples = sound(n_samples, np.random.default_rng(0)).astype(np.float32)
+    decibels = LogMel(*parameters)(torch.from_numpy(samples)[None])[0].numpy()
+    expected = librosa_log_mel(samples, *parameters)
+    assert decibels.dtype == np.float32
+    assert decibels.shape == expected.shape
+    # Far below a tone there is but the noise that rounding makes, in librosa and here.
+    audible = expected > expected.max(0) - (50 if sound in (tone, sweep_in_noise) else np.inf)
+    np.testing.assert_allclose(decibels[audible], expected[audible], rtol=0, atol=1e-4)
+
+
+def test_log_mel_of_a_batch_is_that_of_each_clip():
+    clips = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 4000)).astype(np.float32))
+    log_mel = LogMel(8000, 512, 100, 20)
+    assert torch.equal(log_mel(clips), torch.cat([log_mel(clip[None]) for clip in clips]))
+
+
+def test_log_mel_is_computed_in_float32_under_autocast():
+    clips = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 4000)).astype(np.float32))
+    log_mel = LogMel(8000, 512, 100, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        decibels = log_mel(clips)
+    assert decibels.dtype == torch.float32
+    assert torch.equal(decibels, log_mel(clips))
+
+
+def test_front_ends_have_no_weights_to_train_or_to_save():
+    for front_end in (LogMel(8000, 512, 100, 20), BandStandardizer(-100.0, smoothing=2.0)):
+        assert not list(front_end.parameters())
+        assert not front_end.state_dict()
+
+
+# Standardising bands
+
+
+def spectrogram(batch=2, n_mels=5, n_frames=60, seed=0):
+    """Bands of different level and range, in float64."""
+    random = np.random.default_rng(seed)
+    levels, ranges = random.uniform(-60, 0, (batch, n_mels, 1)), random.uniform(1, 10, (batch, n_mels, 1))
+    return torch.from_numpy(levels + ranges * random.standard_normal((batch, n_mels, n_frames)))
+
+
+def test_every_band_of_every_clip_gets_zero_mean_and_unit_variance():
+    bands = BandStandardizer(-100.0)(spectrogram())
+    np.testing.assert_allclose(bands.mean(2), 0, atol=1e-12)
+    np.testing.assert_allclose(bands.var(2, correction=0), 1)
+
+
+def test_frames_of_silence_become_zero_and_do_not_count():
+    decibels = spectrogram()
+    decibels[0, :, 40:] = -100
+    decibels[1, :, ::3] = -100.00001  # librosa's silence, rounded
+    decibels[1, 2] = -100  # a band without sound, in frames with
+    bands = BandStandardizer(-99.9)(decibels)
+    assert torch.equal(bands[0, :, 40:], torch.zeros(5, 20, dtype=torch.float64))
+    assert torch.equal(bands[1, :, ::3], torch.zeros(5, 20, dtype=torch.float64))
+    np.testing.assert_allclose(bands[0, :, :40], BandStandardizer(-99.9)(decibels[:1, :, :40])[0])
+    sounding = np.arange(60) % 3 > 0
+    np.testing.assert_allclose(bands[1, [0, 1, 3, 4]][:, sounding].mean(1), 0, atol=1e-12)
+    np.testing.assert_allclose(bands[1, [0, 1, 3, 4]][:, sounding].var(1, correction=0), 1)
+    assert (bands[1, 2] == 0).all()
+
+
+def test_padding_does_not_change_the_frames_of_sound():
+    decibels = spectrogram()
+    padded = torch.cat([decibels, torch.full((2, 5, 30), -100.0)], dim=2)
+    np.testing.assert_allclose(BandStandardizer(-99.9)(padded)[:, :, :60], BandStandardizer(-99.9)(decibels))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("level", [-80.0, -33.3, 0.0, 41.7])
+def test_a_constant_band_does_not_blow_up(level, dtype):
+    standardize = BandStandardizer(-99.9, smoothing=2.0).to(dtype)
+    bands = standardize(torch.full((1, 3, 100), level, dtype=dtype))
+    assert bands.isfinite().all()
+    assert bands.abs().max() < 0.05
+
+
+def test_digital_silence_becomes_zero():
+    decibels = LogMel(8000, 512, 100, 20)(torch.zeros(1, 3000))
+    assert (decibels <= -99.9).all()
+    assert (BandStandardizer(-99.9, smoothing=2.0)(decibels) == 0).all()
+
+
+@pytest.mark.parametrize("smoothing", [0.3, 0.5, 1.0, 2.0, 3.7])
+@pytest.mark.parametrize("n_frames", [1, 2, 7, 60])
+def test_smoothing_is_the_gaussian_filter_of_scipy(n_frames, smoothing):
+    decibels = spectrogram(n_frames=n_frames)
+    plain = BandStandardizer(-99.9)(decibels)
+    smooth = BandStandardizer(-99.9, smoothing).double()(decibels)
+    expected = gaussian_filter1d(plain, smoothing, mode="nearest", truncate=4)
+    np.testing.assert_allclose(smooth, expected, atol=1e-6)

@@ -1,0 +1,476 @@
+"""One function trains every network: it repeats, goes on where it stopped, and spares what is not its own."""
+
+import copy
+import itertools
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils import check_random_state
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from torch import nn
+from torch.utils.data import IterableDataset
+
+from sklearn_cpc import AttentionContext, Conv1dEncoder, Conv2dEncoder, GRUContext
+from sklearn_cpc.nn.batches import ClipBatches, TensorBatches
+from sklearn_cpc.nn.network import InfoNCELoss, build_network
+from sklearn_cpc.nn.training import (
+    check_training_parameters,
+    in_precision_of,
+    resolve_device,
+    resolve_precision,
+    seeded,
+    take_over,
+    train,
+)
+
+CPU = torch.device("cpu")
+NO_GPU = not torch.cuda.is_available()
+
+
+class SquaredError(nn.Module):
+    metrics = ("error", "half")
+
+    def forward(self, outputs, targets):
+        loss = (outputs - targets).square().mean()
+        return loss, {"error": (outputs - targets).abs().mean().item(), "half": 0.5}
+
+
+class Scaled(nn.Module):
+    """A loss of a constant and nothing else."""
+
+    metrics = ()
+
+    def __init__(self, constant):
+        super().__init__()
+        self.constant = constant
+
+    def forward(self, outputs, _targets):
+        return outputs.sum() * self.constant, {}
+
+
+class SameBatch(IterableDataset):
+    """The whole data as one batch, always in the same order."""
+
+    def __init__(self, inputs, targets):
+        self.batch = inputs, targets
+
+    def __iter__(self):
+        yield self.batch
+
+
+class Spy(Callback):
+    """Keeps what it sees, and stops at an epoch if told to."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def on_epoch_end(self, net, **_):
+        self.calls += 1
+        net.history.record("calls", self.calls)
+
+
+@pytest.fixture(autouse=True)
+def _rng():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def regression(n=64):
+    """Inputs and targets of a linear map, and a network that does not know it."""
+    inputs = torch.randn(n, 3)
+    return inputs, inputs @ torch.tensor([[1.0], [-2.0], [3.0]]) + 0.5, nn.Linear(3, 1)
+
+
+def weights_of(module):
+    return torch.cat([weights.detach().flatten().clone() for weights in module.parameters()])
+
+
+# Training
+
+
+def test_training_is_in_place_and_finds_the_minimum_of_a_convex_loss():
+    inputs, targets, module = regression()
+    weights = module.weight
+    history, _ = train(module, TensorBatches(inputs, targets, 8), SquaredError(), max_epochs=60, lr=0.05)
+    assert module.weight is weights
+    torch.testing.assert_close(module.weight, torch.tensor([[1.0, -2.0, 3.0]]), atol=0.02, rtol=0)
+    losses = [row["train_loss"] for row in history]
+    assert losses[-1] < 1e-3 < losses[0]
+
+
+def test_one_step_is_that_of_adam():
+    inputs, targets, module = regression()
+    twin = copy.deepcopy(module)
+    train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=3, lr=0.1)
+    adam = torch.optim.Adam(twin.parameters(), lr=0.1)
+    for _ in range(3):
+        adam.zero_grad()
+        (twin(inputs) - targets).square().mean().backward()
+        adam.step()
+    torch.testing.assert_close(weights_of(module), weights_of(twin))
+
+
+def test_history_holds_an_epoch_per_row_in_plain_numbers():
+    inputs, targets, module = regression()
+    history, _ = train(module, TensorBatches(inputs, targets, 8), SquaredError(), max_epochs=3, lr=0.01)
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    for row in history:
+        assert row.keys() == {"epoch", "train_loss", "train_error", "train_half", "dur"}
+        assert {type(value) for value in row.values()} == {int, float}
+        assert row["train_half"] == 0.5
+        assert row["dur"] > 0
+
+
+def test_history_holds_means_over_the_rows_not_over_the_batches():
+    inputs = torch.arange(7.0)[:, None]
+    batches = TensorBatches(inputs, torch.zeros(7, 1), 4)  # of 4 and 3
+    history, _ = train(nn.Identity(), batches, WithWeight(SquaredError()), max_epochs=1, lr=1e-9)
+    assert history[0]["train_loss"] == pytest.approx(np.mean(np.arange(7) ** 2))
+    assert history[0]["train_error"] == pytest.approx(3)
+
+
+class WithWeight(nn.Module):
+    """A criterion for modules without weights: adds nothing, but with a gradient."""
+
+    def __init__(self, criterion):
+        super().__init__()
+        self.criterion, self.metrics = criterion, criterion.metrics
+        self.weight = nn.Parameter(torch.zeros(()))
+
+    def forward(self, outputs, targets):
+        return self.criterion(outputs + 0 * self.weight, targets)
+
+
+def test_no_epoch_changes_nothing():
+    inputs, targets, module = regression()
+    before = weights_of(module)
+    history, state = train(
+        module,
+        SameBatch(inputs, targets),
+        SquaredError(),
+        max_epochs=0,
+        lr=1,
+        callbacks=[EarlyStopping("train_loss")],
+    )
+    assert history == []
+    assert torch.equal(weights_of(module), before)
+    train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=1, lr=1, optimizer_state=state)
+    assert not torch.equal(weights_of(module), before)
+
+
+def test_inputs_may_be_keyword_arguments():
+    class Sum(nn.Linear):
+        def forward(self, a, b):
+            return super().forward(a + b)
+
+    inputs, targets, _ = regression()
+    batches = SameBatch({"a": inputs, "b": inputs}, targets)
+    history, _ = train(Sum(3, 1), batches, SquaredError(), max_epochs=2, lr=0.01)
+    assert history[1]["train_loss"] < history[0]["train_loss"]
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_epochs_in_two_goes_are_the_same_as_in_one(first):
+    inputs, targets, module = regression()
+    twin = copy.deepcopy(module)
+    batches = SameBatch(inputs, targets)
+    whole, _ = train(module, batches, SquaredError(), max_epochs=4, lr=0.05)
+    begin, state = train(twin, batches, SquaredError(), max_epochs=first, lr=0.05)
+    kept = copy.deepcopy(state)
+    end, _ = train(twin, batches, SquaredError(), max_epochs=4 - first, lr=0.05, optimizer_state=state)
+    assert torch.equal(weights_of(twin), weights_of(module))
+    assert [row["train_loss"] for row in begin + end] == [row["train_loss"] for row in whole]
+    for moments, before in zip(state["state"].values(), kept["state"].values(), strict=True):
+        assert all(torch.equal(moments[key], before[key]) for key in before)
+
+
+def test_going_on_takes_the_learning_rate_it_is_given():
+    inputs, targets, module = regression()
+    _, state = train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=2, lr=0.1)
+    before = weights_of(module)
+    train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=1, lr=1e-6, optimizer_state=state)
+    assert 0 < (weights_of(module) - before).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), -float("inf")])
+def test_a_loss_that_is_not_finite_is_a_value_error_that_names_the_learning_rate(value):
+    inputs, targets, module = regression()
+    with pytest.raises(ValueError, match=r"the loss became -?(inf|nan) in epoch 1; lower lr=0.3"):
+        train(module, SameBatch(inputs + 100, targets), Scaled(value), max_epochs=2, lr=0.3)
+
+
+def test_a_diverging_training_says_in_which_epoch():
+    inputs, targets, module = regression()
+    with pytest.raises(ValueError, match=r"in epoch [2-9]; lower lr=1e\+30"):
+        train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=9, lr=1e30)
+
+
+# The networks
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("autoregressor", [GRUContext(4), AttentionContext(1, 1, dff=4, dense_units=(4,))])
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        Conv1dEncoder(4, (8, 4), (4, 2), dense_units=4, z_dim=4),
+        Conv2dEncoder((3,), (3,), (2,), dense_units=4, z_dim=4, n_mels=8, n_fft=128, sample_rate=4000),
+    ],
+)
+def test_every_network_learns_in_every_precision_and_keeps_weights_of_float32(encoder, autoregressor, precision):
+    t = np.arange(640)
+    recordings = [
+        (np.sin(rate * t) + np.sin(0.01 * rate * t)).astype(np.float32) for rate in np.linspace(0.1, 2, 12)
+    ]
+    network = build_network(encoder, autoregressor, 320, 6, 2, "last")
+    before = weights_of(network)
+    history, _ = train(
+        network,
+        ClipBatches(recordings, 320, 8, 8, check_random_state(0)),
+        InfoNCELoss(2, negatives="mixed"),
+        max_epochs=8,
+        lr=0.01,
+        precision=precision,
+    )
+    losses = [row["train_loss"] for row in history]
+    assert min(losses[4:]) < losses[0]
+    assert all(0 <= row["train_accuracy_2"] <= 1 for row in history)
+    assert {weights.dtype for weights in network.parameters()} == {torch.float32}
+    assert not torch.equal(weights_of(network), before)
+
+
+def test_the_module_runs_in_bfloat16_only_where_asked():
+    seen = []
+
+    class Look(nn.Linear):
+        def forward(self, x):
+            seen.append(super().forward(x).dtype)
+            return super().forward(x).float()
+
+    inputs, targets, _ = regression()
+    for precision in ("float32", "bfloat16"):
+        train(Look(3, 1), SameBatch(inputs, targets), SquaredError(), max_epochs=1, lr=0.01, precision=precision)
+    assert seen == [torch.float32, torch.bfloat16]
+
+
+# Callbacks
+
+
+def test_early_stopping_stops_by_the_training_loss_and_is_itself_left_as_it_was():
+    stopping = EarlyStopping(monitor="train_loss", patience=2, threshold=0.9)
+    before = vars(stopping).copy()
+    inputs, targets, module = regression()
+    callbacks = [stopping]
+    history, _ = train(
+        module, SameBatch(inputs, targets), SquaredError(), max_epochs=50, lr=1e-6, callbacks=callbacks
+    )
+    assert len(history) == 3
+    assert callbacks == [stopping]
+    assert vars(stopping) == before
+
+
+def test_early_stopping_may_monitor_a_metric_and_load_the_best_weights():
+    inputs, targets, module = regression()
+    twin = copy.deepcopy(module)
+    stopping = EarlyStopping("train_error", patience=2, load_best=True)
+    batches = SameBatch(inputs, targets)
+    history, _ = train(module, batches, SquaredError(), max_epochs=200, lr=2.0, callbacks=[stopping])
+    assert len(history) < 200
+    best = int(np.argmin([row["train_error"] for row in history])) + 1
+    train(twin, batches, SquaredError(), max_epochs=best, lr=2.0)
+    torch.testing.assert_close(weights_of(module), weights_of(twin))
+
+
+@pytest.mark.parametrize("name", [None, "spy"])
+def test_callbacks_are_cloned_and_what_they_record_is_kept(name):
+    spy = Spy()
+    inputs, targets, module = regression()
+    callbacks = [spy if name is None else (name, spy)]
+    for _ in range(2):
+        history, _ = train(
+            module, SameBatch(inputs, targets), SquaredError(), max_epochs=2, lr=0.1, callbacks=callbacks
+        )
+        assert [row["calls"] for row in history] == [1, 2]
+    assert spy.calls == 0
+
+
+def test_a_schedule_changes_the_learning_rate():
+    inputs, targets, module = regression()
+    schedule = LRScheduler(policy="StepLR", step_size=1, gamma=1e-9)
+    weights = []
+
+    class Keep(Callback):
+        def on_epoch_end(self, net, **_):
+            weights.append(weights_of(net.module_))
+
+    train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=3, lr=0.1, callbacks=[schedule, Keep()])
+    steps = [(b - a).abs().max() for a, b in itertools.pairwise(weights)]
+    assert max(steps) < 1e-6
+
+
+def test_an_interrupt_in_the_middle_of_an_epoch_is_the_users_and_gets_through():
+    class Interrupted(SquaredError):
+        def forward(self, outputs, targets):
+            raise KeyboardInterrupt
+
+    inputs, targets, module = regression()
+    with pytest.raises(KeyboardInterrupt):
+        train(module, SameBatch(inputs, targets), Interrupted(), max_epochs=2, lr=0.1)
+
+
+# Progress
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_the_progress_bar_shows_title_and_loss_only_when_asked(verbose, capsys):
+    inputs, targets, module = regression()
+
+    class Slow(SameBatch):
+        def __iter__(self):
+            time.sleep(0.15)  # a bar is not drawn anew more often than every 0.1 s
+            yield self.batch
+
+    options = {"max_epochs": 2, "lr": 0.1, "verbose": verbose, "title": "linear map"}
+    train(module, Slow(inputs, targets), SquaredError(), **options)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert ("linear map" in shown.err) == bool(verbose)
+    assert ("2/2" in shown.err) == bool(verbose)
+    assert ("loss=" in shown.err) == bool(verbose)
+    if verbose:  # the bar cleans up after itself
+        assert shown.err.endswith("\r")
+        assert shown.err.split("\r")[-2].strip() == ""
+
+
+# Seeds
+
+
+def test_a_seeded_block_repeats_and_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    numbers = []
+    for seed in (1, 1, 2):
+        with seeded(check_random_state(seed), CPU):
+            numbers.append(torch.rand(3))
+    assert torch.equal(numbers[0], numbers[1])
+    assert not torch.equal(numbers[0], numbers[2])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_seeded_block_restores_the_generator_after_an_error():
+    before = torch.get_rng_state()
+    with pytest.raises(ZeroDivisionError), seeded(check_random_state(0), CPU):
+        torch.rand(1).item() / 0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_seeded_blocks_of_one_random_state_differ():
+    random, numbers = check_random_state(0), []
+    for _ in range(2):
+        with seeded(random, CPU):
+            numbers.append(torch.rand(1).item())
+    assert numbers[0] != numbers[1]
+
+
+def test_training_in_a_seeded_block_repeats_bit_by_bit():
+    results = []
+    for _ in range(2):
+        with seeded(check_random_state(5), CPU):
+            inputs, targets, module = regression()
+            dropped = nn.Sequential(nn.Dropout(0.5), module)
+            train(dropped, TensorBatches(inputs, targets, 8), SquaredError(), max_epochs=3, lr=0.1)
+        results.append(weights_of(dropped))
+        torch.rand(1)  # the outside world moves on
+    assert torch.equal(*results)
+
+
+# Devices and precision
+
+
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu"), "cpu:0"])
+def test_a_device_may_be_a_name_or_a_device(device):
+    assert resolve_device(device).type == "cpu"
+
+
+def test_auto_is_the_gpu_if_there_is_one():
+    assert resolve_device("auto").type == ("cpu" if NO_GPU else "cuda")
+
+
+@pytest.mark.parametrize("device", ["banana", "", "cuda:99", None, 3.5, "cpu:banana"])
+def test_a_device_that_cannot_be_used_is_a_value_error_that_quotes_it(device):
+    with pytest.raises(ValueError, match="cannot be used here") as error:
+        resolve_device(device)
+    assert str(error.value).startswith(f"device={device!r} ")
+    assert "use 'auto' or 'cpu'" in str(error.value)
+
+
+@pytest.mark.skipif(not NO_GPU, reason="there is a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", torch.device("cuda"), 0])
+def test_a_gpu_that_is_not_there_is_a_value_error(device):
+    with pytest.raises(ValueError, match="cannot be used here"):
+        resolve_device(device)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_a_precision_asked_for_is_taken_anywhere(precision, device):
+    assert resolve_precision(precision, torch.device(device)) == precision
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_precision_is_bfloat16_where_the_processor_has_it(native, expected, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
+    assert resolve_precision("auto", CPU) == expected
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0) if native else (7, 5))
+    assert resolve_precision("auto", torch.device("cuda")) == expected
+    assert resolve_precision("auto", torch.device("mps")) == "float32"
+
+
+def test_auto_precision_is_float32_where_torch_cannot_tell(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    assert resolve_precision("auto", CPU) == "float32"
+
+
+def test_float64_is_computed_by_a_double_copy_and_float32_by_the_module_itself():
+    module = nn.Linear(2, 2)
+    assert in_precision_of(module, np.dtype(np.float32)) is module
+    double = in_precision_of(module, np.dtype(np.float64))
+    assert double.weight.dtype == torch.float64
+    assert module.weight.dtype == torch.float32
+    torch.testing.assert_close(double.weight.float(), module.weight)
+
+
+# What estimators share
+
+
+def test_taking_over_loads_the_weights_that_fit_and_refuses_others():
+    estimator = SimpleNamespace(network_=nn.Linear(3, 1))
+    network = nn.Linear(3, 1)
+    take_over(estimator, network)
+    assert torch.equal(weights_of(network), weights_of(estimator.network_))
+    assert network.weight is not estimator.network_.weight
+    with pytest.raises(ValueError, match=r"whose weights do not fit .* fit with warm_start=False"):
+        take_over(estimator, nn.Linear(4, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"max_epochs": -1}, ValueError),
+        ({"max_epochs": 1.5}, TypeError),
+        ({"batch_size": 0}, ValueError),
+        ({"batch_size": "8"}, TypeError),
+        ({"lr": 0}, ValueError),
+        ({"lr": None}, TypeError),
+        ({"callbacks": EarlyStopping("train_loss")}, TypeError),
+        ({"callbacks": ["early"]}, TypeError),
+    ],
+)
+def test_a_bad_training_parameter_is_named(change, error):
+    good = {"max_epochs": 0, "batch_size": 1, "lr": 1e-3, "callbacks": None}
+    check_training_parameters(SimpleNamespace(**good))
+    with pytest.raises(error, match=next(iter(change))):
+        check_training_parameters(SimpleNamespace(**{**good, **change}))

@@ -1,0 +1,838 @@
+"""CPCTransformer: what goes in, what comes out, and what training promises."""
+
+import functools
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from corpus import CLIP, N_STEPS, RATE, rising_tones, small_cpc, small_encoder, write_corpus, write_samples
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from torch import nn
+
+from sklearn_cpc import AttentionContext, Clip, Conv1dEncoder, CPCTransformer, GRUContext
+from sklearn_cpc.audio.reading import read_audio
+
+CLOSE = {"rtol": 1e-4, "atol": 1e-6}  # float32, added up in another order
+
+
+@pytest.fixture(scope="module")
+def fitted(corpus):
+    """Fitted on the corpus. Not to be changed."""
+    return small_cpc().fit(corpus.paths)
+
+
+@pytest.fixture(scope="module")
+def samples(corpus):
+    """The corpus at the rate of the network, (12, 1000). Not to be changed."""
+    return np.stack([read_audio(path, RATE) for path in corpus.paths])
+
+
+@pytest.fixture(scope="module")
+def tones():
+    """Twelve clips. Not to be changed."""
+    return rising_tones(12)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Files that soundfile opens, to read or to write, as they come."""
+    paths, original = [], soundfile.SoundFile.__init__
+
+    def counting(self, file, *args, **kwargs):
+        paths.append(os.fsdecode(file))
+        original(self, file, *args, **kwargs)
+
+    monkeypatch.setattr(soundfile.SoundFile, "__init__", counting)
+    return paths
+
+
+def weights_of(module):
+    return {name: weights.clone() for name, weights in module.state_dict().items()}
+
+
+def differences(one, other):
+    """Names of the weights that differ by a bit or more."""
+    assert one.keys() == other.keys()
+    return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+class Watch(Callback):
+    """Records in the history, by name, what functions make of the net at the end of each epoch."""
+
+    def __init__(self, observations):
+        self.observations = observations
+
+    def on_epoch_end(self, net, **_):
+        for name, observe in self.observations.items():
+            net.history.record(name, observe(net))
+
+
+class Heard(Callback):
+    """Records the clips of each epoch in order, each by the sum of its samples."""
+
+    def on_batch_begin(self, net, batch=None, training=False, **_):
+        clips, _ = batch
+        net.history.record_batch("heard", clips["clips"].sum(dim=1).tolist())
+
+    def on_epoch_end(self, net, **_):
+        batches = net.history[-1, "batches", :, "heard"]
+        net.history.record("heard", [clip for batch in batches for clip in batch])
+
+
+class Fails(Callback):
+    """Raises in the middle of the first epoch."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def on_batch_end(self, net, **_):
+        raise self.error
+
+
+# What X may be
+
+FORMS = {
+    "list of str": list,
+    "tuple of str": tuple,
+    "list of Path": lambda paths: [Path(path) for path in paths],
+    "array of str": np.array,
+    "object array of Path": lambda paths: np.array([Path(path) for path in paths], dtype=object),
+    "Series": pd.Series,
+    "frame of one column": lambda paths: pd.DataFrame({"file": paths}),
+    "list of Clip": lambda paths: [Clip(path) for path in paths],
+    "list of tuples": lambda paths: [(path, 0.0, None) for path in paths],
+    "object array of clips": lambda paths: np.array([(path, 0.0, 1.0) for path in paths], dtype=object),
+    "frame of clips": lambda paths: pd.DataFrame({"onset": 0.0, "path": paths, "duration": 1.0}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_recordings_gives_the_same_rows(form, corpus, fitted):
+    X = FORMS[form](corpus.paths)
+    expected = fitted.transform(corpus.paths)
+    assert expected.shape == (12, 8)
+    assert_array_equal(fitted.transform(X), expected)
+    assert_array_equal(small_cpc().fit_transform(X), expected)
+
+
+def test_recordings_and_their_samples_give_the_same_embeddings(corpus, samples, fitted):
+    assert_array_equal(small_cpc().fit_transform(samples), fitted.transform(corpus.paths))
+    assert_array_equal(fitted.transform(samples), fitted.transform(corpus.paths))
+
+
+def test_training_on_clips_hears_the_clips_alone(corpus, samples):
+    clips = [Clip(path, 0.2, 0.4) for path in corpus.paths]
+    assert_array_equal(small_cpc().fit_transform(clips), small_cpc().fit_transform(samples[:, 200:600]))
+
+
+def test_a_path_is_the_mean_over_its_clips(corpus, fitted):
+    path = corpus.paths[0]
+    clips = fitted.transform([Clip(path, onset, 0.4) for onset in (0.0, 0.3, 0.6)])
+    assert_allclose(fitted.transform([path])[0], clips.mean(axis=0), **CLOSE)
+
+
+def test_a_clip_is_embedded_like_a_file_of_its_samples(corpus, samples, fitted, tmp_path):
+    [path] = write_samples(tmp_path, samples[:1, 300:700])
+    assert_array_equal(fitted.transform([Clip(corpus.paths[0], 0.3, 0.4)]), fitted.transform([path]))
+
+
+@pytest.mark.parametrize(("n_clips", "onsets"), [(1, [0.3]), (2, [0.0, 0.6]), (4, [0.0, 0.2, 0.4, 0.6])])
+def test_n_clips_are_spread_evenly_and_averaged(n_clips, onsets, corpus, fitted):
+    path = corpus.paths[3]
+    clips = fitted.transform([Clip(path, onset, 0.4) for onset in onsets])
+    row = small_cpc(n_clips=n_clips).fit(corpus.paths).transform([path])
+    assert_allclose(row[0], clips.mean(axis=0), **CLOSE)
+
+
+def test_rows_do_not_depend_on_order_company_or_batch_size(corpus):
+    cpc = small_cpc().fit(corpus.paths)
+    together = cpc.transform(corpus.paths)
+    assert_allclose(cpc.transform(corpus.paths[::-1])[::-1], together, **CLOSE)
+    assert_allclose(np.vstack([cpc.transform([path]) for path in corpus.paths]), together, **CLOSE)
+    assert_allclose(cpc.set_params(batch_size=100).transform(corpus.paths), together, **CLOSE)
+
+
+def test_clips_keep_the_length_and_steps_of_the_fit(corpus, fitted):
+    cpc = small_cpc().fit(corpus.paths).set_params(clip_duration=0.7, n_context=3, n_future=9)
+    assert_array_equal(cpc.transform(corpus.paths), fitted.transform(corpus.paths))
+    assert cpc.score(corpus.paths) == fitted.score(corpus.paths)
+    assert len(cpc.transform_frames(corpus.paths[:1])[0].times) == 20
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_type_of_samples_is_the_type_of_embeddings(dtype, tones, fitted):
+    embeddings = fitted.transform(tones.astype(dtype))
+    assert embeddings.dtype == dtype
+    assert_allclose(embeddings, fitted.transform(tones), **CLOSE)
+    assert all(weights.dtype == torch.float32 for weights in fitted.network_.parameters())
+
+
+def test_recordings_are_embedded_in_float32(corpus, fitted):
+    assert fitted.transform(corpus.paths).dtype == np.float32
+
+
+def test_arrays_of_another_width_are_refused_after_a_fit_on_an_array(tones):
+    cpc = small_cpc().fit(tones)
+    assert cpc.n_features_in_ == CLIP
+    with pytest.raises(ValueError, match="X has 399 features, but CPCTransformer is expecting 400"):
+        cpc.transform(tones[:, 1:])
+
+
+def test_a_fit_on_recordings_forgets_the_columns_of_an_earlier_frame(corpus, tones):
+    cpc = small_cpc().fit(pd.DataFrame(tones).add_prefix("sample")).fit(corpus.paths)
+    assert not hasattr(cpc, "n_features_in_")
+    assert not hasattr(cpc, "feature_names_in_")
+
+
+# Padding and pooling
+
+
+def test_padding_is_left_out_of_pooling(tones, fitted, tmp_path):
+    heard = 4  # of eight steps
+    short = tones[:, : CLIP * heard // N_STEPS]
+    padded = np.pad(short, ((0, 0), (0, CLIP - short.shape[1])))
+    z = np.stack([frames.embeddings[:heard] for frames in fitted.transform_frames(padded)])
+    c = np.stack([frames.embeddings[:heard] for frames in fitted.transform_frames(padded, layer="c")])
+    cpc = small_cpc(pooling=("z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max", "context"), max_epochs=0)
+    cpc.fit(tones)
+    cpc.network_ = fitted.network_
+    del cpc.n_features_in_  # these clips are shorter
+    pools = [z.mean(1), z.std(1), z.max(1), c.mean(1), c.std(1), c.max(1), c[:, -1]]
+    assert_allclose(cpc.transform(short), np.hstack(pools), **CLOSE)
+    assert_allclose(cpc.transform(write_samples(tmp_path, short)), np.hstack(pools), **CLOSE)
+
+
+def test_short_recordings_train_beside_long_ones(corpus, tones, tmp_path):
+    short = write_samples(tmp_path, tones[:, :150])
+    cpc = small_cpc(max_epochs=2).fit(corpus.paths + short)
+    assert np.isfinite(cpc.transform(corpus.paths + short)).all()
+    assert np.isfinite([row["train_loss"] for row in cpc.history_]).all()
+
+
+def test_a_corpus_of_short_recordings_warns_that_clips_are_long(tones):
+    with pytest.warns(UserWarning, match=r"no more than 38% of a clip.*shorter than 0\.4 s"):
+        small_cpc().fit(tones[:, :150])
+
+
+@pytest.mark.parametrize("pooling", [("context", "z_mean"), ["z_max", "c_std", "z_max"], ("c_mean",)])
+def test_several_poolings_are_concatenated(pooling, tones):
+    both = small_cpc(pooling=pooling).fit(tones)
+    parts = [clone(both).set_params(pooling=pool).fit_transform(tones) for pool in pooling]
+    assert_allclose(both.transform(tones), np.hstack(parts), **CLOSE)
+
+
+def test_features_are_named_after_the_estimator_and_counted_by_the_pooling(tones):
+    encoder, context = small_encoder(z_dim=6), GRUContext(c_dim=5)
+    cpc = small_cpc(encoder=encoder, autoregressor=context, pooling=("z_mean", "context", "c_max")).fit(tones)
+    names = cpc.get_feature_names_out()
+    assert names.tolist() == [f"cpctransformer{i}" for i in range(6 + 5 + 5)]
+    assert cpc.transform(tones).shape == (12, 16)
+
+
+def test_the_context_of_attention_is_pooled_with_z(tones):
+    cpc = small_cpc(autoregressor=AttentionContext(dense_units=(9, 7)), pooling=("context", "z_mean"))
+    assert cpc.fit_transform(tones).shape == (12, 7 + 8)
+
+
+# Frames
+
+
+def test_frames_cover_a_recording_from_end_to_end(corpus, fitted):
+    [frames] = fitted.transform_frames(corpus.paths[:1])
+    assert_allclose(frames.times, 0.025 + 0.05 * np.arange(20))
+    assert frames.embeddings.shape == (20, 8)
+    [contexts] = fitted.transform_frames(corpus.paths[:1], layer="c")
+    assert_allclose(contexts.times, frames.times)
+    assert contexts.embeddings.shape == (20, 8)
+
+
+def test_the_mean_of_the_frames_of_a_clip_is_its_mean_pooling(tones):
+    cpc = small_cpc(pooling="z_mean").fit(tones)
+    means = np.stack([frames.embeddings.mean(axis=0) for frames in cpc.transform_frames(tones)])
+    assert_allclose(means, cpc.transform(tones), **CLOSE)
+
+
+@pytest.mark.parametrize(("n_samples", "n_frames"), [(30, 1), (399, 8), (401, 8), (424, 8), (426, 9), (600, 12)])
+def test_a_rest_of_less_than_half_a_step_is_no_frame(n_samples, n_frames, samples, fitted):
+    [frames] = fitted.transform_frames(samples[:1, :n_samples])
+    assert len(frames.times) == len(frames.embeddings) == n_frames
+
+
+def test_frames_of_one_context_per_clip_are_refused(tones):
+    cpc = small_cpc(autoregressor=AttentionContext(dense_units=(8,))).fit(tones)
+    with pytest.raises(ValueError, match="layer='c' needs a context at every step"):
+        cpc.transform_frames(tones, layer="c")
+    assert len(cpc.transform_frames(tones)) == 12
+
+
+def test_an_unknown_layer_is_refused(corpus, fitted):
+    with pytest.raises(ValueError, match="layer='x' is unknown; use 'z' or 'c'"):
+        fitted.transform_frames(corpus.paths, layer="x")
+
+
+# Each thing done once
+
+
+def test_fit_transform_is_fit_then_transform(corpus, fitted):
+    assert_array_equal(small_cpc().fit_transform(corpus.paths), fitted.transform(corpus.paths))
+
+
+def test_fit_transform_decodes_every_file_once(corpus, opened):
+    small_cpc(max_epochs=2).fit_transform(corpus.paths + corpus.paths[:3])
+    assert sorted(opened) == sorted(corpus.paths)
+
+
+def test_no_file_is_opened_while_training(corpus, opened):
+    cpc = small_cpc(max_epochs=3, callbacks=[Watch({"opened": lambda net: len(opened)})])
+    assert [row["opened"] for row in cpc.fit(corpus.paths).history_] == [12, 12, 12]
+    assert len(opened) == 12
+
+
+def test_memory_keeps_decoded_files_and_notices_a_changed_one(tmp_path, opened):
+    paths = write_corpus(tmp_path, n_files=4).paths
+    opened.clear()
+    cpc = small_cpc(memory=str(tmp_path / "cache"), max_epochs=0)
+    before = cpc.fit_transform(paths)
+    assert len(opened) == 4
+    assert_array_equal(cpc.fit_transform(paths), before)
+    assert_array_equal(clone(cpc).fit(paths[1:]).transform(paths), before)
+    assert len(opened) == 4
+    soundfile.write(paths[2], np.random.default_rng(0).uniform(-0.1, 0.1, 9000), 8000)
+    opened.clear()
+    after = cpc.transform(paths)
+    assert opened == [paths[2]]
+    assert (after != before).any(axis=1).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("predict_from", ["last", "all"])
+@pytest.mark.parametrize("negatives", ["across", "within", "mixed"])
+def test_every_window_of_a_batch_is_encoded_once(negatives, predict_from, corpus):
+    clips, windows = [], []
+
+    def note(shapes, part, inputs):
+        if part.training:
+            shapes.append(tuple(inputs[0].shape))
+
+    def encoder(n_samples, n_steps):
+        module = small_encoder()(n_samples, n_steps)
+        module.register_forward_pre_hook(lambda *call: note(clips, *call))
+        module.network.register_forward_pre_hook(lambda *call: note(windows, *call))
+        return module
+
+    encoder.sample_rate = RATE
+    objective = {"negatives": negatives, "predict_from": predict_from}
+    small_cpc(encoder=encoder, clip_duration=0.6, n_context=27, n_future=3, max_epochs=2, **objective).fit(
+        corpus.paths
+    )
+    assert clips == [(4, 600)] * 6
+    assert windows == [(4 * 30, 1, 20)] * 6
+
+
+# Determinism
+
+
+def test_the_same_seed_gives_the_same_network_bit_for_bit(corpus):
+    one, other = (small_cpc(max_epochs=2).fit(corpus.paths) for _ in range(2))
+    assert differences(weights_of(one.network_), weights_of(other.network_)) == []
+    assert [row["train_loss"] for row in one.history_] == [row["train_loss"] for row in other.history_]
+
+
+def test_another_seed_gives_another_network(corpus):
+    one, other = (small_cpc(random_state=seed).fit(corpus.paths) for seed in (0, 1))
+    assert differences(weights_of(one.network_), weights_of(other.network_)) != []
+
+
+def test_global_generators_are_left_alone(corpus):
+    torch_state = torch.random.get_rng_state()
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
+    cpc = small_cpc(n_jobs=2).fit(corpus.paths)
+    cpc.partial_fit(corpus.paths).transform(corpus.paths)
+    cpc.score(corpus.paths)
+    assert torch.equal(torch.random.get_rng_state(), torch_state)
+    assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
+
+
+def test_global_generators_do_not_matter(corpus, fitted):
+    torch.manual_seed(7)
+    torch.rand(3)
+    assert_array_equal(small_cpc().fit_transform(corpus.paths), fitted.transform(corpus.paths))
+
+
+# Training
+
+
+def test_an_untrained_twin_has_the_weights_that_training_starts_from(corpus):
+    starts = []
+
+    class Start(Callback):
+        def on_train_begin(self, net, **_):
+            starts.append(weights_of(net.module_))
+
+    trained = small_cpc(callbacks=[Start()]).fit(corpus.paths)
+    twin = clone(trained).set_params(max_epochs=0, callbacks=None).fit(corpus.paths)
+    assert differences(weights_of(twin.network_), starts[0]) == []
+    assert differences(weights_of(twin.network_), weights_of(trained.network_)) != []
+    assert (twin.n_iter_, twin.history_) == (0, [])
+    assert twin.transform(corpus.paths).shape == (12, 8)
+
+
+def test_training_beats_the_untrained_twin_on_new_clips():
+    train, test = rising_tones(64, seed=0), rising_tones(64, seed=1)
+    trained = small_cpc(batch_size=16, max_epochs=30, lr=3e-3).fit(train)
+    twin = clone(trained).set_params(max_epochs=0).fit(train)
+    assert trained.score(test) > twin.score(test) + 0.15
+    assert trained.history_[-1]["train_loss"] < trained.history_[0]["train_loss"] - 0.3
+    assert trained.history_[-1]["train_accuracy"] > trained.history_[0]["train_accuracy"] + 0.1
+
+
+def test_the_loss_starts_at_the_logarithm_of_the_batch_size():
+    history = small_cpc(lr=1e-5, batch_size=8).fit(rising_tones(32)).history_
+    assert history[0]["train_loss"] == pytest.approx(math.log(8), abs=0.05)
+
+
+def test_the_history_holds_loss_accuracies_and_duration_of_every_epoch(corpus):
+    cpc = small_cpc(max_epochs=2).fit(corpus.paths)
+    columns = ["epoch", "train_loss", "train_accuracy", "train_accuracy_1", "train_accuracy_2", "dur"]
+    table = pd.DataFrame(cpc.history_)
+    assert sorted(table.columns) == sorted(columns)
+    assert table["epoch"].tolist() == [1, 2]
+    assert_allclose(table["train_accuracy"], table[["train_accuracy_1", "train_accuracy_2"]].mean(axis=1))
+
+
+def test_a_fit_starts_afresh(corpus, fitted):
+    cpc = small_cpc(max_epochs=2).fit(corpus.paths).set_params(max_epochs=1).fit(corpus.paths)
+    assert_array_equal(cpc.transform(corpus.paths), fitted.transform(corpus.paths))
+    assert cpc.n_iter_ == len(cpc.history_) == 1
+
+
+def adam_steps(net):
+    return int(net.optimizer_.state_dict()["state"][0]["step"])
+
+
+def test_warm_start_goes_on_with_weights_adam_and_history(corpus):
+    cpc = small_cpc(warm_start=True, max_epochs=2, callbacks=[Watch({"steps": adam_steps})]).fit(corpus.paths)
+    before = weights_of(cpc.network_)
+    cpc.fit(corpus.paths)
+    assert [row["epoch"] for row in cpc.history_] == [1, 2, 3, 4]
+    assert [row["steps"] for row in cpc.history_] == [6, 12, 18, 24]
+    assert cpc.n_iter_ == 4
+    cpc.set_params(max_epochs=0).fit(corpus.paths)
+    assert differences(before, weights_of(cpc.network_)) != []
+
+
+def test_going_on_takes_the_learning_rate_as_it_is_now(corpus):
+    rate = Watch({"rate": lambda net: net.optimizer_.param_groups[0]["lr"]})
+    cpc = small_cpc(warm_start=True, lr=1e-3, callbacks=[rate]).fit(corpus.paths)
+    cpc.set_params(lr=1e-4).fit(corpus.paths).partial_fit(corpus.paths)
+    assert [row["rate"] for row in cpc.history_] == [1e-3, 1e-4, 1e-4]
+
+
+def test_partial_fit_goes_on_epoch_by_epoch_and_hears_new_clips(corpus):
+    cpc = small_cpc(max_epochs=7, callbacks=[Watch({"steps": adam_steps}), Heard()])
+    for _ in range(3):
+        cpc.partial_fit(corpus.paths)
+    assert [row["epoch"] for row in cpc.history_] == [1, 2, 3]
+    assert [row["steps"] for row in cpc.history_] == [6, 12, 18]
+    first, second, third = (sorted(row["heard"]) for row in cpc.history_)
+    assert first != second != third != first
+    again = clone(cpc)
+    for _ in range(3):
+        again.partial_fit(corpus.paths)
+    assert [row["heard"] for row in again.history_] == [row["heard"] for row in cpc.history_]
+
+
+def test_partial_fit_may_be_given_other_recordings(corpus, samples):
+    cpc = small_cpc().partial_fit(corpus.paths[:6]).partial_fit(corpus.paths[6:]).partial_fit(samples)
+    assert cpc.n_iter_ == 3
+
+
+def test_going_on_with_another_architecture_is_refused_and_changes_nothing(corpus, fitted):
+    cpc = small_cpc(warm_start=True).fit(corpus.paths).set_params(encoder__z_dim=9)
+    with pytest.raises(ValueError, match=r"cannot go on from the last fit.*warm_start=False"):
+        cpc.fit(corpus.paths)
+    with pytest.raises(ValueError, match="cannot go on from the last fit"):
+        cpc.partial_fit(corpus.paths)
+    assert_array_equal(cpc.transform(corpus.paths), fitted.transform(corpus.paths))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_a_failed_fit_never_was(error, corpus, tones, fitted):
+    cpc = small_cpc(callbacks=[Fails(error)])
+    with pytest.raises(type(error)):
+        cpc.fit(corpus.paths)
+    assert set(vars(cpc)) == set(cpc.get_params(deep=False))
+    with pytest.raises(NotFittedError):
+        cpc.transform(corpus.paths)
+
+    cpc.set_params(callbacks=None).fit(corpus.paths).set_params(callbacks=[Fails(error)])
+    for fail in (cpc.fit, cpc.partial_fit):
+        with pytest.raises(type(error)):
+            fail(tones)
+    assert_array_equal(cpc.transform(corpus.paths), fitted.transform(corpus.paths))
+    assert cpc.history_[0]["train_loss"] == fitted.history_[0]["train_loss"]
+    assert cpc.set_params(callbacks=None).partial_fit(corpus.paths).n_iter_ == 2
+
+
+def test_a_loss_that_is_not_finite_ends_training_with_advice(tones):
+    with pytest.raises(ValueError, match=r"the loss became .* in epoch 1; lower lr=0.001"):
+        small_cpc(encoder=Spectra, autoregressor=RunningMean).fit(1e30 * tones)
+
+
+def test_bfloat16_trains_the_same_network_only_coarser(tones):
+    exact, coarse = (small_cpc(precision=kind, max_epochs=2).fit(tones) for kind in ("float32", "bfloat16"))
+    assert coarse.transform(tones).dtype == np.float32
+    assert_allclose(coarse.history_[0]["train_loss"], exact.history_[0]["train_loss"], rtol=0.05)
+
+
+def test_one_long_recording_is_enough(tmp_path):
+    [path] = write_corpus(tmp_path, n_files=1, duration=3.0).paths
+    cpc = small_cpc(max_epochs=2).fit([path])
+    assert cpc.n_iter_ == 2
+    assert cpc.transform([path]).shape == (1, 8)
+
+
+def test_one_short_recording_is_enough_for_negatives_within(tones):
+    assert small_cpc(negatives="within", batch_size=1).fit(tones[:1]).n_iter_ == 1
+
+
+# Callbacks and progress
+
+
+def test_early_stopping_stops_and_is_left_as_it_was(corpus):
+    stopper = EarlyStopping(monitor="train_loss", patience=2, threshold=10, threshold_mode="abs")
+    before = dict(vars(stopper))
+    cpc = small_cpc(max_epochs=20, callbacks=[stopper]).fit(corpus.paths)
+    assert cpc.n_iter_ == len(cpc.history_) == 3
+    assert vars(stopper) == before
+    assert clone(cpc).fit(corpus.paths).n_iter_ == 3
+
+
+def test_an_untrained_twin_may_keep_its_callbacks(corpus):
+    stopper = EarlyStopping(monitor="train_loss", load_best=True)
+    assert small_cpc(max_epochs=0, callbacks=[stopper]).fit(corpus.paths).n_iter_ == 0
+
+
+def test_a_schedule_changes_the_learning_rate(corpus):
+    schedule = ("halve", LRScheduler("ExponentialLR", gamma=0.5))
+    history = small_cpc(max_epochs=3, lr=0.1, callbacks=[schedule]).fit(corpus.paths).history_
+    assert_allclose([row["event_lr"] for row in history], [0.1, 0.05, 0.025])
+
+
+def test_it_is_quiet_unless_asked(corpus, capfd):
+    small_cpc(max_epochs=2).fit(corpus.paths).transform(corpus.paths)
+    assert capfd.readouterr() == ("", "")
+    small_cpc(max_epochs=2, verbose=1).fit(corpus.paths)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "decoding" in err
+    assert "CPC" in err
+
+
+# Encoders and autoregressors of one's own
+
+
+class Spectra(nn.Module):
+    """One dense layer over the magnitudes of each window's spectrum."""
+
+    sample_rate = RATE
+
+    def __init__(self, n_samples, n_steps, width=5):
+        super().__init__()
+        self.n_steps, self.window = n_steps, n_samples // n_steps
+        self.dense = nn.Linear(self.window // 2 + 1, width)
+
+    def forward(self, samples):
+        windows = samples[:, : self.n_steps * self.window].unflatten(1, (self.n_steps, self.window))
+        return self.dense(torch.fft.rfft(windows).abs())
+
+
+class RunningMean(nn.Module):
+    """The mean of all steps so far, through a dense layer."""
+
+    def __init__(self, z_dim, n_context):
+        super().__init__()
+        self.dense = nn.Linear(z_dim, 4)
+
+    def forward(self, z):
+        steps = torch.arange(1, z.shape[1] + 1, dtype=z.dtype, device=z.device)
+        return self.dense(z.cumsum(1) / steps[:, None])
+
+
+class LastStep(nn.Module):
+    """One context per clip."""
+
+    def forward(self, z):
+        return z[:, -1]
+
+
+def with_rate(function):
+    function.sample_rate = RATE
+    return function
+
+
+ENCODERS = {
+    "class": Spectra,
+    "module": Spectra(CLIP, N_STEPS),
+    "partial": with_rate(functools.partial(Spectra, width=5)),
+    "lambda": with_rate(lambda n_samples, n_steps: Spectra(n_samples, n_steps)),
+}
+CONTEXTS = {
+    "class": (RunningMean, 4),
+    "module": (RunningMean(5, 6), 4),
+    "lambda": (lambda z_dim, n_context: RunningMean(z_dim, n_context), 4),
+    "one per clip": (LastStep(), 5),
+}
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_encoders_and_autoregressors_of_ones_own_are_trained(encoder, context, corpus):
+    autoregressor, c_dim = CONTEXTS[context]
+    cpc = small_cpc(encoder=ENCODERS[encoder], autoregressor=autoregressor)
+    twin = clone(cpc).set_params(max_epochs=0).fit(corpus.paths)
+    assert clone(cpc).fit_transform(corpus.paths).shape == (12, c_dim)
+    cpc.fit(corpus.paths)
+    assert "encoder.dense.weight" in differences(weights_of(cpc.network_), weights_of(twin.network_))
+
+
+def test_a_module_handed_in_is_never_trained(corpus):
+    encoder, context = Spectra(CLIP, N_STEPS), RunningMean(5, 6).eval()
+    before = weights_of(encoder), weights_of(context)
+    cpc = small_cpc(encoder=encoder, autoregressor=context, warm_start=True).fit(corpus.paths)
+    cpc.fit(corpus.paths).transform(corpus.paths)
+    assert differences(weights_of(encoder), before[0]) == []
+    assert differences(weights_of(context), before[1]) == []
+    assert encoder.training
+    assert not context.training
+    assert cpc.encoder is encoder
+    assert cpc.network_.encoder is not encoder
+
+
+def test_a_rate_may_be_a_numpy_integer(tones):
+    rate = np.int64(RATE)
+    cpc = small_cpc(encoder=small_encoder(sample_rate=rate)).fit(tones)
+    assert cpc.sample_rate_ == RATE
+
+
+# Score
+
+
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_the_score_is_a_share_and_always_the_same(similarity, tones):
+    cpc = small_cpc(similarity=similarity, max_epochs=5).fit(tones)
+    score = cpc.score(tones)
+    assert 0 <= score <= 1
+    np.random.seed(3)  # noqa: NPY002
+    assert cpc.score(tones) == score
+    assert cpc.score(tones, np.zeros(12)) == score
+    assert cpc.set_params(batch_size=3).score(tones) == score
+    assert cpc.set_params(batch_size=64).score(tones) == score
+
+
+def test_the_score_of_recordings_without_a_future_is_nan(tones):
+    cpc = small_cpc().fit(tones)
+    del cpc.n_features_in_
+    assert math.isnan(cpc.score(tones[:, :50]))
+
+
+# Recordings that cannot be used
+
+
+@pytest.fixture
+def with_bad_files(corpus, tmp_path):
+    """Recordings with three unusable ones, at rows 2, 5 and 14."""
+    text = tmp_path / "notes.wav"
+    text.write_text("no sound here")
+    paths = list(corpus.paths)
+    paths.insert(2, str(tmp_path / "missing.wav"))
+    paths.insert(5, str(text))
+    return [*paths, (corpus.paths[0], 5.0, 1.0)]  # begins after the end
+
+
+BAD_ROWS = [2, 5, 14]
+
+
+def test_all_unusable_recordings_are_listed_before_training(with_bad_files, corpus):
+    X = [Clip(row) if isinstance(row, str) else row for row in with_bad_files]
+    with pytest.raises(ValueError, match="3 of 14 recordings cannot be used") as caught:
+        small_cpc(callbacks=[Fails(AssertionError("trained"))]).fit(X)
+    for listed in (
+        "missing.wav: does not exist",
+        "notes.wav: is not audio",
+        "ends at 1.000 s, but a clip begins at 5.0 s",
+    ):
+        assert listed in str(caught.value)
+    assert "on_error='nan'" in str(caught.value)
+
+
+def test_with_nan_rows_stay_and_training_is_that_on_the_others(with_bad_files, corpus, fitted):
+    cpc = small_cpc(on_error="nan")
+    with pytest.warns(UserWarning, match=r"3 recordings cannot be used(.|\n)*missing\.wav(.|\n)*notes\.wav"):
+        embeddings = cpc.fit_transform(with_bad_files)
+    assert np.flatnonzero(np.isnan(embeddings).all(axis=1)).tolist() == BAD_ROWS
+    expected = fitted.transform(corpus.paths)
+    assert_array_equal(np.delete(embeddings, BAD_ROWS, axis=0), expected)
+    assert differences(weights_of(cpc.network_), weights_of(fitted.network_)) == []
+    with pytest.warns(UserWarning, match="3 recordings cannot be used"):
+        assert_array_equal(cpc.transform(with_bad_files), embeddings)
+    with pytest.warns(UserWarning, match="3 recordings cannot be used"):
+        frames = cpc.transform_frames(with_bad_files)
+    assert [row for row, (times, z) in enumerate(frames) if not len(times) and z.shape == (0, 8)] == BAD_ROWS
+    with pytest.warns(UserWarning, match="3 recordings cannot be used"):
+        assert cpc.score(with_bad_files) == fitted.score(corpus.paths)
+
+
+def test_a_fit_without_one_usable_recording_fails(tmp_path):
+    with pytest.raises(ValueError, match="2 of 2 recordings cannot be used"):
+        small_cpc(on_error="nan").fit([str(tmp_path / "a.wav"), str(tmp_path / "b.wav")])
+
+
+# Parameters that cannot be used
+
+BAD_PARAMETERS = [
+    ({"encoder": "conv3d"}, ValueError, "encoder='conv3d' is unknown; use 'conv1d', 'conv2d', a recipe"),
+    ({"encoder": None}, TypeError, "encoder=None; use 'conv1d', 'conv2d', a recipe, an nn.Module or a callable"),
+    ({"encoder": RunningMean}, ValueError, "encoder=.*RunningMean.*give it an attribute sample_rate"),
+    ({"encoder": Conv1dEncoder}, TypeError, r"encoder is a class .*; use an instance of it: Conv1dEncoder\(\)"),
+    ({"encoder": Spectra(CLIP, 5)}, ValueError, r"to \(2, 5, 5\); it must return \(2, 8, z_dim\)"),
+    ({"encoder": small_encoder(dropout=1.0)}, ValueError, "dropout == 1.0, must be < 1"),
+    ({"encoder": Conv1dEncoder(sample_rate=RATE)}, ValueError, "windows have 50 samples .* needs at least 465"),
+    ({"autoregressor": "lstm"}, ValueError, "autoregressor='lstm' is unknown; use 'gru', 'attention', a recipe"),
+    ({"autoregressor": 7}, TypeError, "autoregressor=7; use 'gru', 'attention', a recipe"),
+    ({"autoregressor": GRUContext}, TypeError, "autoregressor is a class .*; use an instance of it: GRUContext"),
+    ({"autoregressor": lambda z_dim, n_context: 3}, TypeError, "returned int; use 'gru', 'attention', a recipe"),
+    ({"autoregressor": AttentionContext(n_heads=3)}, ValueError, "n_heads=3 does not divide the encoder's z_dim"),
+    ({"clip_duration": 0}, ValueError, "clip_duration == 0, must be > 0"),
+    ({"clip_duration": "4 s"}, TypeError, "clip_duration must be an instance of float"),
+    ({"clip_duration": math.inf}, ValueError, "clip_duration == inf"),
+    ({"n_context": 0}, ValueError, "n_context == 0, must be >= 1"),
+    ({"n_future": 1.5}, TypeError, "n_future must be an instance of int"),
+    ({"negatives": "hard"}, ValueError, "negatives='hard' is unknown; use 'across', 'within' or 'mixed'"),
+    ({"similarity": "l2"}, ValueError, "similarity='l2' is unknown; use 'dot' or 'cosine'"),
+    ({"temperature": 0.0}, ValueError, "temperature == 0.0, must be > 0"),
+    ({"step_weights": "far"}, ValueError, "step_weights='far' is unknown; use 'uniform' or 'linear'"),
+    ({"predict_from": "first"}, ValueError, "predict_from='first' is unknown; use 'last' or 'all'"),
+    (
+        {"autoregressor": "attention", "predict_from": "all"},
+        ValueError,
+        "predict_from='all' needs a context at every",
+    ),
+    ({"max_epochs": -1}, ValueError, "max_epochs == -1, must be >= 0"),
+    ({"batch_size": 0}, ValueError, "batch_size == 0, must be >= 1"),
+    ({"lr": 0}, ValueError, "lr == 0, must be > 0"),
+    ({"lr": "fast"}, TypeError, "lr must be an instance of float"),
+    ({"pooling": "mean"}, ValueError, "pooling='mean' is unknown; use 'context', 'z_mean'"),
+    ({"pooling": ()}, ValueError, r"pooling=\(\) is empty; name at least one"),
+    ({"pooling": None}, TypeError, "pooling=None must be a str or a tuple"),
+    (
+        {"autoregressor": "attention", "pooling": "c_mean"},
+        ValueError,
+        "pooling='c_mean' needs a context at every step",
+    ),
+    ({"n_clips": 0}, ValueError, "n_clips == 0, must be >= 1"),
+    ({"on_error": "skip"}, ValueError, "on_error='skip' is unknown; use 'raise' or 'nan'"),
+    ({"precision": "float16"}, ValueError, "precision='float16' is unknown; use 'auto', 'float32' or 'bfloat16'"),
+    ({"device": "gpu"}, ValueError, "device='gpu' cannot be used here .*use 'auto' or 'cpu'"),
+    ({"callbacks": EarlyStopping()}, TypeError, "callbacks=.* must be a list"),
+    ({"callbacks": ["stop"]}, TypeError, "callbacks holds 'stop', which is not a skorch callback"),
+    ({"callbacks": [EarlyStopping()]}, ValueError, "EarlyStopping monitors 'valid_loss'.*monitor='train_loss'"),
+    ({"memory": 3}, ValueError, "'memory' should be None, a string"),
+    ({"random_state": "seed"}, ValueError, "'seed' cannot be used to seed"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "error", "message"), BAD_PARAMETERS, ids=lambda value: str(value)[:40])
+def test_a_bad_parameter_is_named_before_anything_is_decoded(parameters, error, message, corpus, opened):
+    cpc = small_cpc(**parameters)
+    with pytest.raises(error, match=message):
+        cpc.fit(corpus.paths)
+    assert opened == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said_so(corpus):
+    with pytest.raises(ValueError, match=r"device='cuda' cannot be used here .*; use 'auto' or 'cpu'"):
+        small_cpc(device="cuda").fit(corpus.paths)
+
+
+@pytest.mark.parametrize("parameters", [{"batch_size": 1}, {"clip_duration": 0.9}], ids=str)
+def test_negatives_across_need_two_clips_in_a_batch(parameters, corpus):
+    paths = corpus.paths if "batch_size" in parameters else corpus.paths[:1]
+    with pytest.raises(ValueError, match=r"negatives='across' needs other clips .* or use negatives='within'"):
+        small_cpc(**parameters).fit(paths)
+
+
+def test_recordings_of_one_step_have_no_future(tones):
+    with pytest.raises(ValueError, match="n_features=60 samples, less than two windows of 50"):
+        small_cpc().fit(tones[:, :60])
+
+
+@pytest.mark.parametrize("method", ["transform", "transform_frames", "score"])
+def test_use_before_fit_is_refused(method, corpus, opened):
+    with pytest.raises(NotFittedError, match="This CPCTransformer instance is not fitted yet"):
+        getattr(small_cpc(), method)(corpus.paths)
+    assert opened == []
+
+
+def test_names_before_fit_are_refused():
+    with pytest.raises(NotFittedError):
+        small_cpc().get_feature_names_out()
+
+
+def test_a_bad_pooling_at_transform_is_named_before_anything_is_decoded(corpus, opened):
+    cpc = small_cpc(max_epochs=0).fit(corpus.paths)
+    opened.clear()
+    with pytest.raises(ValueError, match="pooling='mean' is unknown"):
+        cpc.set_params(pooling="mean").transform(corpus.paths)
+    assert opened == []
+
+
+# The report's configuration
+
+
+def test_defaults_are_those_of_the_report():
+    report = {
+        "encoder": "conv1d",
+        "autoregressor": "gru",
+        "clip_duration": 4.0,
+        "n_context": 27,
+        "n_future": 3,
+        "negatives": "across",
+        "similarity": "dot",
+        "step_weights": "uniform",
+        "predict_from": "last",
+        "batch_size": 8,
+        "lr": 1e-5,
+        "pooling": "context",
+    }
+    defaults = CPCTransformer().get_params()
+    assert {name: defaults[name] for name in report} == report
+
+
+def n_weights(module):
+    """Count weights as the report's framework does: with batch normalisation's running statistics."""
+    return sum(weights.numel() for name, weights in module.state_dict().items() if "num_batches" not in name)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "autoregressor", "rate", "counts"),
+    [
+        ("conv1d", "gru", 4410, (5_654_784, 1_182_720, 393_216)),
+        ("conv2d", "attention", 22050, (5_672_832, 1_374_508, 393_216)),
+    ],
+)
+def test_names_build_the_networks_of_the_report(encoder, autoregressor, rate, counts):
+    clips = np.random.default_rng(0).standard_normal((2, 4 * rate)).astype(np.float32)
+    cpc = CPCTransformer(encoder, autoregressor, max_epochs=0, random_state=0).fit(clips)
+    parts = cpc.network_.encoder, cpc.network_.autoregressor, cpc.network_.predictor
+    assert tuple(map(n_weights, parts)) == counts
+    assert cpc.sample_rate_ == rate
+    assert cpc.transform(clips).shape == (2, 512)

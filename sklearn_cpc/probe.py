@@ -42,6 +42,7 @@ class CrossEntropy(nn.Module):
     """Cross entropy of the softmax, with the accuracy as a metric."""
 
     metrics = ("accuracy",)
+    class_weight: torch.Tensor
 
     def __init__(self, class_weight):
         super().__init__()

@@ -29,6 +29,7 @@ class LogMel(nn.Module):
     torch.Size([2, 64, 44])
     """
 
+    mel: torch.Tensor
     floor = 1e-10  # power below this is silence: -100 dB, librosa's amin
 
     def __init__(self, sample_rate, n_fft, hop_length, n_mels):
@@ -73,6 +74,8 @@ class BandStandardizer(nn.Module):
     smoothing : float, default=0.0
         Standard deviation, in frames, of the Gaussian smoothing over time; 0 for none.
     """
+
+    kernel: torch.Tensor
 
     def __init__(self, silence, smoothing=0.0):
         super().__init__()

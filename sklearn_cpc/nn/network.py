@@ -99,12 +99,13 @@ class CPCNetwork(nn.Module):
         frames = {"z": z}
         if any(pool.startswith("c_") for pool in pooling):
             frames["c"] = self.autoregressor(z)
-        pooled = [
-            self.context(z, n_valid.clamp_max(self.n_context))
-            if pool == "context"
-            else POOLINGS[pool](frames[pool[0]], n_valid)
-            for pool in pooling
-        ]
+        pooled = []
+        for pool in pooling:
+            statistic = POOLINGS[pool]
+            if statistic is None:
+                pooled.append(self.context(z, n_valid.clamp_max(self.n_context)))
+            else:
+                pooled.append(statistic(frames[pool[0]], n_valid))
         return torch.cat(pooled, dim=1)
 
     def frames(self, clips, layer):

@@ -151,6 +151,8 @@ class ProgressBar(Callback):
 class FittedNetworkMixin:
     """What a fitted estimator keeps of its training, and how it is pickled."""
 
+    random_state: object
+    history_: list[dict]
     _optimizer_state = None  # of Adam, twice the weights: kept to go on, not pickled
     _random = None
 
@@ -169,7 +171,7 @@ class FittedNetworkMixin:
 
     def __getstate__(self):
         """Leave out the optimizer and move the network to the CPU, so that it loads on any machine."""
-        state = dict(super().__getstate__())  # a copy: it may be the attributes themselves
+        state = dict(super().__getstate__())  # type: ignore[misc]  # a copy: it may be the attributes
         state.pop("_optimizer_state", None)
         if any(weights.device.type != "cpu" for weights in getattr(self, "network_", nn.Identity()).parameters()):
             state["network_"] = copy.deepcopy(self.network_).cpu()

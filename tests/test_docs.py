@@ -1,0 +1,39 @@
+"""What the README and the user guide show runs as it stands there, block after block."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sklearn_cpc.datasets import make_synthetic_corpus
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs")
+    corpus = make_synthetic_corpus(
+        folder / "recordings", n_per_class=5, duration=2.0, sample_rate=11025, random_state=0
+    )
+    for name in corpus.target_names[3:]:  # three classes will do
+        shutil.rmtree(folder / "recordings" / name)
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_code_of_every_page_runs(page, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    names = {}
+    for block in BLOCK.findall(page.read_text()):
+        # One epoch shows that it runs; the numbers of epochs in the text are for real corpora.
+        exec(compile(re.sub(r"max_epochs=\d+", "max_epochs=1", block), page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []

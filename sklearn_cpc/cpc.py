@@ -330,7 +330,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         Returns
         -------
         float
-            Share of predictions that score above all 31 negatives; NaN if no clip has two steps.
+            Share of predictions that score above all 31 negatives; NaN if no recording has two steps.
         """
         check_is_fitted(self, "network_")
         recordings = read_recordings(self, X, self.sample_rate_, reset=False)

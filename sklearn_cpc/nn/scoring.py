@@ -27,6 +27,8 @@ def contrastive_accuracy(forecasts, similarity):
     float
         Mean over all predictions; NaN if there are none.
     """
+    if not forecasts:
+        return float("nan")
     predictions = torch.cat([f.predictions for f in forecasts])  # (clips, positions, future, z_dim)
     z = torch.cat([f.z for f in forecasts])  # (clips, steps, z_dim)
     positions = torch.cat([f.positions for f in forecasts])

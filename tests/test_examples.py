@@ -1,0 +1,53 @@
+"""Every example runs from the command line and leaves what it promises."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import pytest
+
+from sklearn_cpc.datasets import make_synthetic_corpus
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("examples") / "my recordings"
+    corpus = make_synthetic_corpus(folder, n_per_class=3, n_groups=3, duration=2.0, random_state=0)
+    for name in corpus.target_names[2:]:  # two classes will do
+        shutil.rmtree(folder / name)
+    return folder
+
+
+def run(name, *arguments):
+    command = [sys.executable, "-W", "error", EXAMPLES / name, *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # tiny networks only wait for a second thread
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+
+
+def test_quickstart_compares_and_saves_on_a_folder_of_ones_own(recordings, tmp_path):
+    output = run(
+        "quickstart.py", "--audio", recordings, "--group-from", "^(.)", "--epochs", 1, "--output", tmp_path
+    )
+    table = (tmp_path / "table.md").read_text()
+    assert table in output
+    for name in ("chance", "MFCC + LogisticRegression", "CPC, untrained", "CPC, trained"):
+        assert name in table
+    for figure in ("accuracy.png", "confusion.png", "loss.png"):
+        assert (tmp_path / figure).stat().st_size > 5000
+    paths = sorted(map(str, recordings.glob("*/*.wav")))
+    assert set(joblib.load(tmp_path / "pipeline.joblib").predict(paths)) <= {"alarm", "bird"}
+
+
+def test_grid_search_ranks_every_combination(recordings):
+    output = run("grid_search.py", "--audio", recordings, "--group-from", "^(.)", "--epochs", 1)
+    table = output[output.index(" encoder") :].strip().splitlines()
+    assert len(table) == 1 + 2 + 4
+
+
+def test_persistence_gives_the_same_probabilities_in_another_process():
+    assert "the same probabilities" in run("persistence.py")

@@ -168,7 +168,7 @@ def draw_comparison(results, path):
     ax.set(
         title="recordings of unseen folds (a line joins the results of one fold)", ylabel="accuracy", ylim=(0, 1)
     )
-    ax.legend(loc="lower center", ncols=2, bbox_to_anchor=(0.5, 0.15))
+    figure.legend(loc="outside lower center", ncols=2)
     figure.savefig(path, dpi=120)
 
 

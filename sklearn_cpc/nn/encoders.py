@@ -193,9 +193,10 @@ class Conv2dEncoder(BaseEstimator):
     """Recipe of the report's 2-D convolutional encoder over log-mel windows (section 2.2.2, Table 2).
 
     The hop of the spectrogram is computed from the clip so that every step is a square window of
-    ``n_mels`` bands by ``n_mels`` frames (section 2.2.1). Four 3 x 3 convolutions of stride 2, each
-    with spatial dropout and leaky ReLU, then a dense layer and the output. With the defaults and the
-    report's clip (4 s, 30 steps) it has 5,672,832 weights.
+    ``n_mels`` bands by ``n_mels`` frames (section 2.2.1). It is a whole number of samples, 46 for the
+    report's clip: with clips so short that it is below 10, windows drift from their steps. Four 3 x 3
+    convolutions of stride 2, each with spatial dropout and leaky ReLU, then a dense layer and the
+    output. With the defaults and the report's clip (4 s, 30 steps) it has 5,672,832 weights.
 
     Parameters
     ----------

@@ -178,6 +178,7 @@ def draw_confusion(corpus, predictions, path):
     ConfusionMatrixDisplay.from_predictions(
         corpus.target, predictions, ax=ax, cmap="cividis", colorbar=False, xticks_rotation=45
     )
+    plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
     ax.set_title(f"CPC, trained: recordings of unseen folds, accuracy {accuracy:.2f}")
     figure.savefig(path, dpi=120)
 

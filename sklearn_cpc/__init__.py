@@ -3,24 +3,32 @@
 from ._version import __version__
 from .audio.clips import Clip, sample_clips
 from .autoencoder import AutoencoderReducer
+from .configurations import make_cpc
 from .cpc import CPCTransformer
 from .mfcc import MFCCTransformer
-from .nn.autoregressors import AttentionContext, GRUContext
+from .nn.augmentation import Augmentation
+from .nn.autoregressors import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
 from .nn.encoders import Conv1dEncoder, Conv2dEncoder
+from .nn.frame_encoder import LogMelEncoder
 from .nn.loss import info_nce
 from .probe import LinearProbe
 
 __all__ = [
     "AttentionContext",
+    "Augmentation",
     "AutoencoderReducer",
     "CPCTransformer",
+    "CausalAttentionContext",
     "Clip",
     "Conv1dEncoder",
     "Conv2dEncoder",
     "GRUContext",
+    "LSTMContext",
     "LinearProbe",
+    "LogMelEncoder",
     "MFCCTransformer",
     "__version__",
     "info_nce",
+    "make_cpc",
     "sample_clips",
 ]

@@ -1,21 +1,23 @@
 """CPCTransformer: features learned from recordings by Contrastive Predictive Coding."""
 
-import warnings
 from numbers import Integral, Real
-from typing import NamedTuple
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from .audio.store import read_recordings
-from .nn.batches import ClipBatches, clips_in_order
+from .nn import embedding
+from .nn.augmentation import Augmentation
+from .nn.batches import ClipBatches, ClipShape, check_trainable
+from .nn.embedding import Frames
 from .nn.loss import NEGATIVES, SIMILARITIES, STEP_WEIGHTS, check_option
-from .nn.network import POOLINGS, PREDICT_FROM, InfoNCELoss, build_network, sample_rate_of
+from .nn.network import PREDICT_FROM, InfoNCELoss, build_network, sample_rate_of
+from .nn.pooling import check_pooling, n_features
 from .nn.scoring import contrastive_accuracy
 from .nn.training import (
     PRECISIONS,
+    SCHEDULES,
     FittedNetworkMixin,
     check_training_parameters,
     in_precision_of,
@@ -28,21 +30,6 @@ from .nn.training import (
 )
 
 
-class Frames(NamedTuple):
-    """Embeddings over time of one recording, from :meth:`CPCTransformer.transform_frames`.
-
-    Attributes
-    ----------
-    times : float ndarray of shape (n_steps,)
-        Centre of each step in seconds from the beginning of the recording or clip.
-    embeddings : float ndarray of shape (n_steps, dim)
-        Embedding of each step.
-    """
-
-    times: np.ndarray
-    embeddings: np.ndarray
-
-
 class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Features learned from your own recordings by Contrastive Predictive Coding (CPC).
 
@@ -53,19 +40,23 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
 
     Parameters
     ----------
-    encoder : {"conv1d", "conv2d"}, recipe, nn.Module or callable, default="conv1d"
-        Names stand for :class:`Conv1dEncoder` and :class:`Conv2dEncoder` with their defaults; pass a
-        recipe to change its parameters, in a grid also as ``cpc__encoder__n_mels``. A module maps
-        samples of shape (batch, n_samples) to (batch, n_context + n_future, z_dim); a callable is
-        called with ``(n_samples, n_steps)`` and returns such a module. Both need an attribute
-        ``sample_rate``, in Hz. A module handed in is copied, never trained itself.
-    autoregressor : {"gru", "attention"}, recipe, nn.Module or callable, default="gru"
-        Names stand for :class:`GRUContext` and :class:`AttentionContext`. A module maps
-        (batch, steps, z_dim) to (batch, steps, c_dim), causally, or to (batch, c_dim); a callable is
-        called with ``(z_dim, n_context)``.
+    encoder : {"conv1d", "conv2d", "logmel"}, recipe, nn.Module or callable, default="conv1d"
+        Names stand for :class:`Conv1dEncoder`, :class:`Conv2dEncoder` and :class:`LogMelEncoder` with
+        their defaults; pass a recipe to change its parameters, in a grid also as
+        ``cpc__encoder__n_mels``. A module maps samples of shape (batch, n_samples) to
+        (batch, n_context + n_future, z_dim); a callable is called with ``(n_samples, n_steps)`` and
+        returns such a module. Both need an attribute ``sample_rate``, in Hz. A module handed in is
+        copied, never trained itself.
+    autoregressor : {"gru", "lstm", "causal_attention", "attention"}, recipe, nn.Module or callable, default="gru"
+        Names stand for :class:`GRUContext`, :class:`LSTMContext`, :class:`CausalAttentionContext` and
+        :class:`AttentionContext`. A module maps (batch, steps, z_dim) to (batch, steps, c_dim),
+        causally, or to (batch, c_dim); a callable is called with ``(z_dim, n_context)``.
     clip_duration : float, default=4.0
         Length of a training clip in seconds (section 2.2.1). Recordings that are shorter are padded,
         and the padding is left out of negatives and pooling.
+    trim : float, default=None
+        Cut the silence at both ends off each recording: all that lies this many dB below its loudest
+        20 ms, 40 for example. :meth:`transform_frames` keeps it. None: keep it.
     n_context : int, default=27
         Steps heard before the prediction, T (section 2.2.1).
     n_future : int, default=3
@@ -73,6 +64,9 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     negatives : {"across", "within", "mixed"}, default="across"
         Where negatives come from: the other clips of the batch (section 2.2.1), the rest of the same
         clip, or both.
+    n_across : int, default=None
+        Negatives from other clips: this many windows, drawn anew for every batch. None: the same step of
+        every other clip (section 2.2.1), ``batch_size - 1`` at most.
     similarity : {"dot", "cosine"}, default="dot"
         How predictions are compared with embeddings (section 2.2.5).
     temperature : float, default=None
@@ -81,6 +75,12 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         Weight of the future steps in the loss: equal, or the near future weighs more (section 4).
     predict_from : {"last", "all"}, default="last"
         Predict from the last step of the past alone (the report) or from every step (the paper).
+    projection : int, default=None
+        Size of a linear map of z that is predicted in place of z, so that the embeddings may hold more
+        than what helps to predict. None: z itself (the report).
+    augmentation : Augmentation, default=None
+        Alters the past of every training clip, while the future to be predicted stays as it is; see
+        :class:`Augmentation`. Doubles the cost of the encoder. None: off (the report).
     max_epochs : int, default=10
         Passes over the audio. 0 leaves the network untrained: the honest baseline. (The report's
         training heard each second of its audio about nine times.)
@@ -88,13 +88,21 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         Clips per batch, N (section 2.2.6).
     lr : float, default=1e-5
         Learning rate of Adam (section 2.2.6), meant for days of audio. Small corpora need 1e-4 to 1e-3.
+    schedule : {"constant", "cosine"}, default="constant"
+        Course of the learning rate over ``max_epochs``: constant (section 2.2.6), or a linear rise over
+        the first tenth of the batches and half a cosine down to zero. ``partial_fit`` keeps it constant.
+    validation_fraction : float, default=0.0
+        Share of the recordings that is not trained on. After every epoch :meth:`score` is computed on
+        them and recorded as ``valid_score``, for callbacks to stop early or keep the best epoch.
     pooling : str or tuple of str, default="context"
-        What becomes of a clip's steps: "context", the context after T steps (section 2.2.3); "z_mean",
-        "z_std", "z_max", "c_mean", "c_std", "c_max", statistics over all steps; or several of them,
-        concatenated.
+        What becomes of a row's steps: "context", the context after T steps, averaged over the clips
+        (section 2.2.3); "z_mean", "z_std", "z_max", statistics over all steps, and "z_thirds", the means
+        over its first, second and last third; the same for c, and for "mel", the decibels of the mel
+        bands where the encoder has them; or several of them, concatenated.
     n_clips : int, default=None
-        Clips per row at transform, evenly spread (one: the middle) and averaged. None: as many as
-        cover it.
+        Clips per row at transform, evenly spread (one: the middle). None: all of it, in clips of
+        ``clip_duration`` or, where the encoder takes any number of steps ("logmel"), of 20 times that
+        (but for "context").
     on_error : {"raise", "nan"}, default="raise"
         What to do with recordings that cannot be used: raise one error that lists them all, or train
         without them, fill their rows with NaN at transform, and warn.
@@ -104,7 +112,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     device : str or torch.device, default="auto"
         "auto" is a CUDA GPU if there is one, else the CPU.
     callbacks : list of skorch callbacks, default=None
-        Early stopping, schedules and the like; they may monitor ``train_loss`` and ``train_accuracy``.
+        Early stopping, checkpoints and the like; they may monitor ``train_loss``, ``train_accuracy`` and,
+        with a ``validation_fraction``, ``valid_score``.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the network of the last ``fit``.
     memory : str, path-like or joblib.Memory, default=None
@@ -124,7 +133,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         The network, with ``encoder``, ``autoregressor`` and ``predictor``.
     history_ : list of dict
         Per epoch: ``epoch``, ``train_loss``, ``train_accuracy``, ``train_accuracy_1`` and so on per
-        future step, and ``dur`` in seconds. ``pandas.DataFrame(history_)`` makes a table.
+        future step, ``valid_score`` if there is one, and ``dur`` in seconds.
+        ``pandas.DataFrame(history_)`` makes a table.
     n_iter_ : int
         Epochs trained.
     sample_rate_ : int
@@ -172,16 +182,22 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         autoregressor="gru",
         *,
         clip_duration=4.0,
+        trim=None,
         n_context=27,
         n_future=3,
         negatives="across",
+        n_across=None,
         similarity="dot",
         temperature=None,
         step_weights="uniform",
         predict_from="last",
+        projection=None,
+        augmentation=None,
         max_epochs=10,
         batch_size=8,
         lr=1e-5,
+        schedule="constant",
+        validation_fraction=0.0,
         pooling="context",
         n_clips=None,
         on_error="raise",
@@ -197,16 +213,22 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         self.encoder = encoder
         self.autoregressor = autoregressor
         self.clip_duration = clip_duration
+        self.trim = trim
         self.n_context = n_context
         self.n_future = n_future
         self.negatives = negatives
+        self.n_across = n_across
         self.similarity = similarity
         self.temperature = temperature
         self.step_weights = step_weights
         self.predict_from = predict_from
+        self.projection = projection
+        self.augmentation = augmentation
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.schedule = schedule
+        self.validation_fraction = validation_fraction
         self.pooling = pooling
         self.n_clips = n_clips
         self.on_error = on_error
@@ -238,7 +260,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             If a parameter, X or a recording cannot be used; raised before training starts. Recordings
             that cannot be read are listed together.
         """
-        self._fit(X, go_on=self.warm_start)
+        self._fit(X, self.warm_start, self.max_epochs, self.schedule)
         return self
 
     def fit_transform(self, X, y=None):
@@ -253,7 +275,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         -------
         float ndarray of shape (n_rows, n_features)
         """
-        return self._embed(self._fit(X, go_on=self.warm_start))
+        return self._embed(self._fit(X, self.warm_start, self.max_epochs, self.schedule))
 
     def partial_fit(self, X, y=None):
         """Train for one epoch more, on these recordings, from where the last call stopped.
@@ -267,7 +289,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         -------
         self : CPCTransformer
         """
-        self._fit(X, go_on=True, max_epochs=1)
+        self._fit(X, go_on=True, max_epochs=1, schedule="constant")
         return self
 
     def transform(self, X):
@@ -285,7 +307,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         """
         check_is_fitted(self, "network_")
         self._check()
-        self._check_pooling(self.network_)
+        self._poolings(self.network_)
         return self._embed(read_recordings(self, X, self.sample_rate_, reset=False))
 
     def transform_frames(self, X, layer="z"):
@@ -296,7 +318,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         X : recordings or float array of shape (n_clips, n_samples)
         layer : {"z", "c"}, default="z"
             Embeddings of the steps themselves, or contexts, which start afresh with every
-            ``clip_duration``.
+            ``clip_duration``, or 20 times that where the encoder takes any number of steps.
 
         Returns
         -------
@@ -312,7 +334,11 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
                 "per clip; use layer='z'."
             )
         recordings = read_recordings(self, X, self.sample_rate_, reset=False)
-        return [self._frames(samples, layer, network, device) for samples in recordings.samples]
+        rows = [Frames(np.empty(0), np.empty((0, network.dims[layer]), np.float32))] * len(recordings.samples)
+        how = {"layer": layer, "sample_rate": self.sample_rate_, "batch_size": self._n_at_once, "device": device}
+        for row in recordings.readable:
+            rows[row] = embedding.frames(network, recordings.samples[row], self._clip_shape, **how)
+        return rows
 
     def score(self, X, y=None):
         """Contrastive accuracy on recordings: how well the future is told from other sounds.
@@ -334,39 +360,36 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         """
         check_is_fitted(self, "network_")
         recordings = read_recordings(self, X, self.sample_rate_, reset=False)
-        network, device = self._network(np.float32)
-        samples = [recordings.samples[row] for row in recordings.readable]
-        with torch.inference_mode():
-            forecasts = [
-                network(clips.to(device), n_valid.to(device))
-                for clips, n_valid, _, _ in self._clips(samples, self.n_clips, np.float32)
-            ]
-        return contrastive_accuracy(forecasts, self.similarity)
+        return self._score(recordings.usable(self.trim), *self._network(np.float32))
 
-    def _fit(self, X, go_on, max_epochs=None):
+    def _fit(self, X, go_on, max_epochs, schedule):
         """Read X, build or take over the network, train it; returns the recordings."""
         self._check()
         go_on = go_on and hasattr(self, "network_")
-        max_epochs = self.max_epochs if max_epochs is None else max_epochs
         device, random = resolve_device(self.device), self._generator(go_on)
         rate = sample_rate_of(self.encoder)
         clip = round(self.clip_duration * rate)
-        shape = clip, self.n_context, self.n_future, self.predict_from
+        sizes = clip, self.n_context, self.n_future
         with unchanged_on_error(self), seeded(random, device):
-            network = build_network(self.encoder, self.autoregressor, *shape)
-            self._check_pooling(network)
+            augmentation = None if self.augmentation is None else self.augmentation(rate)
+            options = self.predict_from, self.projection, augmentation
+            network = build_network(self.encoder, self.autoregressor, *sizes, *options)
+            self._poolings(network)
             if go_on:
                 take_over(self, network)
             recordings = read_recordings(self, X, rate, reset=not go_on)
-            samples = [recordings.samples[row] for row in recordings.readable]
+            samples = recordings.usable(self.trim)
+            shape = self._clip_shape = ClipShape.of(network.encoder, clip, self.n_context + self.n_future)
+            samples, held_out = self._hold_out(samples, random, go_on)
             if max_epochs:
-                self._check_trainable(samples, clip)
+                check_trainable(samples, shape, self.batch_size, self.negatives)
             history, optimizer_state = train(
                 network,
-                ClipBatches(samples, clip, self.n_context + self.n_future, self.batch_size, random),
+                ClipBatches(samples, shape, self.batch_size, random),
                 InfoNCELoss(
                     self.n_future,
                     negatives=self.negatives,
+                    n_across=self.n_across,
                     similarity=self.similarity,
                     temperature=self.temperature,
                     step_weights=self.step_weights,
@@ -379,48 +402,53 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
                 verbose=self.verbose,
                 title="CPC",
                 optimizer_state=self._optimizer_state if go_on else None,
+                schedule=schedule,
+                validate=(lambda module: self._score(held_out, module, device)) if held_out else None,
             )
         self._keep(network, history, optimizer_state, random, go_on)
-        self.sample_rate_, self._clip_samples = rate, clip
+        self.sample_rate_ = rate
         return recordings
 
+    def _hold_out(self, samples, random, go_on):
+        """Split recordings at random into those to train on and those to validate with.
+
+        The same ones when training goes on: none is validated with that was trained on before.
+        """
+        if not self.validation_fraction:
+            return samples, []
+        if not (go_on and hasattr(self, "_split_seed")):
+            self._split_seed = random.randint(np.iinfo(np.int32).max)
+        n_held_out = max(1, round(self.validation_fraction * len(samples)))
+        if n_held_out == len(samples):
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction:g} leaves nothing to train on of n_samples="
+                f"{len(samples)} recording(s); give more recordings or set it to 0."
+            )
+        order = np.random.RandomState(self._split_seed).permutation(len(samples))
+        return [samples[i] for i in sorted(order[n_held_out:])], [samples[i] for i in order[:n_held_out]]
+
     def _embed(self, recordings):
-        """Mean embedding over the clips of each recording."""
+        """Embed each recording; NaN in the rows of those that cannot be used."""
         network, device = self._network(recordings.dtype)
-        pooling = self._check_pooling(network)
-        readable = recordings.readable
-        total = np.zeros((len(readable), self._n_features_out))
-        count = np.zeros(len(readable))
-        samples = [recordings.samples[row] for row in readable]
-        with torch.inference_mode():
-            for clips, n_valid, rows, _ in self._clips(samples, self.n_clips, recordings.dtype):
-                pooled = network.embed(clips.to(device), n_valid.to(device), pooling)
-                np.add.at(total, rows, pooled.cpu().numpy())
-                np.add.at(count, rows, 1)
         embeddings = np.full((len(recordings.samples), self._n_features_out), np.nan, recordings.dtype)
-        embeddings[readable] = total / count[:, None]
+        embeddings[recordings.readable] = embedding.pool(
+            network,
+            recordings.usable(self.trim),
+            self._clip_shape,
+            pooling=self._poolings(network),
+            n_clips=self.n_clips,
+            batch_size=self._n_at_once,
+            dtype=recordings.dtype,
+            device=device,
+        )
         return embeddings
 
-    def _frames(self, samples, layer, network, device):
-        """Frames of one recording, from clips laid end to end."""
-        clip, n_steps = self._clip_samples, network.n_context + network.n_future
-        times, embeddings = [np.empty(0)], [np.empty((0, network.dims[layer]), np.float32)]
-        starts = range(0)
-        if samples is not None:  # a last piece that does not fill half a step is left out
-            starts = range(0, max(1, len(samples) - clip // (2 * n_steps)), clip)
-        pieces = [samples[start : start + clip] for start in starts]
-        with torch.inference_mode():
-            for clips, n_valid, rows, _ in self._clips(pieces, 1, np.float32):
-                frames = network.frames(clips.to(device), layer).cpu().numpy()
-                for row, n, steps in zip(rows, n_valid.tolist(), frames, strict=True):
-                    step = np.arange(n) + 0.5
-                    times.append((row + step / n_steps) * clip / self.sample_rate_)
-                    embeddings.append(steps[:n])
-        return Frames(np.concatenate(times), np.concatenate(embeddings))
-
-    def _clips(self, samples, n_clips, dtype):
-        n_steps = self.network_.n_context + self.network_.n_future
-        return clips_in_order(samples, self._clip_samples, n_steps, n_clips, max(self.batch_size, 16), dtype)
+    def _score(self, samples, network, device):
+        """Contrastive accuracy of a network on recordings."""
+        how = {"n_clips": self.n_clips, "batch_size": self._n_at_once, "device": device}
+        return contrastive_accuracy(
+            embedding.forecasts(network, samples, self._clip_shape, **how), self.similarity
+        )
 
     def _network(self, dtype):
         """Return the network ready to embed input of a dtype, and its device."""
@@ -428,9 +456,13 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         return in_precision_of(self.network_.to(device), dtype), device
 
     @property
+    def _n_at_once(self):
+        return max(self.batch_size, 16)  # clips that are embedded together
+
+    @property
     def _n_features_out(self):
         pooling = (self.pooling,) if isinstance(self.pooling, str) else self.pooling
-        return sum(self.network_.dims[pool[0]] for pool in pooling)
+        return n_features(pooling, self.network_.dims)
 
     def __sklearn_tags__(self):
         """Say that X may hold strings (paths) and that float32 stays float32."""
@@ -450,48 +482,25 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             check_scalar(self.n_clips, "n_clips", Integral, min_val=1)
         if self.temperature is not None:
             check_scalar(self.temperature, "temperature", Real, min_val=0, include_boundaries="neither")
+        if self.trim is not None:
+            check_scalar(self.trim, "trim", Real, min_val=0, include_boundaries="neither")
+        for name in ("n_across", "projection"):
+            if getattr(self, name) is not None:
+                check_scalar(getattr(self, name), name, Integral, min_val=1)
+        check_scalar(
+            self.validation_fraction, "validation_fraction", Real, min_val=0, max_val=1, include_boundaries="left"
+        )
+        if self.augmentation is not None and not isinstance(self.augmentation, Augmentation):
+            raise TypeError(
+                f"augmentation={self.augmentation!r} must be an Augmentation(...) or None for no augmentation."
+            )
+        check_option("schedule", self.schedule, tuple(SCHEDULES))
         check_option("negatives", self.negatives, NEGATIVES)
         check_option("similarity", self.similarity, SIMILARITIES)
         check_option("step_weights", self.step_weights, STEP_WEIGHTS)
         check_option("predict_from", self.predict_from, PREDICT_FROM)
         check_option("precision", self.precision, PRECISIONS)
 
-    def _check_pooling(self, network):
+    def _poolings(self, network):
         """Return ``pooling`` as a tuple, or raise if the network has no such features."""
-        pooling = (self.pooling,) if isinstance(self.pooling, str) else self.pooling
-        if not isinstance(pooling, (tuple, list)):
-            raise TypeError(f"pooling={pooling!r} must be a str or a tuple of str, of {', '.join(POOLINGS)}.")
-        for pool in pooling:
-            check_option("pooling", pool, tuple(POOLINGS))
-            if network.single_context and pool.startswith("c_"):
-                raise ValueError(
-                    f"pooling={pool!r} needs a context at every step, but autoregressor={self.autoregressor!r} "
-                    "yields one per clip; use 'context' or statistics of z."
-                )
-        if not pooling:
-            raise ValueError(f"pooling={self.pooling!r} is empty; name at least one of {', '.join(POOLINGS)}.")
-        return pooling
-
-    def _check_trainable(self, samples, clip):
-        """Raise if the objective would have no positive or no negative in all of the corpus."""
-        n_clips = sum(max(1, len(recording) // clip) for recording in samples)
-        if self.negatives == "across" and min(n_clips, self.batch_size) < 2:
-            raise ValueError(
-                f"negatives='across' needs other clips in each batch, got n_samples={len(samples)} of {n_clips} "
-                f"clip(s) in all and batch_size={self.batch_size}; give at least 2 clips and a batch_size of at "
-                "least 2, or use negatives='within'."
-            )
-        window = clip / (self.n_context + self.n_future)
-        longest = max(map(len, samples))
-        if round(longest / window) < 2:
-            raise ValueError(
-                f"the longest recording has n_features={longest} samples, less than two windows of {window:g}, so "
-                "there is nothing to predict; use a shorter clip_duration or more steps."
-            )
-        typical = np.median([len(recording) for recording in samples])
-        if typical < clip / 2:
-            warnings.warn(
-                f"half of the recordings fill no more than {typical / clip:.0%} of a clip, the rest is padding; a "
-                f"clip_duration shorter than {self.clip_duration:g} s learns more from them.",
-                stacklevel=4,
-            )
+        return check_pooling(self.pooling, network, self.encoder, self.autoregressor)

@@ -16,8 +16,17 @@ from sklearn_cpc import AutoencoderReducer, LinearProbe, MFCCTransformer
 PACKAGE = Path(sklearn_cpc.__file__).parent
 
 ESTIMATORS = ["AutoencoderReducer", "CPCTransformer", "LinearProbe", "MFCCTransformer"]
-RECIPES = ["AttentionContext", "Conv1dEncoder", "Conv2dEncoder", "GRUContext"]
-OTHERS = ["Clip", "__version__", "info_nce", "sample_clips"]
+RECIPES = [
+    "AttentionContext",
+    "Augmentation",
+    "CausalAttentionContext",
+    "Conv1dEncoder",
+    "Conv2dEncoder",
+    "GRUContext",
+    "LSTMContext",
+    "LogMelEncoder",
+]
+OTHERS = ["Clip", "__version__", "info_nce", "make_cpc", "sample_clips"]
 
 
 def test_public_names_are_these():

@@ -1,8 +1,11 @@
 """CPCTransformer: what goes in, what comes out, and what training promises."""
 
 import functools
+import itertools
 import math
 import os
+import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +20,19 @@ from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
-from sklearn_cpc import AttentionContext, Clip, Conv1dEncoder, CPCTransformer, GRUContext
+from sklearn_cpc import (
+    AttentionContext,
+    Augmentation,
+    CausalAttentionContext,
+    Clip,
+    Conv1dEncoder,
+    CPCTransformer,
+    GRUContext,
+    LogMelEncoder,
+    LSTMContext,
+)
 from sklearn_cpc.audio.reading import read_audio
+from sklearn_cpc.nn.training import cosine
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}  # float32, added up in another order
 
@@ -52,6 +66,16 @@ def opened(monkeypatch):
 
     monkeypatch.setattr(soundfile.SoundFile, "__init__", counting)
     return paths
+
+
+def small_logmel(**changes):
+    """Build a recipe for clips of any number of steps."""
+    return LogMelEncoder(**{"n_filters": 8, "z_dim": 8, "n_mels": 8, "sample_rate": RATE, **changes})
+
+
+def noisy(**changes):
+    """Build a recipe that draws from the generator for every clip."""
+    return Augmentation(**{"noise": (0, 10), "pitch": 2.0, "mixing": (5, 10), **changes})
 
 
 def weights_of(module):
@@ -133,10 +157,19 @@ def test_training_on_clips_hears_the_clips_alone(corpus, samples):
     assert_array_equal(small_cpc().fit_transform(clips), small_cpc().fit_transform(samples[:, 200:600]))
 
 
-def test_a_path_is_the_mean_over_its_clips(corpus, fitted):
+def test_the_context_of_a_path_is_the_mean_over_its_clips(corpus, fitted):
     path = corpus.paths[0]
     clips = fitted.transform([Clip(path, onset, 0.4) for onset in (0.0, 0.3, 0.6)])
     assert_allclose(fitted.transform([path])[0], clips.mean(axis=0), **CLOSE)
+
+
+@pytest.mark.parametrize("encoder", [small_encoder(), small_logmel(centre=False)], ids=["conv1d", "logmel"])
+def test_the_context_hears_the_end_of_a_long_recording_too(encoder, samples, tmp_path):
+    other = samples[:1].copy()
+    other[:, 700:] = samples[1, 700:]
+    paths = write_samples(tmp_path, [samples[0], other[0]])
+    one, changed = small_cpc(encoder=encoder, pooling="context").fit(paths).transform(paths)
+    assert np.abs(one - changed).max() > 1e-4
 
 
 def test_a_clip_is_embedded_like_a_file_of_its_samples(corpus, samples, fitted, tmp_path):
@@ -210,6 +243,17 @@ def test_padding_is_left_out_of_pooling(tones, fitted, tmp_path):
     assert_allclose(cpc.transform(write_samples(tmp_path, short)), np.hstack(pools), **CLOSE)
 
 
+def test_silence_at_the_ends_is_trimmed_but_from_frames(samples):
+    padded = np.pad(samples, ((0, 0), (160, 240)))  # frames of 20 ms are 20 samples
+    once = np.pad(samples, ((0, 0), (0, 20)))  # what is kept
+    cpc, kept = small_cpc(trim=40).fit(padded), small_cpc().fit(once)
+    assert differences(weights_of(cpc.network_), weights_of(kept.network_)) == []
+    assert_array_equal(cpc.transform(padded), kept.transform(once))
+    assert cpc.score(padded) == kept.score(once)
+    assert [len(frames.times) for frames in cpc.transform_frames(padded)] == [1400 // 50] * 12
+    assert not np.allclose(small_cpc().fit_transform(padded), kept.transform(once), atol=1e-3)
+
+
 def test_short_recordings_train_beside_long_ones(corpus, tones, tmp_path):
     short = write_samples(tmp_path, tones[:, :150])
     cpc = small_cpc(max_epochs=2).fit(corpus.paths + short)
@@ -217,9 +261,39 @@ def test_short_recordings_train_beside_long_ones(corpus, tones, tmp_path):
     assert np.isfinite([row["train_loss"] for row in cpc.history_]).all()
 
 
-def test_a_corpus_of_short_recordings_warns_that_clips_are_long(tones):
-    with pytest.warns(UserWarning, match=r"no more than 38% of a clip.*shorter than 0\.4 s"):
+def test_a_corpus_of_short_recordings_warns_the_caller_that_clips_are_long(tones):
+    advice = "no more than 38% of a clip.*a shorter clip_duration.*or encoder='logmel'"
+    with pytest.warns(UserWarning, match=advice) as caught:
         small_cpc().fit(tones[:, :150])
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_an_encoder_that_needs_no_padding_does_not_warn(tones):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert small_cpc(encoder=small_logmel()).fit(tones[:, :150]).n_iter_ == 1
+
+
+@pytest.mark.parametrize("layer", ["z", "c"])
+def test_statistics_are_over_all_steps_of_a_recording_not_averaged_over_its_clips(layer, corpus, fitted):
+    clips = [Clip(path, 0.0, 0.8) for path in corpus.paths]  # two clips' length
+    frames = np.stack([row.embeddings for row in fitted.transform_frames(clips, layer=layer)])
+    assert frames.shape == (12, 16, 8)
+    names = [f"{layer}_{name}" for name in ("mean", "std", "max", "thirds")]
+    thirds = np.repeat(frames, 3, axis=1).reshape(12, 3, 16, 8).mean(axis=2).reshape(12, 24)
+    statistics = [frames.mean(1), frames.std(1), frames.max(1), thirds]
+    cpc = small_cpc(pooling=names, max_epochs=0).fit(corpus.paths)
+    cpc.network_ = fitted.network_
+    assert_allclose(cpc.transform(clips), np.hstack(statistics), **CLOSE)
+
+
+def test_thirds_tell_what_comes_when(corpus, samples):
+    cpc = small_cpc(pooling="z_thirds").fit(corpus.paths)
+    there = cpc.transform(samples[:, :CLIP]).reshape(12, 3, 8)
+    steps = samples[:, :CLIP].reshape(12, N_STEPS, -1)[:, ::-1]
+    back = cpc.transform(np.ascontiguousarray(steps).reshape(12, CLIP)).reshape(12, 3, 8)
+    assert_allclose(back[:, ::-1], there, **CLOSE)  # each step is encoded by itself
+    assert np.abs(back - there).max() > 1e-3
 
 
 @pytest.mark.parametrize("pooling", [("context", "z_mean"), ["z_max", "c_std", "z_max"], ("c_mean",)])
@@ -235,6 +309,30 @@ def test_features_are_named_after_the_estimator_and_counted_by_the_pooling(tones
     names = cpc.get_feature_names_out()
     assert names.tolist() == [f"cpctransformer{i}" for i in range(6 + 5 + 5)]
     assert cpc.transform(tones).shape == (12, 16)
+
+
+def test_mel_bands_are_pooled_where_the_encoder_has_them(tones):
+    encoder, pooling = small_logmel(n_mels=6), ("mel_mean", "z_mean", "mel_thirds")
+    embeddings = small_cpc(encoder=encoder, pooling=pooling).fit_transform(tones)
+    assert embeddings.shape == (12, 6 + 8 + 18)
+    louder = small_cpc(encoder=encoder, pooling=pooling, max_epochs=0).fit(tones).transform(10 * tones)
+    assert_allclose(louder[:, :6], embeddings[:, :6] + 20, atol=0.1)  # decibels
+    assert_allclose(embeddings[:, -18:].reshape(12, 3, 6).mean(1), embeddings[:, :6], atol=1e-3)
+
+
+@pytest.mark.parametrize("autoregressor", [GRUContext(8), CausalAttentionContext(8, n_heads=2, dff=8)], ids=repr)
+@pytest.mark.parametrize("centre", [True, False])
+def test_rows_of_any_length_do_not_depend_on_their_company(autoregressor, centre, samples, tmp_path):
+    lengths = [1000, 20, 400, 95, 1000, 401, 130, 260, 55, 999, 700, 310]
+    paths = write_samples(tmp_path, [row[:length] for row, length in zip(samples, lengths, strict=True)])
+    pooling = ("z_mean", "z_std", "z_max", "z_thirds", "c_mean", "c_thirds", "context", "mel_mean")
+    cpc = small_cpc(encoder=small_logmel(centre=centre), autoregressor=autoregressor, pooling=pooling)
+    cpc.set_params(predict_from="all").fit(paths)
+    alone = np.vstack([cpc.transform([path]) for path in paths])
+    assert_allclose(cpc.transform(paths), alone, rtol=1e-3, atol=1e-4)
+    assert_allclose(cpc.transform(paths[::-1])[::-1], alone, rtol=1e-3, atol=1e-4)
+    frames = np.stack([row.embeddings.mean(axis=0) for row in cpc.transform_frames(paths)])
+    assert_allclose(cpc.set_params(pooling="z_mean").transform(paths), frames, rtol=1e-3, atol=1e-4)
 
 
 def test_the_context_of_attention_is_pooled_with_z(tones):
@@ -350,10 +448,36 @@ def test_another_seed_gives_another_network(corpus):
     assert differences(weights_of(one.network_), weights_of(other.network_)) != []
 
 
-def test_global_generators_are_left_alone(corpus):
+DRAWING = {"augmentation": noisy(), "n_across": 5, "negatives": "mixed", "predict_from": "all"}
+
+
+@pytest.mark.parametrize("encoder", [small_encoder(), small_logmel(dropout=0.1)], ids=["conv1d", "logmel"])
+def test_augmentation_and_windows_drawn_repeat_bit_for_bit(encoder, corpus):
+    parameters = {"encoder": encoder, "max_epochs": 2, "validation_fraction": 0.2, "schedule": "cosine", **DRAWING}
+    one = small_cpc(**parameters).fit(corpus.paths)
+    torch.rand(3)
+    other = small_cpc(**parameters).fit(corpus.paths)
+    assert differences(weights_of(one.network_), weights_of(other.network_)) == []
+    for column in ("train_loss", "valid_score"):
+        assert [row[column] for row in one.history_] == [row[column] for row in other.history_]
+    assert_array_equal(one.transform(corpus.paths), other.transform(corpus.paths))
+
+
+@pytest.mark.parametrize("changes", [{"augmentation": noisy()}, {"n_across": 5}], ids=["augmentation", "n_across"])
+def test_what_is_drawn_matters_and_differs_with_the_seed(changes, corpus, fitted):
+    losses = {
+        small_cpc(random_state=seed, lr=1e-12, **parameters).fit(corpus.paths).history_[0]["train_loss"]
+        for seed in (0, 1)
+        for parameters in ({}, changes)
+    }
+    assert len(losses) == 4
+
+
+@pytest.mark.parametrize("parameters", [{}, DRAWING], ids=["plain", "drawing"])
+def test_global_generators_are_left_alone(parameters, corpus):
     torch_state = torch.random.get_rng_state()
     numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
-    cpc = small_cpc(n_jobs=2).fit(corpus.paths)
+    cpc = small_cpc(n_jobs=2, validation_fraction=0.2, **parameters).fit(corpus.paths)
     cpc.partial_fit(corpus.paths).transform(corpus.paths)
     cpc.score(corpus.paths)
     assert torch.equal(torch.random.get_rng_state(), torch_state)
@@ -405,6 +529,65 @@ def test_the_history_holds_loss_accuracies_and_duration_of_every_epoch(corpus):
     assert sorted(table.columns) == sorted(columns)
     assert table["epoch"].tolist() == [1, 2]
     assert_allclose(table["train_accuracy"], table[["train_accuracy_1", "train_accuracy_2"]].mean(axis=1))
+
+
+@pytest.mark.parametrize(
+    "autoregressor",
+    [LSTMContext(8), GRUContext(8, n_layers=2), CausalAttentionContext(8, n_heads=2, dff=8)],
+    ids=repr,
+)
+@pytest.mark.parametrize("encoder", [small_encoder(), small_logmel()], ids=["conv1d", "logmel"])
+def test_every_combination_of_parts_is_trained_from_all_positions(encoder, autoregressor, tones):
+    cpc = small_cpc(
+        encoder=encoder, autoregressor=autoregressor, predict_from="all", negatives="mixed", n_across=8
+    )
+    cpc.set_params(max_epochs=6, lr=3e-3, similarity="cosine").fit(tones)
+    assert cpc.history_[-1]["train_loss"] < cpc.history_[0]["train_loss"] - 0.1
+    assert cpc.transform(tones).shape == (12, 8)
+
+
+def test_one_context_per_clip_is_trained_on_clips_of_any_number_of_steps(tones, tmp_path):
+    short = write_samples(
+        tmp_path, [row[:length] for row, length in zip(tones, [60, 150, 200, 400] * 3, strict=True)]
+    )
+    cpc = small_cpc(encoder=small_logmel(), autoregressor=AttentionContext(dense_units=(7,))).fit(short)
+    alone = np.vstack([cpc.transform([path]) for path in short])
+    assert_allclose(cpc.transform(short), alone, rtol=1e-3, atol=1e-4)
+
+
+def test_a_projection_is_predicted_in_place_of_z_and_leaves_the_embeddings_alone(corpus):
+    cpc = small_cpc(projection=3, pooling=("z_mean", "context")).fit(corpus.paths)
+    assert cpc.network_.projector.weight.shape == (3, 8)
+    assert cpc.transform(corpus.paths).shape == (12, 16)
+    assert 0 <= cpc.score(corpus.paths) <= 1
+    plain = small_cpc(pooling=("z_mean", "context"), max_epochs=0).fit(corpus.paths)
+    assert not list(plain.network_.projector.parameters())
+
+
+def test_augmentation_is_for_training_only(corpus):
+    cpc = small_cpc(augmentation=noisy()).fit(corpus.paths)
+    before = cpc.transform(corpus.paths), cpc.score(corpus.paths)
+    assert_array_equal(cpc.transform(corpus.paths), before[0])
+    assert cpc.score(corpus.paths) == before[1]
+    plain = small_cpc(max_epochs=0).fit(corpus.paths)
+    plain.network_.load_state_dict(cpc.network_.state_dict())
+    assert_array_equal(plain.transform(corpus.paths), before[0])
+    assert plain.score(corpus.paths) == before[1]
+
+
+def test_an_augmentation_is_cloned_set_and_pickled_with_the_estimator(corpus):
+    cpc = small_cpc(augmentation=noisy(gain=6.0)).fit(corpus.paths)
+    assert cpc.get_params()["augmentation__gain"] == 6.0
+    copied = clone(cpc)
+    assert copied.augmentation is not cpc.augmentation
+    assert copied.augmentation.get_params() == cpc.augmentation.get_params()
+    assert_array_equal(copied.fit_transform(corpus.paths), cpc.transform(corpus.paths))
+    again = pickle.loads(pickle.dumps(cpc))
+    assert_array_equal(again.transform(corpus.paths), cpc.transform(corpus.paths))
+    before = weights_of(again.network_)
+    again.set_params(augmentation__gain=0.0).partial_fit(corpus.paths)
+    assert differences(weights_of(again.network_), before) != []
+    assert again.set_params(augmentation=None).partial_fit(corpus.paths).n_iter_ == 3
 
 
 def test_a_fit_starts_afresh(corpus, fitted):
@@ -501,6 +684,109 @@ def test_one_long_recording_is_enough(tmp_path):
 
 def test_one_short_recording_is_enough_for_negatives_within(tones):
     assert small_cpc(negatives="within", batch_size=1).fit(tones[:1]).n_iter_ == 1
+
+
+# Validation
+
+
+@pytest.mark.parametrize(("fraction", "n_held_out"), [(0.25, 3), (0.01, 1), (0.8, 10)])
+def test_recordings_to_validate_with_are_never_trained_on(fraction, n_held_out, tones):
+    cpc = small_cpc(validation_fraction=fraction, max_epochs=4, callbacks=[Heard()]).fit(tones)
+    sums = torch.from_numpy(tones).sum(dim=1).numpy()
+    heard = np.array([row["heard"] for row in cpc.history_])
+    assert heard.shape == (4, 12 - n_held_out)
+    held_out = ~np.isclose(sums[:, None], heard.ravel(), rtol=0, atol=1e-4).any(axis=1)
+    assert held_out.sum() == n_held_out
+    if n_held_out == 3:  # the score is that of the estimator on the others, in some order
+        scores = [cpc.score(tones[list(order)]) for order in itertools.permutations(np.flatnonzero(held_out))]
+        assert cpc.history_[-1]["valid_score"] in scores
+
+
+def test_what_is_held_out_is_decided_by_the_seed(tones):
+    def heard(seed):
+        cpc = small_cpc(validation_fraction=0.5, random_state=seed, callbacks=[Heard()]).fit(tones)
+        return sorted(cpc.history_[0]["heard"])
+
+    assert heard(0) == heard(0)
+    assert len({str(heard(seed)) for seed in range(4)}) > 1
+
+
+def test_without_a_fraction_all_is_trained_on_and_there_is_no_score(tones):
+    history = small_cpc(callbacks=[Heard()]).fit(tones).history_
+    assert len(history[0]["heard"]) == 12
+    assert "valid_score" not in history[0]
+
+
+@pytest.mark.parametrize("fraction", [0.99, 0.97])
+def test_a_fraction_that_leaves_nothing_to_train_on_is_refused(fraction, tones):
+    with pytest.raises(ValueError, match=rf"validation_fraction={fraction} leaves nothing .* of n_samples=12 rec"):
+        small_cpc(validation_fraction=fraction).fit(tones)
+
+
+def test_what_is_left_to_train_on_must_be_enough(tones):
+    with pytest.raises(ValueError, match=r"negatives='across' needs other clips .* n_samples=1 of 1 clip"):
+        small_cpc(validation_fraction=0.9).fit(tones)
+
+
+@pytest.mark.parametrize("load_best", [True, False])
+def test_early_stopping_by_the_score_keeps_the_best_epoch(load_best, tones):
+    kept = []
+    stopping = EarlyStopping("valid_score", patience=3, lower_is_better=False, load_best=load_best)
+    callbacks = [Watch({"weights": lambda net: kept.append(weights_of(net.module_)) or 0}), stopping]
+    parameters = {"lr": 0.03, "max_epochs": 40, "validation_fraction": 0.5, "predict_from": "all"}
+    cpc = small_cpc(callbacks=callbacks, **parameters).fit(tones)
+    scores = [row["valid_score"] for row in cpc.history_]
+    best = int(np.argmax(scores))
+    assert len(scores) == cpc.n_iter_ == best + 4 < 40  # stopped three epochs after the best
+    assert differences(weights_of(cpc.network_), kept[best if load_best else -1]) == []
+    assert differences(kept[best], kept[-1]) != []
+
+
+# Schedule
+
+
+def rates_of(cpc):
+    return [row["rate"] for row in cpc.history_]
+
+
+RATE_OF_THE_EPOCH = Watch({"rate": lambda net: net.history[-1, "batches", -1, "rate"]})
+
+
+class BatchRate(Callback):
+    """Records the learning rate of every batch."""
+
+    def on_batch_begin(self, net, **_):
+        net.history.record_batch("rate", net.optimizer_.param_groups[0]["lr"])
+
+
+def scheduled_cpc(**parameters):
+    """Record as "rate" the learning rate of the last batch of each epoch."""
+    return small_cpc(lr=0.01, schedule="cosine", callbacks=[BatchRate(), RATE_OF_THE_EPOCH], **parameters)
+
+
+def test_the_cosine_schedule_is_over_all_epochs_of_a_fit(tones):
+    rates = rates_of(scheduled_cpc(max_epochs=5).fit(tones))
+    n = 5 * 3  # batches
+    assert rates == pytest.approx([0.01 * cosine(batch, n) for batch in (2, 5, 8, 11, 14)])
+    assert rates_of(scheduled_cpc(max_epochs=5).set_params(schedule="constant").fit(tones)) == [0.01] * 5
+
+
+def test_batches_are_counted_without_what_is_held_out(tones):
+    rates = rates_of(scheduled_cpc(max_epochs=2, validation_fraction=0.3).fit(tones))  # four of twelve
+    assert rates == pytest.approx([0.01 * cosine(batch, 4) for batch in (1, 3)])
+
+
+def test_a_warm_start_runs_through_the_schedule_again(tones):
+    cpc = scheduled_cpc(max_epochs=2, warm_start=True).fit(tones)
+    rates = rates_of(cpc)
+    assert rates_of(cpc.fit(tones)) == rates * 2
+    assert rates_of(cpc.set_params(schedule="constant").fit(tones)) == [*rates * 2, 0.01, 0.01]
+
+
+def test_partial_fit_keeps_the_rate_constant(tones):
+    cpc = scheduled_cpc(max_epochs=2).fit(tones).partial_fit(tones).partial_fit(tones)
+    assert rates_of(cpc)[2:] == [0.01, 0.01]
+    assert rates_of(scheduled_cpc().partial_fit(tones)) == [0.01]
 
 
 # Callbacks and progress
@@ -698,17 +984,23 @@ def test_a_fit_without_one_usable_recording_fails(tmp_path):
 # Parameters that cannot be used
 
 BAD_PARAMETERS = [
-    ({"encoder": "conv3d"}, ValueError, "encoder='conv3d' is unknown; use 'conv1d', 'conv2d', a recipe"),
-    ({"encoder": None}, TypeError, "encoder=None; use 'conv1d', 'conv2d', a recipe, an nn.Module or a callable"),
+    ({"encoder": "conv3d"}, ValueError, "encoder='conv3d' is unknown; use 'conv1d', 'conv2d', 'logmel', a recipe"),
+    ({"encoder": None}, TypeError, "encoder=None; use 'conv1d', 'conv2d', 'logmel', a recipe, an nn.Module or"),
     ({"encoder": RunningMean}, ValueError, "encoder=.*RunningMean.*give it an attribute sample_rate"),
     ({"encoder": Conv1dEncoder}, TypeError, r"encoder is a class .*; use an instance of it: Conv1dEncoder\(\)"),
     ({"encoder": Spectra(CLIP, 5)}, ValueError, r"to \(2, 5, 5\); it must return \(2, 8, z_dim\)"),
     ({"encoder": small_encoder(dropout=1.0)}, ValueError, "dropout == 1.0, must be < 1"),
     ({"encoder": Conv1dEncoder(sample_rate=RATE)}, ValueError, "windows have 50 samples .* needs at least 465"),
-    ({"autoregressor": "lstm"}, ValueError, "autoregressor='lstm' is unknown; use 'gru', 'attention', a recipe"),
-    ({"autoregressor": 7}, TypeError, "autoregressor=7; use 'gru', 'attention', a recipe"),
+    ({"encoder": LogMelEncoder}, TypeError, r"encoder is a class .*; use an instance of it: LogMelEncoder\(\)"),
+    ({"encoder": small_logmel(strides=(9, 1, 1))}, ValueError, r"must be at least strides=\(9, 1, 1\)"),
+    (
+        {"autoregressor": "rnn"},
+        ValueError,
+        "='rnn' is unknown; use 'gru', 'attention', 'lstm', 'causal_attention', a",
+    ),
+    ({"autoregressor": 7}, TypeError, "=7; use 'gru', 'attention', 'lstm', 'causal_attention', a recipe"),
     ({"autoregressor": GRUContext}, TypeError, "autoregressor is a class .*; use an instance of it: GRUContext"),
-    ({"autoregressor": lambda z_dim, n_context: 3}, TypeError, "returned int; use 'gru', 'attention', a recipe"),
+    ({"autoregressor": lambda z_dim, n_context: 3}, TypeError, "returned int; use 'gru', 'attention', 'lstm'"),
     ({"autoregressor": AttentionContext(n_heads=3)}, ValueError, "n_heads=3 does not divide the encoder's z_dim"),
     ({"clip_duration": 0}, ValueError, "clip_duration == 0, must be > 0"),
     ({"clip_duration": "4 s"}, TypeError, "clip_duration must be an instance of float"),
@@ -716,6 +1008,10 @@ BAD_PARAMETERS = [
     ({"n_context": 0}, ValueError, "n_context == 0, must be >= 1"),
     ({"n_future": 1.5}, TypeError, "n_future must be an instance of int"),
     ({"negatives": "hard"}, ValueError, "negatives='hard' is unknown; use 'across', 'within' or 'mixed'"),
+    ({"trim": 0}, ValueError, "trim == 0, must be > 0"),
+    ({"trim": "loud"}, TypeError, "trim must be an instance of float"),
+    ({"n_across": 0}, ValueError, "n_across == 0, must be >= 1"),
+    ({"n_across": 2.5}, TypeError, "n_across must be an instance of int"),
     ({"similarity": "l2"}, ValueError, "similarity='l2' is unknown; use 'dot' or 'cosine'"),
     ({"temperature": 0.0}, ValueError, "temperature == 0.0, must be > 0"),
     ({"step_weights": "far"}, ValueError, "step_weights='far' is unknown; use 'uniform' or 'linear'"),
@@ -725,6 +1021,16 @@ BAD_PARAMETERS = [
         ValueError,
         "predict_from='all' needs a context at every",
     ),
+    ({"projection": 0}, ValueError, "projection == 0, must be >= 1"),
+    ({"projection": "half"}, TypeError, "projection must be an instance of int"),
+    ({"augmentation": "noise"}, TypeError, r"augmentation='noise' must be an Augmentation\(...\) or None"),
+    ({"augmentation": Augmentation}, TypeError, r"augmentation=<class .* must be an Augmentation\(...\) or None"),
+    ({"augmentation": Augmentation(gain=-1)}, ValueError, "gain=-1 must be at least 0"),
+    ({"schedule": "linear"}, ValueError, "schedule='linear' is unknown; use 'constant' or 'cosine'"),
+    ({"schedule": None}, ValueError, "schedule=None is unknown; use 'constant' or 'cosine'"),
+    ({"validation_fraction": 1.0}, ValueError, "validation_fraction == 1.0, must be < 1"),
+    ({"validation_fraction": -0.1}, ValueError, "validation_fraction == -0.1, must be >= 0"),
+    ({"validation_fraction": None}, TypeError, "validation_fraction must be an instance of float"),
     ({"max_epochs": -1}, ValueError, "max_epochs == -1, must be >= 0"),
     ({"batch_size": 0}, ValueError, "batch_size == 0, must be >= 1"),
     ({"lr": 0}, ValueError, "lr == 0, must be > 0"),
@@ -737,6 +1043,8 @@ BAD_PARAMETERS = [
         ValueError,
         "pooling='c_mean' needs a context at every step",
     ),
+    ({"pooling": "mel_mean"}, ValueError, "pooling='mel_mean' needs an encoder with mel bands"),
+    ({"pooling": ("z_mean", "z_fourths")}, ValueError, "pooling='z_fourths' is unknown; use .*'z_thirds'"),
     ({"n_clips": 0}, ValueError, "n_clips == 0, must be >= 1"),
     ({"on_error": "skip"}, ValueError, "on_error='skip' is unknown; use 'raise' or 'nan'"),
     ({"precision": "float16"}, ValueError, "precision='float16' is unknown; use 'auto', 'float32' or 'bfloat16'"),
@@ -805,12 +1113,18 @@ def test_defaults_are_those_of_the_report():
         "clip_duration": 4.0,
         "n_context": 27,
         "n_future": 3,
+        "trim": None,
         "negatives": "across",
+        "n_across": None,
         "similarity": "dot",
         "step_weights": "uniform",
         "predict_from": "last",
+        "projection": None,
+        "augmentation": None,
         "batch_size": 8,
         "lr": 1e-5,
+        "schedule": "constant",
+        "validation_fraction": 0.0,
         "pooling": "context",
     }
     defaults = CPCTransformer().get_params()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import joblib
+import librosa
 import numpy as np
 from sklearn.utils.validation import check_memory, validate_data
 
@@ -38,6 +39,11 @@ class Recordings:
     def readable(self):
         """Rows whose recording could be read, int array."""
         return np.flatnonzero([samples is not None for samples in self.samples])
+
+    def usable(self, top_db=None):
+        """Return the samples of the readable rows, without the silence that :func:`trimmed` cuts off."""
+        samples = [self.samples[row] for row in self.readable]
+        return samples if top_db is None else [trimmed(stretch, self.rate, top_db) for stretch in samples]
 
 
 @dataclass(frozen=True)
@@ -194,6 +200,18 @@ def _try_reading(read, path, sample_rate):
 def _read_version(path, size, mtime_ns, sample_rate):
     """Read a file; size and time of change are there for the cache to notice a new version."""
     return read_audio(path, sample_rate)
+
+
+def trimmed(samples, sample_rate, top_db):
+    """Cut off the silence at both ends: frames of 20 ms that lie ``top_db`` dB below the loudest one.
+
+    What is silent throughout stays as it is.
+    """
+    frame = max(1, round(0.02 * sample_rate))
+    _, (start, stop) = librosa.effects.trim(
+        np.asarray(samples), top_db=top_db, frame_length=2 * frame, hop_length=frame
+    )
+    return samples[start:stop] if stop > start else samples
 
 
 def n_clips_to_cover(length, clip):

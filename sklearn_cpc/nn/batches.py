@@ -1,10 +1,16 @@
 """Batches: rows of tensors, and clips cut from recordings, ready for a network."""
 
+import warnings
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
 from ..audio.store import cut, even_starts, n_sounding
+
+N_CLIPS_EMBEDDED = 20  # clips' worth of a recording that are embedded in one piece, where it can be
+N_SORTED = 16  # batches' worth of clips that are sorted by length together
 
 
 class TensorBatches(IterableDataset):
@@ -21,58 +27,142 @@ class TensorBatches(IterableDataset):
     def __init__(self, inputs, targets, batch_size):
         self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
 
+    @property
+    def n_batches(self):
+        """Batches of an epoch."""
+        return -(-len(self.inputs) // self.batch_size)
+
     def __iter__(self):
         for rows in even_batches(torch.randperm(len(self.inputs)), self.batch_size):
             yield self.inputs[rows], self.targets[rows]
+
+
+class ClipShape(NamedTuple):
+    """How clips are laid out for a network.
+
+    A network whose encoder takes clips of any number of steps is not given more padding than it needs:
+    batches are cut after the longest of their clips.
+    """
+
+    n_samples: int  # of a whole clip; shorter recordings are padded with zeros at the end
+    n_steps: int  # of a whole clip
+    samples_per_step: int | None = None  # of an encoder that takes any number of steps
+    lookahead: int = 0  # steps after its own that an embedding depends on
+
+    @classmethod
+    def of(cls, encoder, n_samples, n_steps):
+        """Shape for an encoder: any length if it has ``samples_per_step``, whole clips if not."""
+        samples_per_step = getattr(encoder, "samples_per_step", None)
+        if samples_per_step is None:
+            return cls(n_samples, n_steps)
+        # Whole steps, or steps and samples would drift apart.
+        return cls(n_steps * samples_per_step, n_steps, samples_per_step, getattr(encoder, "lookahead", 0))
+
+    def for_embedding(self, network, layers):
+        """Return the shape in which a network embeds whole recordings: longer, if these layers take any length."""
+        recurrent = getattr(network.autoregressor, "takes_any_length", False)
+        if self.samples_per_step is None or "context" in layers or ("c" in layers and not recurrent):
+            return self
+        n_steps = N_CLIPS_EMBEDDED * self.n_steps
+        return self._replace(n_samples=n_steps * self.samples_per_step, n_steps=n_steps)
+
+    def stack(self, pieces, dtype):
+        """Copy clips into one tensor.
+
+        Parameters
+        ----------
+        pieces : list of (samples, start)
+            Recordings, and where in them the clips begin.
+        dtype : numpy dtype
+
+        Returns
+        -------
+        clips : Tensor of shape (batch, n_samples), or shorter
+        n_valid : int Tensor of shape (batch,)
+            Steps of each clip that hold sound.
+        """
+        clips = np.empty((len(pieces), self.n_samples), dtype)
+        lengths = [
+            cut(samples, start, self.n_samples, out) for (samples, start), out in zip(pieces, clips, strict=True)
+        ]
+        n_valid = n_sounding(lengths, self.n_samples, self.n_steps)
+        return torch.from_numpy(clips[:, : self.needed(n_valid.max())]), torch.from_numpy(n_valid)
+
+    def needed(self, n_valid):
+        """Count the samples that decide the embeddings of the first ``n_valid`` steps."""
+        if self.samples_per_step is None:
+            return self.n_samples
+        # Two steps at least, or there is nothing to predict.
+        return min(self.n_samples, max(2, n_valid + self.lookahead) * self.samples_per_step)
 
 
 class ClipBatches(IterableDataset):
     """Batches of clips, drawn anew from the recordings in every epoch.
 
     A recording gives as many clips as fit into it, at least one, one after the other from a random
-    offset: an epoch hears about all of every recording once, and no clip overlaps another.
+    offset: an epoch hears about all of every recording once, and no clip overlaps another. Clips of
+    similar length share a batch.
 
     Parameters
     ----------
     recordings : list of float ndarray of shape (n_samples,)
-    clip : int
-        Samples of a clip; shorter recordings are padded with zeros at the end.
-    n_steps : int
-        Steps of a clip.
+    shape : ClipShape
     batch_size : int
         Clips per batch at most; see :func:`even_batches`.
     random : RandomState
     """
 
-    def __init__(self, recordings, clip, n_steps, batch_size, random):
-        self.recordings, self.clip, self.n_steps = recordings, clip, n_steps
-        self.batch_size, self.random = batch_size, random
+    def __init__(self, recordings, shape, batch_size, random):
+        self.recordings, self.shape, self.batch_size, self.random = recordings, shape, batch_size, random
+
+    @property
+    def n_batches(self):
+        """Batches of an epoch."""
+        n_clips = sum(max(1, len(samples) // self.shape.n_samples) for samples in self.recordings)
+        return -(-n_clips // self.batch_size)
 
     def __iter__(self):
-        rows, starts = self._draw()
-        for chosen in even_batches(torch.from_numpy(self.random.permutation(len(rows))), self.batch_size):
-            pieces = [(self.recordings[rows[i]], starts[i]) for i in chosen]
-            clips, n_valid = stack_clips(pieces, self.clip, self.n_steps, np.float32)
+        rows, starts, lengths = self._draw()
+        order = self.random.permutation(len(rows))
+        batches = even_batches(torch.from_numpy(self._by_length(order, lengths)), self.batch_size)
+        for number in self.random.permutation(len(batches)):
+            pieces = [(self.recordings[rows[i]], starts[i]) for i in batches[number]]
+            clips, n_valid = self.shape.stack(pieces, np.float32)
             yield {"clips": clips, "n_valid": n_valid}, n_valid
 
     def _draw(self):
-        rows, starts = [], []
+        rows, starts, lengths = [], [], []
+        whole = self.shape.n_samples
         for row, samples in enumerate(self.recordings):
-            n_clips = max(1, len(samples) // self.clip)
-            offset = self.random.randint(max(0, len(samples) - n_clips * self.clip) + 1)
+            n_clips = max(1, len(samples) // whole)
+            offset = self.random.randint(max(0, len(samples) - n_clips * whole) + 1)
             rows += [row] * n_clips
-            starts += [offset + i * self.clip for i in range(n_clips)]
-        return rows, starts
+            starts += [offset + i * whole for i in range(n_clips)]
+            lengths += [min(len(samples), whole)] * n_clips
+        return rows, starts, np.array(lengths)
+
+    def _by_length(self, order, lengths):
+        """Sort stretches of a random order by length: neighbours are alike, but not the same in every epoch."""
+        stretches = np.array_split(order, -(-len(order) // (N_SORTED * self.batch_size)))
+        return np.concatenate([stretch[np.argsort(lengths[stretch], kind="stable")] for stretch in stretches])
 
 
-def clips_in_order(recordings, clip, n_steps, n_clips, batch_size, dtype):
-    """Cut every recording into evenly spread clips and yield them in batches.
+class Clips(NamedTuple):
+    """A batch of clips cut from recordings in a known way."""
+
+    clips: torch.Tensor  # (batch, n_samples)
+    n_valid: torch.Tensor  # (batch,): steps that hold sound
+    rows: np.ndarray  # (batch,): recording of each clip
+    heard: torch.Tensor  # (batch, 2): valid steps of the recording in clips before this one, and in all
+
+
+def clips_in_order(recordings, shape, n_clips, batch_size, dtype):
+    """Cut every recording into evenly spread clips and yield them in batches, the longest first.
 
     Parameters
     ----------
     recordings : list of ndarray of shape (n_samples,)
-    clip, n_steps : int
-        Samples and steps of a clip.
+    shape : ClipShape
     n_clips : int or None
         Clips per recording; None: as many as cover it.
     batch_size : int
@@ -80,31 +170,51 @@ def clips_in_order(recordings, clip, n_steps, n_clips, batch_size, dtype):
 
     Yields
     ------
-    clips : Tensor of shape (batch, clip)
-    n_valid : int Tensor of shape (batch,)
-        Steps of each clip that hold sound.
-    rows, starts : int ndarray of shape (batch,)
-        Recording of each clip, and its first sample.
+    Clips
+        Those of a recording come one after the other.
     """
-    plan = [
-        (row, start)
-        for row, samples in enumerate(recordings)
-        for start in even_starts(len(samples), clip, n_clips)
-    ]
+    plan = []  # rows of (n_valid, recording, start, heard before, heard in all)
+    for row, samples in enumerate(recordings):
+        starts = np.unique(even_starts(len(samples), shape.n_samples, n_clips))
+        n_valid = n_sounding(np.minimum(len(samples) - starts, shape.n_samples), shape.n_samples, shape.n_steps)
+        before = n_valid.cumsum() - n_valid
+        plan += [
+            (n, row, start, heard, n_valid.sum()) for n, start, heard in zip(n_valid, starts, before, strict=True)
+        ]
+    plan.sort(key=lambda clip: -clip[0])
     for first in range(0, len(plan), batch_size):
-        rows, starts = np.array(plan[first : first + batch_size]).T
-        pieces = [(recordings[row], start) for row, start in zip(rows, starts, strict=True)]
-        yield *stack_clips(pieces, clip, n_steps, dtype), rows, starts
+        part = np.array(plan[first : first + batch_size])
+        pieces = [(recordings[row], start) for row, start in part[:, 1:3]]
+        clips, n_valid = shape.stack(pieces, dtype)
+        yield Clips(clips, n_valid, part[:, 1], torch.from_numpy(part[:, 3:]))
 
 
-def stack_clips(pieces, clip, n_steps, dtype):
-    """Copy clips into one tensor.
+def check_trainable(recordings, shape, batch_size, negatives):
+    """Raise if the objective would have no positive or no negative in all of the corpus.
 
-    Returns the clips, (batch, clip), and how many steps of each hold sound, (batch,).
+    Warns if half of the recordings would be mostly padding.
     """
-    clips = np.empty((len(pieces), clip), dtype)
-    lengths = [cut(samples, start, clip, out) for (samples, start), out in zip(pieces, clips, strict=True)]
-    return torch.from_numpy(clips), torch.from_numpy(n_sounding(lengths, clip, n_steps))
+    n_clips = sum(max(1, len(samples) // shape.n_samples) for samples in recordings)
+    if negatives == "across" and min(n_clips, batch_size) < 2:
+        raise ValueError(
+            f"negatives='across' needs other clips in each batch, got n_samples={len(recordings)} of {n_clips} "
+            f"clip(s) in all and batch_size={batch_size}; give at least 2 clips and a batch_size of at "
+            "least 2, or use negatives='within'."
+        )
+    window = shape.n_samples / shape.n_steps
+    longest = max(map(len, recordings))
+    if round(longest / window) < 2:
+        raise ValueError(
+            f"the longest recording has n_features={longest} samples, less than two windows of {window:g}, so "
+            "there is nothing to predict; use a shorter clip_duration or more steps."
+        )
+    typical = np.median([len(samples) for samples in recordings]) / shape.n_samples
+    if shape.samples_per_step is None and typical < 1 / 2:
+        warnings.warn(
+            f"half of the recordings fill no more than {typical:.0%} of a clip, the rest is padding; a shorter "
+            "clip_duration learns more from them, or encoder='logmel', which needs no padding.",
+            stacklevel=4,
+        )
 
 
 def even_batches(rows, batch_size):

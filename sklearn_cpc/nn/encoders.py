@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_scalar
 from torch import nn
 
-from .frontends import BandStandardizer, LogMel
+from .frontends import BandStandardizer, LogMel, Scale
 
 
 class PerWindow(nn.Module):
@@ -70,14 +70,6 @@ class MelWindows(nn.Module):
         # Channels last is the faster layout for these convolutions; the numbers do not depend on it.
         z = self.network(windows.contiguous(memory_format=torch.channels_last))
         return z.reshape(batch, self.n_steps, -1)
-
-
-class Scale(nn.Module):
-    """Map decibels linearly so that -100 dB (silence) becomes -1 and 0 dB becomes 1."""
-
-    def forward(self, decibels):
-        """Map any shape to the same shape."""
-        return decibels / 50 + 1
 
 
 class Conv1dEncoder(BaseEstimator):
@@ -295,8 +287,7 @@ class Conv2dEncoder(BaseEstimator):
         n_padded = max(0, (n_frames - 1) * hop - n_samples)
         spectrogram = nn.Sequential(
             LogMel(self.sample_rate, self.n_fft, hop, self.n_mels),
-            # Silence is -100 dB, give or take the rounding of the device.
-            BandStandardizer(-99.9, self.smoothing) if self.standardize else Scale(),
+            BandStandardizer(self.smoothing) if self.standardize else Scale(),
         )
         return MelWindows(spectrogram, self._network(), n_steps, self.n_mels, n_padded)
 

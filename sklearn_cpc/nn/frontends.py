@@ -61,6 +61,48 @@ class LogMel(nn.Module):
         return self.mel @ torch.view_as_real(spectrum).square().sum(-1)
 
 
+class Scale(nn.Module):
+    """Map decibels linearly so that -100 dB (silence) becomes -1 and 0 dB becomes 1."""
+
+    def forward(self, decibels):
+        """Map any shape to the same shape."""
+        return decibels / 50 + 1
+
+
+def sounding_frames(decibels):
+    """Which frames hold any sound, 1 or 0, of shape (batch, 1, n_frames)."""
+    # Silence is LogMel's floor, -100 dB, give or take the rounding of the device.
+    return (decibels.amax(dim=1, keepdim=True) > -99.9).to(decibels.dtype)
+
+
+class BandCentring(nn.Module):
+    """Subtract from every mel band its mean over the clip, so that microphone, room and voice matter less.
+
+    Frames of digital silence (padding, for one) are left out of the mean.
+
+    Parameters
+    ----------
+    dynamic_range : float
+        In dB. What lies further below the loudest level of the clip is raised to there: it is noise floor,
+        rounding or padding.
+    width : float, default=20.0
+        Decibels that become 1.
+    """
+
+    def __init__(self, dynamic_range, width=20.0):
+        super().__init__()
+        self.dynamic_range, self.width = dynamic_range, width
+
+    def forward(self, decibels):
+        """Map (batch, n_mels, n_frames) to the same shape."""
+        sounding = sounding_frames(decibels)
+        floor = decibels.amax(dim=(1, 2), keepdim=True) - self.dynamic_range
+        decibels = decibels.maximum(floor)
+        mean = (decibels * sounding).sum(dim=2, keepdim=True) / sounding.sum(dim=2, keepdim=True).clamp_min(1)
+        audible = sounding.amax(dim=2, keepdim=True)  # a silent clip has no mean, and becomes zero
+        return (decibels - mean) * audible / self.width
+
+
 class BandStandardizer(nn.Module):
     """Zero mean and unit variance over time in every mel band of every clip, then smoothing over time.
 
@@ -69,17 +111,15 @@ class BandStandardizer(nn.Module):
 
     Parameters
     ----------
-    silence : float
-        Level in dB at or below which a band holds no sound at all.
     smoothing : float, default=0.0
         Standard deviation, in frames, of the Gaussian smoothing over time; 0 for none.
     """
 
     kernel: torch.Tensor
 
-    def __init__(self, silence, smoothing=0.0):
+    def __init__(self, smoothing=0.0):
         super().__init__()
-        self.silence, self.smoothing = silence, smoothing
+        self.smoothing = smoothing
         reach = int(4 * smoothing + 0.5)
         if smoothing:
             kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1.0) / smoothing) ** 2)
@@ -87,7 +127,7 @@ class BandStandardizer(nn.Module):
 
     def forward(self, decibels):
         """Map (batch, n_mels, n_frames) to the same shape."""
-        sounding = (decibels.amax(dim=1, keepdim=True) > self.silence).to(decibels.dtype)
+        sounding = sounding_frames(decibels)
         count = sounding.sum(dim=2, keepdim=True).clamp_min(1)
         mean = (decibels * sounding).sum(dim=2, keepdim=True) / count
         centred = (decibels - mean) * sounding

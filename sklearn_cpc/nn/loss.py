@@ -24,6 +24,7 @@ def info_nce(
     n_valid=None,
     *,
     negatives="across",
+    n_across=None,
     similarity="dot",
     temperature=None,
     step_weights="uniform",
@@ -48,6 +49,10 @@ def info_nce(
         "across": what the other clips of the batch hold for the same position and step (the report,
         section 2.2.1: a batch of N gives N - 1). "within": all other windows of the same clip. "mixed":
         both.
+    n_across : int, default=None
+        Negatives of "across" and "mixed" that come from other clips: this many windows, drawn anew from all
+        of the batch by torch's generator and shared by all predictions (those of a prediction's own
+        clip do not count for it). None: the same position and step in every other clip.
     similarity : {"dot", "cosine"}, default="dot"
         Dot product (section 2.2.5) or its cosine.
     temperature : float, default=None
@@ -88,46 +93,67 @@ def info_nce(
     n_future = predictions.shape[2]
     if n_valid is None:
         n_valid = torch.full((batch,), n_steps, device=z.device)
-    if similarity == "cosine":
-        predictions, z = F.normalize(predictions, dim=-1), F.normalize(z, dim=-1)
     if temperature is None:
         temperature = 0.1 if similarity == "cosine" else 1.0
+    length = predictions.norm(dim=-1)  # (batch, pos, future)
+    scale = torch.full_like(length, 1 / temperature)
+    if similarity == "cosine":
+        z = F.normalize(z, dim=-1)
+        scale = scale / length.clamp_min(1e-12)  # of the scores: cheaper than normalising the predictions
 
     target = positions[:, :, None] + torch.arange(1, n_future + 1, device=z.device)  # (batch, pos, future)
     exists = target < n_valid[:, None, None]
     target = target.clamp_max(n_steps - 1)
     clip = torch.arange(batch, device=z.device)
-    future = z[clip[:, None, None], target]  # (batch, pos, future, z_dim)
-    positive = (predictions * future).sum(-1)  # (batch, pos, future)
 
     scores, allowed = [], []
     if negatives != "across":
-        scores.append(torch.einsum("btkd,bsd->btks", predictions, z))
+        within = torch.bmm(predictions.flatten(1, 2), z.transpose(1, 2)).unflatten(1, target.shape[1:])
+        positive = within.gather(-1, target[..., None])[..., 0]
+        scores.append(within)
         step = torch.arange(n_steps, device=z.device)
         allowed.append((step != target[..., None]) & (step < n_valid[:, None, None, None]))
-    if negatives != "within":
-        scores.append(torch.einsum("btkd,ctkd->btkc", predictions, future))
+    else:
+        positive = (predictions * z[clip[:, None, None], target]).sum(-1)
+    if negatives != "within" and n_across is None:
+        scores.append(torch.einsum("btkd,ctkd->btkc", predictions, z[clip[:, None, None], target]))
         other = (clip[:, None] != clip)[:, None, None, :]  # (batch, 1, 1, batch)
         allowed.append(other & exists.permute(1, 2, 0))
+    elif negatives != "within":
+        clips, steps = draw_windows(n_valid, n_across)
+        scores.append(predictions @ z[clips, steps].T)
+        allowed.append((clip[:, None] != clips)[:, None, None, :].expand(*target.shape, -1))
     is_negative = torch.cat(allowed, dim=-1)
-    negative = torch.cat(scores, dim=-1).masked_fill(~is_negative, -torch.inf)
+    negative = (torch.cat(scores, dim=-1) * scale[..., None]).masked_fill(~is_negative, -torch.inf)
+    positive = positive * scale
 
-    logits = torch.cat([positive[..., None], negative], dim=-1) / temperature
-    cross_entropy = -logits.log_softmax(-1)[..., 0]  # (batch, pos, future)
+    cross_entropy = -torch.cat([positive[..., None], negative], dim=-1).log_softmax(-1)[..., 0]
     counts = exists & is_negative.any(-1)
     n_counted = counts.sum((0, 1))  # (future,)
     per_step = torch.where(counts, cross_entropy, 0).sum((0, 1)) / n_counted.clamp_min(1)
     weights = (n_counted > 0) * future_weights(step_weights, n_future, per_step)
     loss = (weights * per_step).sum() / weights.sum().clamp_min(torch.finfo(per_step.dtype).tiny)
 
-    right = (positive - rounding(predictions, future) > negative.amax(-1)) & counts
+    with torch.no_grad():
+        blur = rounding(length * scale, z.norm(dim=-1)[clip[:, None, None], target])
+        right = (positive - blur > negative.amax(-1)) & counts
     return InfoNCE(loss, right.sum((0, 1)) / n_counted)
 
 
-@torch.no_grad()
-def rounding(a, b):
-    """Bound on what rounding does to the dot products of a and b, so that a tie is not taken for a win."""
-    return 8 * torch.finfo(a.dtype).eps * (a * b).abs().sum(-1)
+def draw_windows(n_valid, n_windows):
+    """Draw windows that hold sound, uniformly and with replacement, from all clips of a batch.
+
+    Returns their clips and steps, both int Tensors of shape (n_windows,).
+    """
+    end = n_valid.cumsum(0)
+    window = torch.randint(int(end[-1]), (n_windows,), device=n_valid.device)
+    clips = torch.searchsorted(end, window, right=True)
+    return clips, window - (end - n_valid)[clips]
+
+
+def rounding(length, other_length):
+    """Bound on what rounding does to dot products of vectors of these lengths: a tie is no win."""
+    return 8 * torch.finfo(length.dtype).eps * length * other_length
 
 
 def future_weights(kind, n_future, like):

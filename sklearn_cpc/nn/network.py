@@ -1,19 +1,24 @@
 """CPCNetwork: clips to z, z to context c, c to predictions of the future z."""
 
 import copy
-from collections.abc import Callable
 from numbers import Integral
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from .autoregressors import AttentionContext, GRUContext
+from .autoregressors import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
 from .encoders import Conv1dEncoder, Conv2dEncoder
+from .frame_encoder import LogMelEncoder
 from .loss import info_nce
 
-ENCODERS = {"conv1d": Conv1dEncoder, "conv2d": Conv2dEncoder}
-AUTOREGRESSORS = {"gru": GRUContext, "attention": AttentionContext}
+ENCODERS = {"conv1d": Conv1dEncoder, "conv2d": Conv2dEncoder, "logmel": LogMelEncoder}
+AUTOREGRESSORS = {
+    "gru": GRUContext,
+    "attention": AttentionContext,
+    "lstm": LSTMContext,
+    "causal_attention": CausalAttentionContext,
+}
 PREDICT_FROM = ("last", "all")
 
 
@@ -47,18 +52,40 @@ class CPCNetwork(nn.Module):
         Whether the autoregressor yields one context per clip.
     predict_from : {"last", "all"}
         Whether only step T predicts or every step does.
+    projection : int, default=None
+        Size of a linear map of z that is predicted in its place. None: z itself.
+    augmentation : nn.Module, default=None
+        Alters the clips the context hears, in training; what is to be predicted stays as it is.
     """
 
-    def __init__(self, encoder, autoregressor, n_context, n_future, z_dim, c_dim, single_context, predict_from):
+    def __init__(
+        self,
+        encoder,
+        autoregressor,
+        n_context,
+        n_future,
+        z_dim,
+        c_dim,
+        single_context,
+        predict_from,
+        projection=None,
+        augmentation=None,
+    ):
         super().__init__()
         self.encoder, self.autoregressor = encoder, autoregressor
-        self.predictor = nn.Linear(c_dim, n_future * z_dim, bias=False)
+        self.predictor = nn.Linear(c_dim, n_future * (projection or z_dim), bias=False)
+        self.projector = nn.Linear(z_dim, projection) if projection else nn.Identity()
+        self.augmentation = augmentation
         self.n_context, self.n_future = n_context, n_future
         self.single_context, self.predict_from = single_context, predict_from
-        self.dims = {"z": z_dim, "c": c_dim}
+        self.dims = {"z": z_dim, "c": c_dim, "context": c_dim}
+        if hasattr(encoder, "mel"):
+            self.dims["mel"] = encoder.n_mels
 
     def forward(self, clips, n_valid):
         """Encode every window once and predict; returns a :class:`Forecast`.
+
+        Once more, in training, if there is an augmentation.
 
         Parameters
         ----------
@@ -66,85 +93,52 @@ class CPCNetwork(nn.Module):
         n_valid : int Tensor of shape (batch,)
             Steps of each clip that hold sound.
         """
-        z = self.encoder(clips)  # (batch, n_steps, z_dim)
+        z = past = self.encoder(clips)  # (batch, n_steps, z_dim)
+        if self.training and self.augmentation is not None:
+            past = self.encoder(self.augmentation(clips))
         if self.predict_from == "all":
-            c = self.autoregressor(z[:, :-1])  # (batch, n_steps - 1, c_dim)
+            c = self.autoregressor(past[:, :-1])  # (batch, n_steps - 1, c_dim)
             positions = torch.arange(c.shape[1], device=z.device).expand(c.shape[:2])
         else:
             # A recording shorter than the clip predicts its own last n_future windows.
             heard = (n_valid - self.n_future).clamp(1, self.n_context)
-            c, positions = self.context(z, heard)[:, None], heard[:, None] - 1
+            c, positions = self.context(past, heard)[:, None], heard[:, None] - 1
         predictions = self.predictor(c).unflatten(-1, (self.n_future, -1))
-        return Forecast(predictions.float(), z.float(), positions, n_valid)
+        return Forecast(predictions.float(), self.projector(z).float(), positions, n_valid)
 
     def context(self, z, heard):
         """Context after the first ``heard`` (batch,) steps of each clip, of shape (batch, c_dim)."""
         z = z[:, : self.n_context]
         if self.single_context:
+            z = nn.functional.pad(z, (0, 0, 0, self.n_context - z.shape[1]))  # batches may be cut shorter
             step = torch.arange(z.shape[1], device=z.device)
             return self.autoregressor(z * (step < heard[:, None])[..., None])
         return self.autoregressor(z)[torch.arange(len(z), device=z.device), heard - 1]
 
-    def embed(self, clips, n_valid, pooling):
-        """Pool each clip into one vector of shape (batch, n_features), padding left out.
+    def layers(self, clips, n_valid, names):
+        """Embed every step of clips.
 
         Parameters
         ----------
         clips : float Tensor of shape (batch, n_samples)
         n_valid : int Tensor of shape (batch,)
-        pooling : sequence of str
-            Keys of ``POOLINGS``, concatenated in this order.
+        names : collection of {"z", "c", "context", "mel"}
+            Embeddings; contexts after every step; the context after the first ``n_context`` steps;
+            decibels of the mel bands, of an encoder that has a method ``mel``.
+
+        Returns
+        -------
+        dict of {str: Tensor of shape (batch, n_steps, dim)}
+            By name; "context" has one step.
         """
         z = self.encoder(clips)
-        frames = {"z": z}
-        if any(pool.startswith("c_") for pool in pooling):
-            frames["c"] = self.autoregressor(z)
-        pooled = []
-        for pool in pooling:
-            statistic = POOLINGS[pool]
-            if statistic is None:
-                pooled.append(self.context(z, n_valid.clamp_max(self.n_context)))
-            else:
-                pooled.append(statistic(frames[pool[0]], n_valid))
-        return torch.cat(pooled, dim=1)
-
-    def frames(self, clips, layer):
-        """Embedding of every step, of shape (batch, n_steps, dim): layer "z", or "c" for the contexts."""
-        z = self.encoder(clips)
-        return self.autoregressor(z) if layer == "c" else z
-
-
-def masked_mean(frames, n_valid):
-    """Mean over the valid steps: (batch, steps, dim) to (batch, dim)."""
-    mask = valid_mask(frames, n_valid)
-    return (frames * mask).sum(1) / n_valid[:, None]
-
-
-def masked_std(frames, n_valid):
-    """Take the standard deviation over the valid steps: (batch, steps, dim) to (batch, dim)."""
-    centred = frames - masked_mean(frames, n_valid)[:, None]
-    return masked_mean(centred.square(), n_valid).sqrt()
-
-
-def masked_max(frames, n_valid):
-    """Maximum over the valid steps: (batch, steps, dim) to (batch, dim)."""
-    return frames.masked_fill(~valid_mask(frames, n_valid), -torch.inf).amax(1)
-
-
-def valid_mask(frames, n_valid):
-    """Which steps hold sound, of shape (batch, steps, 1)."""
-    return (torch.arange(frames.shape[1], device=frames.device) < n_valid[:, None])[..., None]
-
-
-POOLINGS: dict[str, Callable | None] = {
-    "context": None,  # c_T, the report's features: no pooling at all
-    "z_mean": masked_mean,
-    "z_std": masked_std,
-    "z_max": masked_max,
-    "c_mean": masked_mean,
-    "c_std": masked_std,
-    "c_max": masked_max,
-}
+        layers = {
+            "mel": lambda: self.encoder.mel(clips),
+            "z": lambda: z,
+            "c": lambda: self.autoregressor(z),
+            "context": lambda: self.context(z, n_valid.clamp_max(self.n_context))[:, None],
+        }
+        return {name: layers[name]() for name in names}
 
 
 class InfoNCELoss(nn.Module):
@@ -171,7 +165,9 @@ class InfoNCELoss(nn.Module):
         return loss, dict(zip(self.metrics, values, strict=True))
 
 
-def build_network(encoder, autoregressor, n_samples, n_context, n_future, predict_from):
+def build_network(
+    encoder, autoregressor, n_samples, n_context, n_future, predict_from, projection=None, augmentation=None
+):
     """Build a CPCNetwork from names, recipes, modules or callables, and check that the parts fit.
 
     Parameters
@@ -180,7 +176,7 @@ def build_network(encoder, autoregressor, n_samples, n_context, n_future, predic
         See :class:`~sklearn_cpc.CPCTransformer`.
     n_samples : int
         Samples of a clip.
-    n_context, n_future, predict_from
+    n_context, n_future, predict_from, projection, augmentation
         See :class:`CPCNetwork`.
 
     Raises
@@ -192,6 +188,8 @@ def build_network(encoder, autoregressor, n_samples, n_context, n_future, predic
     """
     n_steps = n_context + n_future
     encoder_net = build_part("encoder", encoder, ENCODERS, n_samples, n_steps)
+    if hasattr(encoder_net, "samples_per_step"):
+        n_samples = n_steps * encoder_net.samples_per_step
     z = trial("encoder", encoder_net, torch.zeros(2, n_samples))
     if z.ndim != 3 or z.shape[:2] != (2, n_steps):
         raise ValueError(
@@ -213,7 +211,8 @@ def build_network(encoder, autoregressor, n_samples, n_context, n_future, predic
         )
     if predict_from == "all":
         trial("autoregressor", context_net, z[:, :-1])  # more steps than n_context
-    return CPCNetwork(encoder_net, context_net, n_context, n_future, z.shape[2], c.shape[-1], single, predict_from)
+    sizes = n_context, n_future, z.shape[2], c.shape[-1]
+    return CPCNetwork(encoder_net, context_net, *sizes, single, predict_from, projection, augmentation)
 
 
 def build_part(name, value, known, *sizes):

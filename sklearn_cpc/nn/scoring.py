@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize, pad
 
 from .loss import rounding
 
@@ -29,27 +30,36 @@ def contrastive_accuracy(forecasts, similarity):
     """
     if not forecasts:
         return float("nan")
-    predictions = torch.cat([f.predictions for f in forecasts])  # (clips, positions, future, z_dim)
-    z = torch.cat([f.z for f in forecasts])  # (clips, steps, z_dim)
-    positions = torch.cat([f.positions for f in forecasts])
+    n_steps = max(f.z.shape[1] for f in forecasts)
+    z = torch.cat([pad(f.z, (0, 0, 0, n_steps - f.z.shape[1])) for f in forecasts])  # (clips, steps, z_dim)
     n_valid = torch.cat([f.n_valid for f in forecasts])
     if similarity == "cosine":
-        z = torch.nn.functional.normalize(z, dim=-1)
-
-    future = torch.arange(1, predictions.shape[2] + 1, device=z.device)
-    target = positions[..., None] + future  # (clips, positions, future)
-    clip, position, k = torch.nonzero(target < n_valid[:, None, None], as_tuple=True)
-    target, predictions = target[clip, position, k], predictions[clip, position, k]  # (n,), (n, z_dim)
+        z = normalize(z, dim=-1)
+    rows, first = [], 0
+    for forecast in forecasts:
+        clip, target, predictions = _predictions_that_count(forecast)
+        rows.append((clip + first, target, predictions))
+        first += len(forecast.z)
+    clip, target, predictions = map(torch.cat, zip(*rows, strict=True))  # (n,), (n,), (n, z_dim)
 
     hits, random = [], np.random.RandomState(0)
     for first in range(0, len(clip), 4096):  # bounds the memory
         part = slice(first, first + 4096)
         futures = clip[part].cpu().numpy(), target[part].cpu().numpy(), n_valid.cpu().numpy()
         rivals, true = z[draw_negatives(*futures, random)], z[clip[part], target[part]]
-        positive = (predictions[part] * true).sum(-1) - rounding(predictions[part], true)
+        positive = (predictions[part] * true).sum(-1)
+        positive = positive - rounding(predictions[part].norm(dim=-1), true.norm(dim=-1))
         negatives = torch.einsum("nd,nmd->nm", predictions[part], rivals)
         hits.append(positive > negatives.amax(1))
     return torch.cat(hits).double().mean().item() if hits else float("nan")
+
+
+def _predictions_that_count(forecast):
+    """Predictions whose target holds sound, (n, z_dim), with its clip and step, both (n,)."""
+    future = torch.arange(1, forecast.predictions.shape[2] + 1, device=forecast.z.device)
+    target = forecast.positions[..., None] + future  # (clips, positions, future)
+    clip, position, k = torch.nonzero(target < forecast.n_valid[:, None, None], as_tuple=True)
+    return clip, target[clip, position, k], forecast.predictions[clip, position, k]
 
 
 def draw_negatives(clip, target, n_valid, random):

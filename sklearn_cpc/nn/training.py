@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import functools
+import math
 from numbers import Integral, Real
 
 import numpy as np
@@ -9,12 +11,28 @@ import torch
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_scalar
 from skorch import NeuralNet
-from skorch.callbacks import Callback, PassthroughScoring
+from skorch.callbacks import Callback, LRScheduler, PassthroughScoring
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from .._progress import progress
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+WARM_UP = 0.1  # of all batches
+
+
+def cosine(batch, n_batches):
+    """Share of the learning rate: a linear rise over a tenth of all batches, then half a cosine to zero."""
+    rise = min(1.0, (batch + 1) / max(1.0, WARM_UP * n_batches))
+    return rise * (1 + math.cos(math.pi * min(1.0, batch / n_batches))) / 2
+
+
+def constant(batch, n_batches):
+    """Share of the learning rate: all of it."""
+    return 1.0
+
+
+SCHEDULES = {"constant": constant, "cosine": cosine}
 
 
 def train(
@@ -30,6 +48,8 @@ def train(
     verbose=0,
     title="training",
     optimizer_state=None,
+    schedule="constant",
+    validate=None,
 ):
     """Train a module in place with Adam.
 
@@ -57,6 +77,10 @@ def train(
         Name of the progress bar.
     optimizer_state : dict, default=None
         State of Adam to go on from.
+    schedule : {"constant", "cosine"}, default="constant"
+        Course of the learning rate; see :data:`SCHEDULES`.
+    validate : callable, default=None
+        Called with the module after every epoch; what it returns is recorded as ``valid_score``.
 
     Returns
     -------
@@ -68,6 +92,11 @@ def train(
     """
     scores = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
     own = [*scores, ("progress", ProgressBar(title, verbose))]
+    if validate is not None:
+        own.insert(0, ("validation", Validation(validate)))  # before those that show or monitor it
+    if schedule != "constant":
+        course = functools.partial(SCHEDULES[schedule], n_batches=max_epochs * batches.n_batches)
+        own.append(("schedule", LRScheduler(LambdaLR, lr_lambda=course, step_every="batch", event_name=None)))
     net = _Net(
         module,
         criterion=criterion,
@@ -125,6 +154,17 @@ class _Net(NeuralNet):
         return loss
 
 
+class Validation(Callback):
+    """Record a score after every epoch, for callbacks to monitor."""
+
+    def __init__(self, validate):
+        self.validate = validate
+
+    def on_epoch_end(self, net, **_):
+        """Score the module as it is."""
+        net.history.record("valid_score", self.validate(net.module_.eval()))
+
+
 class ProgressBar(Callback):
     """A bar over epochs that shows the loss and cleans up after itself; see :func:`progress`."""
 
@@ -139,7 +179,9 @@ class ProgressBar(Callback):
     def on_epoch_end(self, net, **_):
         """Advance by one epoch and show its loss and metrics."""
         row = net.history[-1]
-        shown = {k.removeprefix("train_"): row[k] for k in ("train_loss", "train_accuracy") if k in row}
+        shown = {
+            k.removeprefix("train_"): row[k] for k in ("train_loss", "train_accuracy", "valid_score") if k in row
+        }
         self.bar_.set_postfix(shown, refresh=False)
         self.bar_.update()
 
@@ -203,10 +245,11 @@ def check_training_parameters(estimator):
     if not isinstance(estimator.callbacks or [], (list, tuple)):
         raise TypeError(f"callbacks={estimator.callbacks!r} must be a list of skorch callbacks.")
     for callback in estimator.callbacks or []:
-        check_callback(callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback)
+        callback = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
+        check_callback(callback, bool(getattr(estimator, "validation_fraction", 0)))
 
 
-def check_callback(callback):
+def check_callback(callback, validates):
     """Raise unless it is a skorch callback, or its class, that monitors something there is."""
     callback = callback() if isinstance(callback, type) and issubclass(callback, Callback) else callback
     if not isinstance(callback, Callback):
@@ -216,6 +259,11 @@ def check_callback(callback):
         raise ValueError(
             f"callbacks: {type(callback).__name__} monitors {monitor!r}, but there is no validation set; "
             f"pass monitor={monitor.replace('valid', 'train')!r}."
+        )
+    if isinstance(monitor, str) and monitor.startswith("valid_score") and not validates:
+        raise ValueError(
+            f"callbacks: {type(callback).__name__} monitors {monitor!r}, but no recordings are held out; set "
+            "validation_fraction=0.1, for example."
         )
 
 

@@ -10,7 +10,7 @@ import warnings
 import joblib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from sounds import RATE, noise, write
@@ -26,6 +26,7 @@ from sklearn_cpc.audio.store import (
     n_sounding,
     read_files,
     read_recordings,
+    trimmed,
 )
 
 
@@ -422,3 +423,53 @@ def test_steps_sound_that_are_at_least_half_filled_and_the_first_always(n_sample
 
 def test_steps_of_many_clips_are_counted_at_once():
     assert_array_equal(n_sounding([0, 1, 14, 15, 99, 100, 500], 100, 10), [1, 1, 1, 2, 10, 10, 10])
+
+
+# Trimming
+
+FRAME = RATE // 50  # 20 ms
+
+
+@settings(deadline=None)
+@given(st.integers(0, 9 * FRAME), st.integers(1, 5 * FRAME), st.integers(0, 9 * FRAME))
+def test_only_silence_at_the_ends_is_trimmed_and_all_but_two_frames_of_it(before, length, after):
+    sound = noise(length)[:, 0] + np.sign(noise(length)[:, 0])  # nowhere near zero
+    samples = np.concatenate([np.zeros(before), sound, np.zeros(after)])
+    kept = trimmed(samples, RATE, top_db=60)
+    assert_array_equal(np.trim_zeros(kept), sound)
+    start = np.flatnonzero(kept)[0]
+    assert start <= 2 * FRAME
+    assert len(kept) - start - length <= 2 * FRAME
+
+
+@pytest.mark.parametrize(("top_db", "quiet_is_kept"), [(20, False), (40, True)])
+def test_what_is_quiet_is_trimmed_relative_to_the_loudest(top_db, quiet_is_kept):
+    loud, quiet = noise(20 * FRAME)[:, 0], noise(20 * FRAME, seed=1)[:, 0] * 10 ** (-30 / 20)
+    for gain in (1, 1e-3):
+        kept = trimmed(gain * np.concatenate([quiet, loud, quiet]), RATE, top_db)
+        assert len(kept) == 60 * FRAME if quiet_is_kept else 20 * FRAME <= len(kept) <= 22 * FRAME
+
+
+def test_a_pause_is_no_end():
+    samples = np.concatenate([noise(1000)[:, 0], np.zeros(5000), noise(1000)[:, 0]])
+    assert len(trimmed(samples, RATE, 40)) == 7000
+
+
+@pytest.mark.parametrize("length", [1, 2, FRAME - 1, FRAME, 2 * FRAME + 1, 5000])
+@pytest.mark.parametrize("rate", [1, 40, RATE])
+def test_silence_and_whole_sounds_of_any_length_stay_as_they_are(length, rate):
+    for samples in (np.zeros(length, np.float32), np.ones(length, np.float32)):
+        assert_array_equal(trimmed(samples, rate, 40), samples)
+
+
+def test_what_is_on_disk_is_trimmed_there(on_disk):
+    file, samples = on_disk
+    assert isinstance(trimmed(file, RATE, 40), store.OnDisk)
+    assert_array_equal(trimmed(file, RATE, 1), trimmed(samples, RATE, 1))
+
+
+def test_usable_samples_are_those_of_the_readable_rows_trimmed_if_asked(paths, bad):
+    with pytest.warns(UserWarning, match="cannot be used"):
+        recordings = read([paths[0], bad[0], paths[1]], on_error="nan")
+    assert_same(recordings.usable(), [read_audio(path, RATE) for path in paths[:2]])
+    assert_same(recordings.usable(1), [trimmed(read_audio(path, RATE), RATE, 1) for path in paths[:2]])

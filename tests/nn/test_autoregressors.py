@@ -8,14 +8,20 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from sklearn_cpc import AttentionContext, GRUContext
+from sklearn_cpc import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
 from sklearn_cpc.nn.autoregressors import sinusoids
 
 SMALL = {
     "gru": GRUContext(c_dim=6),
+    "gru, two layers": GRUContext(c_dim=6, n_layers=2),
+    "lstm": LSTMContext(c_dim=6),
+    "lstm, two layers": LSTMContext(c_dim=6, n_layers=2),
+    "causal attention": CausalAttentionContext(c_dim=6, n_heads=2, dff=5),
+    "causal attention, one layer": CausalAttentionContext(c_dim=6, n_layers=1, n_heads=3, dff=5, dropout=0.0),
     "attention": AttentionContext(n_layers=1, dff=5, dense_units=(7, 6)),
     "attention, wider": AttentionContext(n_layers=2, n_heads=4, dff=5, dense_units=(6,), dropout=0.0),
 }
+PER_STEP = [name for name in SMALL if not name.startswith("attention")]
 
 
 def build(name, z_dim=8, n_context=5, seed=0):
@@ -40,10 +46,24 @@ def test_the_defaults_have_the_weights_of_the_report(recipe, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("gru", (3, 5, 6)), ("attention", (3, 6)), ("attention, wider", (3, 6))]
+    ("recipe", "expected"),
+    [
+        (GRUContext(6), 3 * (6 * 8 + 6 * 6 + 2 * 6)),  # three gates, from z and from the state, of two biases
+        (GRUContext(6, n_layers=2), 3 * (6 * 8 + 6 * 6 + 2 * 6) + 3 * (6 * 6 + 6 * 6 + 2 * 6)),
+        (LSTMContext(6), 4 * (6 * 8 + 6 * 6 + 2 * 6)),
+        (LSTMContext(6, n_layers=2), 4 * (6 * 8 + 6 * 6 + 2 * 6) + 4 * (6 * 6 + 6 * 6 + 2 * 6)),
+        # Inlet; queries, keys, values and outlet of attention, feed-forward, two norms; norm.
+        (CausalAttentionContext(6, 1, 2, dff=5), 9 * 6 + 4 * 7 * 6 + (7 * 5 + 6 * 6) + 4 * 6 + 2 * 6),
+    ],
+    ids=repr,
 )
-def test_the_context_has_the_promised_shape(name, shape):
-    assert build(name)(torch.randn(3, 5, 8)).shape == shape
+def test_small_networks_have_the_weights_counted_by_hand(recipe, expected):
+    assert n_weights(recipe(z_dim=8, n_context=5)) == expected
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_context_has_the_promised_shape(name):
+    assert build(name)(torch.randn(3, 5, 8)).shape == ((3, 5, 6) if name in PER_STEP else (3, 6))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -58,7 +78,8 @@ def test_a_recipe_survives_cloning_and_builds_a_fresh_module_in_every_call(name)
 
 
 def test_parameters_of_a_recipe_take_effect_at_the_next_call():
-    assert GRUContext().set_params(c_dim=3)(8, 5)(torch.zeros(1, 5, 8)).shape == (1, 5, 3)
+    for recipe in (GRUContext(), LSTMContext(), CausalAttentionContext(n_heads=3)):
+        assert recipe.set_params(c_dim=3)(8, 5)(torch.zeros(1, 5, 8)).shape == (1, 5, 3)
     attention = AttentionContext().set_params(n_heads=4, dense_units=(3,))
     assert attention(8, 5)(torch.zeros(1, 5, 8)).shape == (1, 3)
 
@@ -106,19 +127,43 @@ def test_autocast_to_bfloat16_comes_close(name, train):
 # Time
 
 
+@pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("t", range(5))
-def test_the_contexts_of_a_gru_do_not_depend_on_the_future(t):
-    network, z = build("gru"), torch.randn(2, 5, 8)
+@pytest.mark.parametrize("name", PER_STEP)
+def test_the_contexts_after_a_step_do_not_depend_on_the_future(name, t, train):
+    network, z = build(name).train(train), torch.randn(2, 5, 8)
+    for module in network.modules():
+        if isinstance(module, (nn.Dropout, nn.MultiheadAttention)):
+            module.p = module.dropout = 0.0
     other = z.clone()
     other[:, t + 1 :] = torch.randn(2, 4 - t, 8)
     c, changed = network(z), network(other)
-    assert torch.equal(c[:, : t + 1], changed[:, : t + 1])
+    torch.testing.assert_close(c[:, : t + 1], changed[:, : t + 1], rtol=1e-5, atol=1e-6)
     assert (c[:, t + 1 :] != changed[:, t + 1 :]).all()
 
 
-def test_a_gru_takes_any_number_of_steps():
-    network, z = build("gru"), torch.randn(2, 9, 8)
-    torch.testing.assert_close(network(z)[:, :4], network(z[:, :4]))
+@pytest.mark.parametrize("name", PER_STEP)
+def test_no_gradient_comes_from_the_future(name):
+    network, z = build(name), torch.randn(1, 5, 8, requires_grad=True)
+    for t in range(5):
+        (gradient,) = torch.autograd.grad(network(z)[:, t].square().sum(), z)
+        heard = (gradient[0] != 0).any(dim=1)
+        assert heard.tolist() == [True] * (t + 1) + [False] * (4 - t)
+
+
+@pytest.mark.parametrize("name", PER_STEP)
+def test_a_context_per_step_takes_any_number_of_steps(name):
+    network, z = build(name), torch.randn(2, 9, 8)
+    for n in (1, 4, 9):
+        torch.testing.assert_close(network(z)[:, :n], network(z[:, :n]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["causal attention", "attention"])
+def test_steps_are_dropped_in_training_only(name):
+    network, z = build(name), torch.randn(2, 5, 8)
+    assert torch.equal(network(z), network(z))
+    network.train()
+    assert not torch.equal(network(z), network(z))
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -130,12 +175,22 @@ def test_the_order_of_the_past_matters(name):
     assert (last - flipped).abs().max() > 1e-2
 
 
-def test_attention_hears_every_step():
-    network, z = build("attention"), torch.randn(1, 5, 8)
+@pytest.mark.parametrize("name", SMALL)
+def test_the_last_context_hears_every_step(name):
+    network, z = build(name), torch.randn(1, 5, 8)
     for step in range(5):
         other = z.clone()
-        other[:, step] += 1
-        assert (network(z) - network(other)).abs().max() > 1e-4
+        other[:, step] += torch.randn(8)
+        difference = network(z) - network(other)
+        assert (difference[:, -1] if name in PER_STEP else difference).abs().max() > 1e-5
+
+
+def test_causal_attention_tells_the_positions_of_equal_steps_apart():
+    # Each step attends to all before it alike: without positions their contexts would be one.
+    network, z = build("causal attention"), torch.randn(1, 1, 8).expand(1, 5, 8)
+    c = network(z)[0]
+    distances = (c[:, None] - c).abs().amax(dim=2)
+    assert distances[~torch.eye(5, dtype=torch.bool)].min() > 1e-3
 
 
 def test_positions_are_told_apart_before_the_steps_are_joined():
@@ -174,6 +229,15 @@ def test_no_two_positions_are_encoded_alike():
     [
         (GRUContext(c_dim=0), ValueError, "c_dim"),
         (GRUContext(c_dim=2.5), TypeError, "c_dim"),
+        (GRUContext(n_layers=0), ValueError, "n_layers"),
+        (LSTMContext(c_dim=-3), ValueError, "c_dim"),
+        (LSTMContext(n_layers="two"), TypeError, "n_layers"),
+        (CausalAttentionContext(c_dim=0), ValueError, "c_dim"),
+        (CausalAttentionContext(n_layers=0), ValueError, "n_layers"),
+        (CausalAttentionContext(n_heads=0), ValueError, "n_heads"),
+        (CausalAttentionContext(dff=1.5), TypeError, "dff"),
+        (CausalAttentionContext(dropout=1.0), ValueError, "dropout"),
+        (CausalAttentionContext(c_dim=6, n_heads=4), ValueError, "n_heads=4 does not divide c_dim=6"),
         (AttentionContext(n_layers=0), ValueError, "n_layers"),
         (AttentionContext(n_heads=-1), ValueError, "n_heads"),
         (AttentionContext(dff="wide"), TypeError, "dff"),

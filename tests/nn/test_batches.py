@@ -1,15 +1,32 @@
 """Batches hold every row or stretch of sound once, in an order that only the seed decides."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils import check_random_state
+from torch import nn
 
-from sklearn_cpc.nn.batches import ClipBatches, TensorBatches, clips_in_order, even_batches, stack_clips
+from sklearn_cpc import CausalAttentionContext, GRUContext, LogMelEncoder
+from sklearn_cpc.nn.batches import (
+    N_CLIPS_EMBEDDED,
+    N_SORTED,
+    ClipBatches,
+    ClipShape,
+    TensorBatches,
+    check_trainable,
+    clips_in_order,
+    even_batches,
+)
 
 CLIP, N_STEPS = 12, 4
+WHOLE = ClipShape(CLIP, N_STEPS)
+ANY_LENGTH = ClipShape(CLIP, N_STEPS, samples_per_step=3)
+AHEAD = ClipShape(CLIP, N_STEPS, samples_per_step=3, lookahead=1)
+SHAPES = pytest.mark.parametrize("shape", [WHOLE, ANY_LENGTH, AHEAD], ids=["whole", "any length", "lookahead"])
 LENGTHS = [12, 24, 30, 5, 100, 13, 1]
 
 
@@ -19,36 +36,62 @@ def numbered(lengths):
     return [np.arange(end - length, end, dtype=np.float32) + 1 for length, end in zip(lengths, ends, strict=True)]
 
 
-def clip_batches(lengths=LENGTHS, batch_size=4, seed=0):
-    return ClipBatches(numbered(lengths), CLIP, N_STEPS, batch_size, check_random_state(seed))
+def clip_batches(lengths=LENGTHS, batch_size=4, seed=0, shape=WHOLE):
+    return ClipBatches(numbered(lengths), shape, batch_size, check_random_state(seed))
+
+
+def whole(clips):
+    """Clips that may have been cut, with their padding."""
+    return nn.functional.pad(clips, (0, CLIP - clips.shape[1]))
 
 
 def epoch_of(batches):
     """All clips and their valid steps of one epoch."""
     inputs = [inputs for inputs, _ in batches]
-    return torch.cat([i["clips"] for i in inputs]), torch.cat([i["n_valid"] for i in inputs])
+    return torch.cat([whole(i["clips"]) for i in inputs]), torch.cat([i["n_valid"] for i in inputs])
+
+
+def steps_of(n_samples):
+    """Steps that hold sound when a clip has this many samples: those at least half filled, one at least."""
+    return min(N_STEPS, max(1, int(n_samples / (CLIP / N_STEPS) + 0.5)))
 
 
 # Clips at random
 
 
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(1, 80), min_size=1, max_size=8), st.integers(1, 9), st.integers(0, 99))
-def test_an_epoch_hears_every_recording_about_once_and_nothing_twice(lengths, batch_size, seed):
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.integers(1, 80), min_size=1, max_size=8),
+    st.integers(1, 9),
+    st.integers(0, 99),
+    st.sampled_from([WHOLE, ANY_LENGTH, AHEAD]),
+)
+def test_an_epoch_hears_every_recording_about_once_and_nothing_twice(lengths, batch_size, seed, shape):
     recordings = numbered(lengths)
-    clips, n_valid = epoch_of(clip_batches(lengths, batch_size, seed))
+    clips, n_valid = epoch_of(clip_batches(lengths, batch_size, seed, shape))
     sounds = clips[clips > 0].numpy()
     assert len(np.unique(sounds)) == len(sounds)
     for samples in recordings:
         heard = np.isin(samples, sounds).sum()
-        assert heard == (len(samples) if len(samples) < CLIP else len(samples) // CLIP * CLIP)
+        if len(samples) >= CLIP:
+            assert heard == len(samples) // CLIP * CLIP
+        else:  # less than half a step of three samples may be cut from the end of the longest of a batch
+            assert heard == len(samples) or (shape is not WHOLE and heard == len(samples) - 1)
     assert len(clips) == len(n_valid) == sum(max(1, length // CLIP) for length in lengths)
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(1, 80), min_size=1, max_size=40), st.integers(1, 9), st.integers(0, 99))
+def test_the_number_of_batches_is_known_before_they_are_drawn(lengths, batch_size, seed):
+    batches = clip_batches(lengths, batch_size, seed)
+    assert batches.n_batches == len(list(batches)) == len(list(batches))
+
+
+@SHAPES
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
-def test_every_clip_is_one_stretch_of_one_recording(batch_size):
+def test_every_clip_is_one_stretch_of_one_recording(batch_size, shape):
     recordings = numbered(LENGTHS)
-    for clip in epoch_of(clip_batches(batch_size=batch_size))[0].numpy():
+    for clip in epoch_of(clip_batches(batch_size=batch_size, shape=shape))[0].numpy():
         sound = clip[clip > 0]
         assert (np.diff(sound) == 1).all()
         assert sum(np.isin(sound, samples).all() for samples in recordings) == 1
@@ -73,8 +116,9 @@ def test_the_order_is_decided_by_the_seed_and_changes_with_the_epoch():
     assert torch.equal(torch.get_rng_state(), global_state[1])
 
 
-def test_a_batch_is_what_the_network_and_the_loss_take():
-    for inputs, targets in clip_batches():
+@SHAPES
+def test_a_batch_is_what_the_network_and_the_loss_take(shape):
+    for inputs, targets in clip_batches(shape=shape):
         assert inputs.keys() == {"clips", "n_valid"}
         assert inputs["clips"].dtype == torch.float32
         assert inputs["n_valid"].dtype == torch.int64
@@ -87,6 +131,56 @@ def test_short_recordings_are_padded_at_the_end_and_say_so():
     order = sounding.argsort()
     assert sounding[order].tolist() == [1, 5, 8, 12]
     assert n_valid[order].tolist() == [1, 2, 3, 4]  # 1/3 counts as one at least; 5/3 and 8/3 are more than half
+
+
+# Clips of similar length
+
+
+def steps_by_batch(batches):
+    return [inputs["n_valid"].tolist() for inputs, _ in batches]
+
+
+def test_clips_of_similar_length_share_a_batch_and_batches_come_in_any_order():
+    lengths = np.random.default_rng(0).permutation([3, 6, 9, 12] * 8)  # of 1, 2, 3 and 4 steps
+    batches = clip_batches(lengths, batch_size=8)
+    epochs = [steps_by_batch(batches) for _ in range(20)]
+    for epoch in epochs:
+        assert sorted(epoch) == [[n] * 8 for n in (1, 2, 3, 4)]
+    assert len({str(epoch) for epoch in epochs}) > 8  # of 24 orders
+
+
+def test_which_clips_of_a_length_share_a_batch_changes_with_the_epoch():
+    batches = clip_batches([12] * 6, batch_size=3)
+    partners = {frozenset(inputs["clips"][:, 0].tolist()) for _ in range(60) for inputs, _ in batches}
+    assert len(partners) == 20  # every choice of three
+
+
+def test_lengths_are_sorted_within_stretches_of_a_random_order_not_in_all():
+    n_clips = 4 * N_SORTED * 2
+    lengths = np.arange(n_clips) % 11 + 1
+    epochs = [steps_by_batch(clip_batches(lengths, batch_size=2, seed=seed)) for seed in range(3)]
+    for epoch in epochs:
+        in_all = np.sort([steps_of(length) for length in lengths]).reshape(-1, 2).tolist()
+        assert sorted(epoch) != in_all
+        spread = [max(batch) - min(batch) for batch in epoch]
+        assert np.mean(spread) < 0.2  # 1.2 if clips were drawn at random
+
+
+def test_a_network_of_any_length_gets_less_padding_than_one_of_whole_clips():
+    lengths = [3] * 16 + [12] * 16
+    sizes = {
+        shape: sum(inputs["clips"].numel() for inputs, _ in clip_batches(lengths, 4, shape=shape))
+        for shape in (WHOLE, ANY_LENGTH)
+    }
+    assert sizes[WHOLE] == 32 * CLIP
+    assert sizes[ANY_LENGTH] == 16 * CLIP + 16 * 6  # two steps at least
+
+
+@SHAPES
+def test_batches_end_after_their_longest_clip_and_what_its_embedding_depends_on(shape):
+    for inputs, n_valid in clip_batches(np.arange(1, 13).repeat(3), batch_size=3, shape=shape):
+        n_steps = N_STEPS if shape is WHOLE else min(N_STEPS, max(2, n_valid.max() + shape.lookahead))
+        assert inputs["clips"].shape[1] == n_steps * 3
 
 
 # Batch sizes
@@ -103,60 +197,98 @@ def test_batches_are_as_few_and_as_equal_as_can_be(n_rows, batch_size):
     assert max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize(("n_rows", "sizes"), [(9, [5, 4]), (17, [6, 6, 5]), (16, [8, 8]), (3, [3])])
-def test_there_is_no_runt_at_the_end(n_rows, sizes):
+@pytest.mark.parametrize(("n_rows", "sizes"), [(9, [4, 5]), (17, [5, 6, 6]), (16, [8, 8]), (3, [3])])
+def test_there_is_no_runt(n_rows, sizes):
     batches = clip_batches([CLIP] * n_rows, batch_size=8)
-    assert [len(inputs["clips"]) for inputs, _ in batches] == sizes
+    assert sorted(len(inputs["clips"]) for inputs, _ in batches) == sizes
 
 
 # Clips in order
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(1, 80), min_size=1, max_size=8), st.integers(1, 9))
-def test_clips_in_order_cover_all_of_every_recording(lengths, batch_size):
+@given(
+    st.lists(st.integers(1, 80), min_size=1, max_size=8),
+    st.integers(1, 9),
+    st.sampled_from([WHOLE, ANY_LENGTH, AHEAD]),
+)
+def test_clips_in_order_cover_all_of_every_recording(lengths, batch_size, shape):
     recordings = numbered(lengths)
-    batches = list(clips_in_order(recordings, CLIP, N_STEPS, None, batch_size, np.float32))
-    clips, n_valid, rows, starts = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    assert np.isin(np.concatenate(recordings), clips).all()
-    assert (np.diff(rows) >= 0).all()
-    assert all(len(batch[0]) <= batch_size for batch in batches)
-    for clip, n, row, start in zip(clips, n_valid, rows, starts, strict=True):
-        expected = recordings[row][start : start + CLIP]
-        assert (clip[: len(expected)] == expected).all()
-        assert (clip[len(expected) :] == 0).all()
-        assert n == min(N_STEPS, max(1, int(len(expected) / (CLIP / N_STEPS) + 0.5)))
-    assert np.bincount(rows).tolist() == [-(-length // CLIP) for length in lengths]
+    batches = list(clips_in_order(recordings, shape, None, batch_size, np.float32))
+    n_clips = [-(-length // CLIP) for length in lengths]
+    sounds = np.concatenate([batch.clips.numpy().ravel() for batch in batches])
+    for samples in recordings:
+        missing = (~np.isin(samples, sounds)).sum()
+        assert missing == 0 or (shape is not WHOLE and len(samples) < CLIP and missing <= 1)
+    assert all(len(batch.clips) <= batch_size for batch in batches)
+    for clips, n_valid, rows, _ in batches:
+        for clip, n, row in zip(clips.numpy(), n_valid, rows, strict=True):
+            sound = clip[clip > 0]
+            start = int(sound[0] - recordings[row][0])
+            expected = recordings[row][start : start + len(clip)]
+            assert (clip[: len(expected)] == expected).all()
+            assert (clip[len(expected) :] == 0).all()
+            assert n == steps_of(len(recordings[row][start : start + CLIP]))
+    assert np.bincount(np.concatenate([batch.rows for batch in batches])).tolist() == n_clips
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 80), min_size=1, max_size=8), st.integers(1, 9), st.sampled_from([None, 1, 2, 5]))
+def test_every_clip_says_how_much_of_its_recording_was_heard_before_it_and_is_in_all(lengths, batch_size, n_clips):
+    batches = list(clips_in_order(numbered(lengths), WHOLE, n_clips, batch_size, np.float32))
+    n_valid, rows, heard = (np.concatenate([batch[i] for batch in batches]) for i in (1, 2, 3))
+    for row in range(len(lengths)):
+        steps = n_valid[rows == row]
+        assert heard[rows == row, 0].tolist() == [sum(steps[:i]) for i in range(len(steps))]
+        assert set(heard[rows == row, 1]) == {sum(steps)}
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 80), min_size=1, max_size=8), st.integers(1, 9), st.sampled_from([None, 1, 3]))
+def test_the_longest_clips_come_first_and_those_of_a_recording_one_after_the_other(lengths, batch_size, n_clips):
+    recordings = numbered(lengths)
+    batches = list(clips_in_order(recordings, WHOLE, n_clips, batch_size, np.float32))
+    n_valid, rows = (np.concatenate([batch[i] for batch in batches]) for i in (1, 2))
+    assert (np.diff(n_valid) <= 0).all()
+    changes = np.flatnonzero(np.diff(rows)) + 1
+    assert len(changes) + 1 == len(np.unique(rows)) == len(lengths)
+    firsts = np.concatenate([batch.clips[:, 0] for batch in batches])
+    for part in np.split(firsts, changes):
+        assert (np.diff(part) >= 0).all()
 
 
 @pytest.mark.parametrize("n_clips", [1, 2, 3])
 def test_a_number_of_clips_is_spread_from_the_beginning_to_the_end_and_one_lies_in_the_middle(n_clips):
-    (batch,) = clips_in_order(numbered([32]), CLIP, N_STEPS, n_clips, 16, np.float32)
-    assert batch[3].tolist() == {1: [10], 2: [0, 20], 3: [0, 10, 20]}[n_clips]
+    (batch,) = clips_in_order(numbered([32]), WHOLE, n_clips, 16, np.float32)
+    assert (batch.clips[:, 0] - 1).tolist() == {1: [10], 2: [0, 20], 3: [0, 10, 20]}[n_clips]
 
 
 def test_clips_come_in_the_type_asked_for_and_the_size_of_the_batch_does_not_matter():
     recordings = [recording.astype(np.float64) / 7 for recording in numbered(LENGTHS)]
-    whole = list(clips_in_order(recordings, CLIP, N_STEPS, None, 1000, np.float64))
-    parts = list(clips_in_order(recordings, CLIP, N_STEPS, None, 3, np.float64))
-    assert len(whole) == 1
-    assert whole[0][0].dtype == torch.float64
+    together = list(clips_in_order(recordings, WHOLE, None, 1000, np.float64))
+    parts = list(clips_in_order(recordings, WHOLE, None, 3, np.float64))
+    assert len(together) == 1
+    assert together[0].clips.dtype == torch.float64
     for i in range(4):
-        np.testing.assert_array_equal(np.concatenate([part[i] for part in parts]), whole[0][i])
+        np.testing.assert_array_equal(np.concatenate([part[i] for part in parts]), together[0][i])
+
+
+def test_batches_of_clips_in_order_are_cut_after_the_longest_too():
+    shape = ANY_LENGTH
+    sizes = [batch.clips.shape for batch in clips_in_order(numbered([2, 6, 12, 9]), shape, None, 1, np.float32)]
+    assert sizes == [(1, 12), (1, 9), (1, 6), (1, 6)]
 
 
 def test_no_recording_gives_no_batch():
-    assert not list(clips_in_order([], CLIP, N_STEPS, None, 4, np.float32))
+    assert not list(clips_in_order([], WHOLE, None, 4, np.float32))
 
 
-# Stacking
+# Shapes
 
 
 def test_clips_are_stacked_with_zeros_after_their_end():
     samples = np.arange(1, 21, dtype=np.float32)
-    clips, n_valid = stack_clips(
-        [(samples, 0), (samples, 15), (samples, 19), (samples[:12], 0)], 12, 4, np.float32
-    )
+    clips, n_valid = WHOLE.stack([(samples, 0), (samples, 15), (samples, 19), (samples[:12], 0)], np.float32)
     assert clips.tolist() == [
         list(range(1, 13)),
         [16, 17, 18, 19, 20] + [0] * 7,
@@ -170,16 +302,100 @@ def test_clips_are_stacked_with_zeros_after_their_end():
     ("length", "expected"), [(1, 1), (5, 1), (14, 1), (15, 2), (24, 2), (25, 3), (35, 4), (94, 9), (95, 10)]
 )
 def test_a_step_holds_sound_if_half_of_it_does(length, expected):
-    _, n_valid = stack_clips([(np.ones(length), 0)], 100, 10, np.float64)
+    _, n_valid = ClipShape(100, 10).stack([(np.ones(length), 0)], np.float64)
     assert n_valid.tolist() == [expected]
 
 
 def test_the_recordings_are_copied_never_changed():
     samples = np.arange(1, 21, dtype=np.float32)
     samples.flags.writeable = False  # as a memory map would be
-    clips, _ = stack_clips([(samples, 0)], 12, 4, np.float32)
+    clips, _ = WHOLE.stack([(samples, 0)], np.float32)
     clips += 1
     assert samples[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (ClipShape(103, 10), [103] * 10),
+        (ClipShape(103, 10, 10), [20, 20, 30, 40, 50, 60, 70, 80, 90, 100]),  # two steps at least
+        (ClipShape(103, 10, 10, 1), [20, 30, 40, 50, 60, 70, 80, 90, 100, 103]),
+        (ClipShape(103, 10, 10, 4), [50, 60, 70, 80, 90, 100, 103, 103, 103, 103]),
+        (ClipShape(95, 10, 9, 100), [95] * 10),
+    ],
+)
+def test_only_what_decides_the_embeddings_is_needed(shape, expected):
+    assert [shape.needed(n_valid) for n_valid in range(1, 11)] == expected
+
+
+def test_a_short_clip_alone_is_cut_after_its_lookahead():
+    samples = np.arange(1, 6, dtype=np.float32)
+    clips, n_valid = AHEAD.stack([(samples, 0)], np.float32)
+    assert clips.tolist() == [[1, 2, 3, 4, 5, 0, 0, 0, 0]]
+    assert n_valid.tolist() == [2]
+    clips, _ = AHEAD.stack([(samples[:1], 0)], np.float32)
+    assert clips.tolist() == [[1, 0, 0, 0, 0, 0]]
+
+
+def test_a_shape_is_of_any_length_if_the_encoder_says_its_samples_per_step():
+    assert ClipShape.of(nn.Flatten(), 40, 4) == ClipShape(40, 4, None, 0)
+    encoder = nn.Flatten()
+    encoder.samples_per_step = 10
+    assert ClipShape.of(encoder, 40, 4) == ClipShape(40, 4, 10, 0)
+    encoder.lookahead = 3
+    assert ClipShape.of(encoder, 40, 4) == ClipShape(40, 4, 10, 3)
+    encoder = LogMelEncoder(n_mels=8, sample_rate=1000)(1000, 10)
+    assert ClipShape.of(encoder, 1000, 10) == ClipShape(1000, 10, 100, encoder.lookahead)
+
+
+class Network(NamedTuple):
+    autoregressor: object
+
+
+@pytest.mark.parametrize("layers", [{"z"}, {"z", "mel"}, {"z", "c"}, {"c"}])
+def test_recordings_are_embedded_in_longer_pieces_where_all_layers_take_any_length(layers):
+    recurrent, attention = Network(GRUContext(4)(3, 8)), Network(CausalAttentionContext(4)(3, 8))
+    uneven = ClipShape(103, 10, 10, 2)  # three samples of a clip belong to no step
+    n_steps = N_CLIPS_EMBEDDED * 10
+    longer = ClipShape(n_steps * 10, n_steps, 10, 2)
+    assert uneven.for_embedding(recurrent, layers) == longer
+    assert uneven.for_embedding(attention, layers) == (uneven if "c" in layers else longer)
+    assert uneven.for_embedding(recurrent, layers | {"context"}) is uneven
+    assert WHOLE.for_embedding(recurrent, layers) is WHOLE
+
+
+# What can be trained on
+
+
+def silence(*lengths):
+    return [np.zeros(length, np.float32) for length in lengths]
+
+
+@pytest.mark.parametrize(
+    ("recordings", "batch_size"), [(silence(12), 8), (silence(12, 12, 12), 1), (silence(23), 8), (silence(5), 8)]
+)
+def test_negatives_across_need_two_clips_in_a_batch(recordings, batch_size):
+    with pytest.raises(ValueError, match=rf"n_samples={len(recordings)} of .* and batch_size={batch_size};"):
+        check_trainable(recordings, ANY_LENGTH, batch_size, "across")
+    for negatives in ("within", "mixed"):
+        check_trainable(recordings, ANY_LENGTH, batch_size, negatives)
+
+
+def test_two_clips_of_one_recording_are_enough():
+    check_trainable(silence(24), WHOLE, 2, "across")
+
+
+def test_one_recording_of_two_steps_is_enough_and_none_is_said_so():
+    check_trainable(silence(1, 5), ANY_LENGTH, 8, "across")
+    with pytest.raises(ValueError, match="n_features=4 samples, less than two windows of 3"):
+        check_trainable(silence(1, 4), ANY_LENGTH, 8, "across")
+
+
+def test_padding_of_half_the_recordings_is_warned_about_unless_there_is_none():
+    check_trainable(silence(6, 6, 6, 1), WHOLE, 8, "across")
+    with pytest.warns(UserWarning, match=r"no more than 42% of a clip.*encoder='logmel', which needs no padding"):
+        check_trainable(silence(5, 5, 12), WHOLE, 8, "across")
+    check_trainable(silence(5, 5, 12), ANY_LENGTH, 8, "across")
 
 
 # Tensors
@@ -188,12 +404,13 @@ def test_the_recordings_are_copied_never_changed():
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 99])
 def test_tensor_batches_yield_every_row_once_per_epoch_with_its_target(batch_size):
     inputs = torch.arange(20.0).reshape(10, 2)
-    batches = list(TensorBatches(inputs, torch.arange(10), batch_size))
+    dataset = TensorBatches(inputs, torch.arange(10), batch_size)
+    batches = list(dataset)
     rows = torch.cat([targets for _, targets in batches])
     assert rows.sort().values.tolist() == list(range(10))
     assert torch.equal(torch.cat([x for x, _ in batches]), inputs[rows])
     assert max(len(targets) for _, targets in batches) <= batch_size
-    assert len(batches) == -(-10 // batch_size)
+    assert len(batches) == dataset.n_batches == -(-10 // batch_size)
 
 
 def test_tensor_batches_are_shuffled_by_the_generator_of_torch():

@@ -7,7 +7,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from sklearn_cpc import Conv1dEncoder, Conv2dEncoder
+from sklearn_cpc import Conv1dEncoder, Conv2dEncoder, LogMelEncoder
 from sklearn_cpc.nn.encoders import MelWindows, PerWindow
 from sklearn_cpc.nn.frontends import LogMel
 
@@ -22,6 +22,7 @@ CONV2D = Conv2dEncoder(
     n_fft=128,
     sample_rate=4000,
 )
+LOGMEL = LogMelEncoder(n_filters=6, z_dim=5, n_mels=8, sample_rate=4000, window_duration=0.016)
 RECIPES = {  # recipe, n_samples, n_steps
     "conv1d": (CONV1D, 2000, 4),
     "conv1d, uneven windows": (CONV1D, 2003, 3),
@@ -35,6 +36,10 @@ RECIPES = {  # recipe, n_samples, n_steps
         2111,
         5,
     ),
+    "logmel": (LOGMEL, 400, 10),
+    "logmel, not centred": (clone(LOGMEL).set_params(centre=False), 400, 10),
+    "logmel, uneven steps": (LOGMEL, 2003, 7),
+    "logmel, other kernels": (clone(LOGMEL).set_params(kernel_sizes=[2, 7], strides=[2, 3]), 600, 5),
 }
 contract = pytest.mark.parametrize("name", RECIPES)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from sklearn_cpc.nn.frontends import BandStandardizer, LogMel
+from sklearn_cpc.nn.frontends import BandCentring, BandStandardizer, LogMel, Scale
 
 SETTINGS = [  # sample_rate, n_fft, hop_length, n_mels, n_samples
     (22050, 2048, 46, 64, 9000),
@@ -92,7 +92,7 @@ def test_log_mel_is_computed_in_float32_under_autocast():
 
 
 def test_front_ends_have_no_weights_to_train_or_to_save():
-    for front_end in (LogMel(8000, 512, 100, 20), BandStandardizer(-100.0, smoothing=2.0)):
+    for front_end in (LogMel(8000, 512, 100, 20), BandStandardizer(2.0), BandCentring(50.0), Scale()):
         assert not list(front_end.parameters())
         assert not front_end.state_dict()
 
@@ -108,7 +108,7 @@ def spectrogram(batch=2, n_mels=5, n_frames=60, seed=0):
 
 
 def test_every_band_of_every_clip_gets_zero_mean_and_unit_variance():
-    bands = BandStandardizer(-100.0)(spectrogram())
+    bands = BandStandardizer()(spectrogram())
     np.testing.assert_allclose(bands.mean(2), 0, atol=1e-12)
     np.testing.assert_allclose(bands.var(2, correction=0), 1)
 
@@ -118,10 +118,10 @@ def test_frames_of_silence_become_zero_and_do_not_count():
     decibels[0, :, 40:] = -100
     decibels[1, :, ::3] = -100.00001  # librosa's silence, rounded
     decibels[1, 2] = -100  # a band without sound, in frames with
-    bands = BandStandardizer(-99.9)(decibels)
+    bands = BandStandardizer()(decibels)
     assert torch.equal(bands[0, :, 40:], torch.zeros(5, 20, dtype=torch.float64))
     assert torch.equal(bands[1, :, ::3], torch.zeros(5, 20, dtype=torch.float64))
-    np.testing.assert_allclose(bands[0, :, :40], BandStandardizer(-99.9)(decibels[:1, :, :40])[0])
+    np.testing.assert_allclose(bands[0, :, :40], BandStandardizer()(decibels[:1, :, :40])[0])
     sounding = np.arange(60) % 3 > 0
     np.testing.assert_allclose(bands[1, [0, 1, 3, 4]][:, sounding].mean(1), 0, atol=1e-12)
     np.testing.assert_allclose(bands[1, [0, 1, 3, 4]][:, sounding].var(1, correction=0), 1)
@@ -131,13 +131,13 @@ def test_frames_of_silence_become_zero_and_do_not_count():
 def test_padding_does_not_change_the_frames_of_sound():
     decibels = spectrogram()
     padded = torch.cat([decibels, torch.full((2, 5, 30), -100.0)], dim=2)
-    np.testing.assert_allclose(BandStandardizer(-99.9)(padded)[:, :, :60], BandStandardizer(-99.9)(decibels))
+    np.testing.assert_allclose(BandStandardizer()(padded)[:, :, :60], BandStandardizer()(decibels))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("level", [-80.0, -33.3, 0.0, 41.7])
 def test_a_constant_band_does_not_blow_up(level, dtype):
-    standardize = BandStandardizer(-99.9, smoothing=2.0).to(dtype)
+    standardize = BandStandardizer(smoothing=2.0).to(dtype)
     bands = standardize(torch.full((1, 3, 100), level, dtype=dtype))
     assert bands.isfinite().all()
     assert bands.abs().max() < 0.05
@@ -146,14 +146,64 @@ def test_a_constant_band_does_not_blow_up(level, dtype):
 def test_digital_silence_becomes_zero():
     decibels = LogMel(8000, 512, 100, 20)(torch.zeros(1, 3000))
     assert (decibels <= -99.9).all()
-    assert (BandStandardizer(-99.9, smoothing=2.0)(decibels) == 0).all()
+    assert (BandStandardizer(smoothing=2.0)(decibels) == 0).all()
 
 
 @pytest.mark.parametrize("smoothing", [0.3, 0.5, 1.0, 2.0, 3.7])
 @pytest.mark.parametrize("n_frames", [1, 2, 7, 60])
 def test_smoothing_is_the_gaussian_filter_of_scipy(n_frames, smoothing):
     decibels = spectrogram(n_frames=n_frames)
-    plain = BandStandardizer(-99.9)(decibels)
-    smooth = BandStandardizer(-99.9, smoothing).double()(decibels)
+    plain = BandStandardizer()(decibels)
+    smooth = BandStandardizer(smoothing).double()(decibels)
     expected = gaussian_filter1d(plain, smoothing, mode="nearest", truncate=4)
     np.testing.assert_allclose(smooth, expected, atol=1e-6)
+
+
+# Centring bands
+
+
+def test_scaled_decibels_are_minus_one_for_silence_and_one_for_full_scale():
+    assert Scale()(torch.tensor([-100.0, -50.0, 0.0])).tolist() == [-1, 0, 1]
+
+
+def test_every_band_of_every_clip_gets_zero_mean_and_keeps_its_range():
+    decibels = spectrogram()
+    bands = BandCentring(200)(decibels)
+    np.testing.assert_allclose(bands.mean(2), 0, atol=1e-12)
+    np.testing.assert_allclose(bands, (decibels - decibels.mean(2, keepdim=True)) / 20)
+
+
+def test_a_filter_that_does_not_change_is_centred_away():
+    decibels = spectrogram()
+    response = torch.linspace(-9, 9, 5, dtype=torch.float64)[:, None]
+    centre = BandCentring(200)
+    np.testing.assert_allclose(centre(decibels + response), centre(decibels), atol=1e-12)
+
+
+@pytest.mark.parametrize("dynamic_range", [20.0, 50.0])
+def test_a_gain_is_centred_away_whatever_the_range(dynamic_range):
+    decibels, centre = spectrogram(), BandCentring(dynamic_range)
+    np.testing.assert_allclose(centre(decibels + 13), centre(decibels), atol=1e-12)
+
+
+def test_frames_of_silence_do_not_count_in_the_mean():
+    decibels = spectrogram()
+    decibels[0, :, 40:] = -100
+    decibels[1, :, ::3] = -100.00001  # librosa's silence, rounded
+    centre = BandCentring(60)
+    bands = centre(decibels)
+    np.testing.assert_allclose(bands[0, :, :40], centre(decibels[:1, :, :40])[0])
+    sounding = np.arange(60) % 3 > 0
+    np.testing.assert_allclose(bands[1][:, sounding].mean(1), 0, atol=1e-12)
+    assert torch.equal(bands[0, :, 40:], bands[0, :, 40:41].expand(5, 20))
+
+
+def test_levels_below_the_dynamic_range_of_their_clip_are_raised():
+    decibels = torch.tensor([[[-70.0, -90.0, -85.0], [-40.0, -20.0, -60.0]]])
+    bands = BandCentring(60, width=10)(torch.cat([decibels, decibels - 10]))
+    expected = [[2 / 3, -1 / 3, -1 / 3], [0, 2, -2]]  # -80 is the lowest level of the one, -90 of the other
+    np.testing.assert_allclose(bands, [expected] * 2, atol=1e-6)
+
+
+def test_centred_silence_is_zero():
+    assert (BandCentring(50)(LogMel(8000, 512, 100, 20)(torch.zeros(2, 3000))) == 0).all()

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from sklearn_cpc.nn.loss import NEGATIVES, SIMILARITIES, STEP_WEIGHTS, future_weights, info_nce
+from sklearn_cpc.nn.loss import (
+    NEGATIVES,
+    SIMILARITIES,
+    STEP_WEIGHTS,
+    draw_windows,
+    future_weights,
+    info_nce,
+    rounding,
+)
 
 BATCH, N_STEPS, N_FUTURE, DIM = 4, 7, 3, 5
 N_CONTEXT = N_STEPS - N_FUTURE
@@ -36,8 +44,12 @@ def slow_info_nce(
     similarity="dot",
     temperature=None,
     step_weights="uniform",
+    windows=None,
 ):
-    """The definitions in the docstring of info_nce, one prediction at a time."""
+    """The definitions in the docstring of info_nce, one prediction at a time.
+
+    ``windows``, pairs of clip and step, are what n_across drew.
+    """
     predictions, z = predictions.detach().numpy(), z.detach().numpy()
     batch, n_steps, _ = z.shape
     n_future = predictions.shape[2]
@@ -54,7 +66,9 @@ def slow_info_nce(
                 rivals = []
                 if negatives in ("within", "mixed"):
                     rivals += [z[b, s] for s in range(n_valid[b]) if s != t + k]
-                if negatives in ("across", "mixed"):
+                if negatives in ("across", "mixed") and windows is not None:
+                    rivals += [z[o, s] for o, s in windows if o != b]
+                elif negatives in ("across", "mixed"):
                     others = [o for o in range(batch) if o != b and positions[o][i] + k < n_valid[o]]
                     rivals += [z[o, positions[o][i] + k] for o in others]
                 if not rivals:
@@ -81,10 +95,27 @@ def draw(n_positions=1, batch=BATCH, n_steps=N_STEPS, n_future=N_FUTURE, dim=DIM
     return predictions, torch.randn(batch, n_steps, dim, generator=random, dtype=torch.float64)
 
 
-def assert_agrees_with_the_loop(predictions, z, positions, n_valid, **options):
+def seeded(function, *args, seed=0, **options):
+    """Call with torch's generator seeded, and leave it as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return function(*args, **options)
+
+
+def windows_drawn(z, n_valid, n_across):
+    """Clips and steps that info_nce draws when seeded, as pairs."""
+    lengths = torch.full((len(z),), z.shape[1]) if n_valid is None else torch.tensor(n_valid)
+    clips, steps = seeded(draw_windows, lengths, n_across)
+    return list(zip(clips.tolist(), steps.tolist(), strict=True))
+
+
+def assert_agrees_with_the_loop(predictions, z, positions, n_valid, n_across=None, **options):
     lengths = None if n_valid is None else torch.tensor(n_valid)
-    loss, accuracy = info_nce(predictions, z, torch.tensor(positions), lengths, **options)
-    slow_loss, slow_accuracy = slow_info_nce(predictions, z, positions, n_valid, **options)
+    loss, accuracy = seeded(
+        info_nce, predictions, z, torch.tensor(positions), lengths, n_across=n_across, **options
+    )
+    windows = None if n_across is None else windows_drawn(z, n_valid, n_across)
+    slow_loss, slow_accuracy = slow_info_nce(predictions, z, positions, n_valid, windows=windows, **options)
     assert loss.dtype == z.dtype
     assert loss.shape == ()
     assert loss.item() == pytest.approx(slow_loss, rel=1e-10, abs=1e-12)
@@ -112,6 +143,16 @@ def test_the_loss_equals_a_slow_loop_whatever_the_options(negatives, positions, 
         assert_agrees_with_the_loop(predictions, z, positions, n_valid, negatives=negatives, **options)
 
 
+@pytest.mark.parametrize("n_valid", N_VALID.values(), ids=N_VALID)
+@pytest.mark.parametrize("positions", POSITIONS.values(), ids=POSITIONS)
+@pytest.mark.parametrize("negatives", NEGATIVES)
+def test_the_loss_equals_a_slow_loop_with_the_windows_that_were_drawn(negatives, positions, n_valid):
+    predictions, z = draw(n_positions=len(positions[0]))
+    for n_across, similarity in product((1, 5, 40), SIMILARITIES):
+        options = {"negatives": negatives, "n_across": n_across, "similarity": similarity}
+        assert_agrees_with_the_loop(predictions, z, positions, n_valid, **options)
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_the_loss_equals_the_slow_loop_for_any_shape(data):
@@ -126,6 +167,7 @@ def test_the_loss_equals_the_slow_loop_for_any_shape(data):
         "negatives": data.draw(st.sampled_from(NEGATIVES)),
         "similarity": data.draw(st.sampled_from(SIMILARITIES)),
         "step_weights": data.draw(st.sampled_from(STEP_WEIGHTS)),
+        "n_across": data.draw(st.sampled_from([None, 1, 4, 20])),
     }
     predictions, z = draw(n, batch, n_steps, n_future, dim, seed=data.draw(st.integers(0, 99), "seed"))
     assert_agrees_with_the_loop(predictions, z, positions, n_valid, **options)
@@ -175,12 +217,91 @@ def test_only_a_prediction_of_step_k_at_t_plus_k_is_right(positions, negatives):
             assert accuracy.max() < 0.5
 
 
+@pytest.mark.parametrize("negatives", ["across", "mixed"])
+def test_the_gradient_reaches_the_windows_drawn_from_other_clips_and_none_of_padding(negatives):
+    positions, n_valid, n_across = [[0, 3], [1, 3], [2, 3], [0, 2]], [7, 7, 5, 7], 12
+    for b in range(BATCH):
+        target = positions[b][0] + 2
+        predictions, z = one_prediction(b, 0, 1, positions)
+        batch = predictions, z, torch.tensor(positions), torch.tensor(n_valid)
+        seeded(info_nce, *batch, negatives=negatives, n_across=n_across).loss.backward()
+        drawn = windows_drawn(z, n_valid, n_across)
+        pull = torch.einsum("bsd,d->bs", z.grad, predictions[b, 0, 1])
+        within = {(b, s) for s in range(n_valid[b]) if s != target} if negatives == "mixed" else set()
+        across = {window for window in drawn if window[0] != b}  # those of its own clip do not count
+        assert {tuple(at) for at in torch.nonzero(pull < 0).tolist()} == {(b, target)}
+        assert {tuple(at) for at in torch.nonzero(pull > 0).tolist()} == within | across
+    assert {0, 2} < {clip for clip, _ in drawn}  # so some predictions met windows of their own clip
+
+
+def test_windows_of_its_own_clip_are_no_negatives_of_a_prediction():
+    # One clip is nearly all of the batch, and so is what is drawn.
+    predictions, z = draw(batch=2)
+    at, n_valid = torch.tensor([[3], [0]]), torch.tensor([7, 1])
+    for seed in range(5):
+        clips, _ = seeded(draw_windows, n_valid, 30, seed=seed)
+        n_other = int((clips == 1).sum())
+        loss = seeded(info_nce, torch.zeros_like(predictions), z, at, n_valid, n_across=30, seed=seed).loss
+        assert 0 < n_other < 15
+        assert loss.item() == pytest.approx(math.log(1 + n_other))
+
+
+def test_without_a_window_of_another_clip_there_is_nothing_to_tell_apart():
+    predictions, z = draw(batch=1)
+    loss, accuracy = info_nce(predictions, z, torch.full((1, 1), 3), n_across=20)
+    assert loss == 0
+    assert accuracy.isnan().all()
+
+
 def test_a_twin_of_the_future_elsewhere_halves_the_probability():
     z = torch.zeros(1, 5, 2)
     z[0, [1, 4]] = torch.tensor([100.0, 0.0])
     loss, accuracy = info_nce(z[:, None, 1:2], z, torch.zeros(1, 1, dtype=torch.long), negatives="within")
     assert loss.item() == pytest.approx(math.log(2))
     assert accuracy.item() == 0
+
+
+# Windows drawn at random
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(1, 30), st.integers(0, 99))
+def test_windows_are_drawn_from_all_that_holds_sound(n_valid, n_windows, seed):
+    clips, steps = seeded(draw_windows, torch.tensor(n_valid), n_windows, seed=seed)
+    assert clips.shape == steps.shape == (n_windows,)
+    assert clips.dtype == steps.dtype == torch.int64
+    assert (clips >= 0).all()
+    assert (clips < len(n_valid)).all()
+    assert (steps >= 0).all()
+    assert (steps < torch.tensor(n_valid)[clips]).all()
+
+
+def test_every_window_is_drawn_equally_often():
+    n_valid, n = torch.tensor([4, 1, 7, 2]), 60_000
+    clips, steps = seeded(draw_windows, n_valid, n)
+    counts = torch.zeros(4, 7).index_put((clips, steps), torch.ones(n), accumulate=True)
+    valid = torch.arange(7) < n_valid[:, None]
+    assert (counts[~valid] == 0).all()
+    # Five standard errors of a share of 1/14.
+    np.testing.assert_allclose(counts[valid] / n, 1 / 14, atol=5 * math.sqrt(1 / 14 / n))
+
+
+def test_draws_repeat_with_the_seed_of_torch_and_differ_from_batch_to_batch():
+    predictions, z = draw()
+    batch = predictions, z, torch.full((BATCH, 1), 3)
+    losses = [seeded(info_nce, *batch, n_across=5, seed=seed).loss.item() for seed in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert [info_nce(*batch, n_across=5).loss.item() for _ in range(2)] != losses[:2]
+
+
+@pytest.mark.parametrize(("negatives", "n_across"), [("across", None), ("mixed", None), ("within", 5)])
+def test_nothing_is_drawn_unless_it_is_needed(negatives, n_across):
+    predictions, z = draw()
+    before = torch.get_rng_state()
+    info_nce(predictions, z, torch.full((BATCH, 1), 3), negatives=negatives, n_across=n_across)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # Closed forms
@@ -213,6 +334,18 @@ def test_constant_embeddings_cost_the_logarithm_of_the_number_of_candidates(
     assert accuracy.max() == 0
 
 
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize(("negatives", "within"), [("across", 0), ("mixed", 29)])
+def test_constant_embeddings_cost_the_logarithm_of_the_number_of_windows_drawn(negatives, within, similarity):
+    z, predictions = torch.ones(8, 30, 16), torch.full((8, 1, 3, 16), 0.3)
+    options = {"negatives": negatives, "similarity": similarity, "n_across": 100}
+    loss, accuracy = seeded(info_nce, predictions, z, torch.full((8, 1), 26), **options)
+    clips = torch.tensor([clip for clip, _ in windows_drawn(z, None, 100)])
+    expected = [math.log(1 + within + (clips != b).sum()) for b in range(8)]
+    assert loss.item() == pytest.approx(np.mean(expected), rel=1e-5)
+    assert accuracy.max() == 0
+
+
 @pytest.mark.parametrize("negatives", NEGATIVES)
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_a_tie_is_no_win_however_the_sums_are_rounded(negatives, similarity):
@@ -222,7 +355,20 @@ def test_a_tie_is_no_win_however_the_sums_are_rounded(negatives, similarity):
         z = torch.randn(dim, generator=random).expand(8, 30, dim)
         predictions = torch.randn(8, 29, 3, dim, generator=random)
         positions = torch.arange(29).expand(8, 29)
-        assert info_nce(predictions, z, positions, negatives=negatives, similarity=similarity).accuracy.max() == 0
+        for n_across in (None, 50):
+            options = {"negatives": negatives, "similarity": similarity, "n_across": n_across}
+            assert info_nce(predictions, z, positions, **options).accuracy.max() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dim", [2, 16, 256, 2048])
+def test_dot_products_are_known_to_within_the_rounding(dim, dtype):
+    random = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 500, dim, generator=random, dtype=torch.float64).to(dtype)
+    sums = torch.stack([(a * b).sum(-1), torch.einsum("nd,nd->n", a, b), (a.flip(1) * b.flip(1)).cumsum(1)[:, -1]])
+    bound = rounding(a.norm(dim=-1), b.norm(dim=-1))
+    assert ((sums.amax(0) - sums.amin(0)) <= bound).all()
+    assert (bound < 1e-4 * a.norm(dim=-1) * b.norm(dim=-1)).all()
 
 
 def test_an_untrained_prediction_of_zero_costs_log_n():
@@ -290,35 +436,37 @@ def test_weights_go_to_the_steps_that_have_a_prediction():
 # Gradients and masks
 
 
+@pytest.mark.parametrize("n_across", [None, 6])
 @pytest.mark.parametrize("n_valid", [None, [7, 4, 6, 1]], ids=["full", "ragged"])
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("negatives", NEGATIVES)
-def test_the_gradient_is_that_of_finite_differences(negatives, similarity, n_valid):
+def test_the_gradient_is_that_of_finite_differences(negatives, similarity, n_valid, n_across):
     predictions, z = (tensor.requires_grad_() for tensor in draw(n_positions=2, dim=3))
     positions = torch.tensor([[3, 0], [1, 2], [2, 3], [0, 1]])
     n_valid = None if n_valid is None else torch.tensor(n_valid)
 
     def loss(predictions, z):
         options = {"negatives": negatives, "similarity": similarity, "step_weights": "linear"}
-        return info_nce(predictions, z, positions, n_valid, **options).loss
+        return seeded(info_nce, predictions, z, positions, n_valid, n_across=n_across, **options).loss
 
-    assert torch.autograd.gradcheck(loss, (predictions, z))
+    assert torch.autograd.gradcheck(loss, (predictions, z), fast_mode=n_across is not None)
 
 
+@pytest.mark.parametrize("n_across", [None, 20])
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("positions", POSITIONS.values(), ids=POSITIONS)
 @pytest.mark.parametrize("negatives", NEGATIVES)
-def test_windows_of_padding_change_nothing_and_get_no_gradient(negatives, positions, similarity):
+def test_windows_of_padding_change_nothing_and_get_no_gradient(negatives, positions, similarity, n_across):
     predictions, z = draw(n_positions=len(positions[0]))
     where, n_valid = torch.tensor(positions), torch.tensor([7, 4, 6, 1])
     padding = torch.arange(N_STEPS) >= n_valid[:, None]
     without_future = where[..., None] + torch.arange(1, N_FUTURE + 1) >= n_valid[:, None, None]
-    options = {"negatives": negatives, "similarity": similarity}
-    clean = info_nce(predictions, z, where, n_valid, **options)
+    options = {"negatives": negatives, "similarity": similarity, "n_across": n_across}
+    clean = seeded(info_nce, predictions, z, where, n_valid, **options)
     z[padding] = 1e9
     predictions[without_future] = -1e9
     predictions.requires_grad_(), z.requires_grad_()
-    loss, accuracy = info_nce(predictions, z, where, n_valid, **options)
+    loss, accuracy = seeded(info_nce, predictions, z, where, n_valid, **options)
     loss.backward()
     assert loss.item() == clean.loss.item()
     assert_close(accuracy, clean.accuracy, equal_nan=True, rtol=0, atol=0)
@@ -362,10 +510,11 @@ def test_the_order_of_the_clips_does_not_matter(negatives):
 def test_huge_scores_stay_finite_in_float32():
     predictions, z = (1e4 * tensor.float() for tensor in draw())
     predictions.requires_grad_()
-    loss = info_nce(predictions, z, torch.full((BATCH, 1), 3), negatives="mixed").loss
-    loss.backward()
-    assert loss.isfinite()
-    assert predictions.grad.isfinite().all()
+    for n_across in (None, 10):
+        loss = info_nce(predictions, z, torch.full((BATCH, 1), 3), negatives="mixed", n_across=n_across).loss
+        loss.backward()
+        assert loss.isfinite()
+        assert predictions.grad.isfinite().all()
 
 
 # Bad input

@@ -8,10 +8,18 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from sklearn_cpc import AttentionContext, Conv1dEncoder, Conv2dEncoder, GRUContext
+from sklearn_cpc import (
+    AttentionContext,
+    CausalAttentionContext,
+    Conv1dEncoder,
+    Conv2dEncoder,
+    GRUContext,
+    LogMelEncoder,
+    LSTMContext,
+)
 from sklearn_cpc.nn.encoders import PerWindow
 from sklearn_cpc.nn.loss import info_nce
-from sklearn_cpc.nn.network import POOLINGS, CPCNetwork, Forecast, InfoNCELoss, build_network, sample_rate_of
+from sklearn_cpc.nn.network import CPCNetwork, Forecast, InfoNCELoss, build_network, sample_rate_of
 
 N_CONTEXT, N_FUTURE, WINDOW, Z_DIM, C_DIM = 5, 2, 4, 3, 6
 N_STEPS = N_CONTEXT + N_FUTURE
@@ -35,6 +43,18 @@ class WindowEncoder(nn.Module):
         return self.per_window(samples)
 
 
+class Louder(nn.Module):
+    """An augmentation that needs no chance; counts its calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_calls = 0
+
+    def forward(self, samples):
+        self.n_calls += 1
+        return 3 * samples + 1
+
+
 class LastStep(nn.Module):
     """One context per clip."""
 
@@ -53,9 +73,9 @@ def _rng():
         yield
 
 
-def build(autoregressor="gru", predict_from="last", encoder=WindowEncoder):
+def build(autoregressor="gru", predict_from="last", encoder=WindowEncoder, **options):
     autoregressor = AUTOREGRESSORS.get(autoregressor, autoregressor)
-    return build_network(encoder, autoregressor, N_SAMPLES, N_CONTEXT, N_FUTURE, predict_from)
+    return build_network(encoder, autoregressor, N_SAMPLES, N_CONTEXT, N_FUTURE, predict_from, **options)
 
 
 def clips_of(batch=4):
@@ -82,7 +102,7 @@ def test_the_encoder_is_called_once_per_batch_with_all_its_samples(predict_from)
     network.encoder.shapes.clear()
     network(*clips_of())
     assert network.encoder.shapes == [(4, N_SAMPLES)]
-    network.embed(*clips_of(3), tuple(POOLINGS))
+    network.layers(*clips_of(3), ["z", "c", "context"])
     assert network.encoder.shapes[1:] == [(3, N_SAMPLES)]
 
 
@@ -148,7 +168,7 @@ def test_predictions_and_contexts_of_short_recordings_do_not_depend_on_their_pad
     other = torch.where(torch.arange(N_SAMPLES) < WINDOW * n_valid[:, None], clips, 1e3)
     assert not torch.equal(clips, other)
     assert_close(network(other, n_valid).predictions, network(clips, n_valid).predictions)
-    assert_close(network.embed(other, n_valid, ["context"]), network.embed(clips, n_valid, ["context"]))
+    assert_close(network.layers(other, n_valid, ["context"]), network.layers(clips, n_valid, ["context"]))
 
 
 @pytest.mark.parametrize("autoregressor", AUTOREGRESSORS)
@@ -169,54 +189,146 @@ def test_the_loss_and_its_inputs_are_float32_whatever_the_forward_pass():
     assert forecast.predictions.dtype == forecast.z.dtype == torch.float32
 
 
-# Embedding
+# Clips cut short
 
 
-def numpy_pool(frames, n_valid, pool):
-    statistic = {"mean": np.mean, "std": np.std, "max": np.max}[pool]
-    return np.stack([statistic(row[:n], axis=0) for row, n in zip(frames, n_valid, strict=True)])
+@pytest.mark.parametrize(
+    ("autoregressor", "predict_from"), [("gru", "last"), ("gru", "all"), ("attention", "last")]
+)
+@pytest.mark.parametrize("n_steps", range(2, N_STEPS + 1))
+def test_a_batch_of_short_clips_may_be_cut(autoregressor, predict_from, n_steps):
+    encoder = nn.Sequential(nn.Unflatten(1, (-1, WINDOW)), nn.Linear(WINDOW, Z_DIM))  # of any number of steps
+    network = build(autoregressor, predict_from, encoder).eval()
+    n_valid = torch.tensor([n_steps, 2, 1])
+    clips = torch.randn(3, N_SAMPLES) * (torch.arange(N_SAMPLES) < WINDOW * n_valid[:, None])
+    whole, cut = network(clips, n_valid), network(clips[:, : n_steps * WINDOW], n_valid)
+    counts = whole.positions + 1 < n_valid[:, None]  # a position before the end of the clip
+    assert_close(cut.predictions[counts[:, : cut.positions.shape[1]]], whole.predictions[counts])
+    assert_close(cut.z, whole.z[:, :n_steps])
+    names = ["z", "context"]
+    layers, of_cut = (
+        network.layers(clips, n_valid, names),
+        network.layers(clips[:, : n_steps * WINDOW], n_valid, names),
+    )
+    assert_close(of_cut["context"], layers["context"])
+    assert_close(of_cut["z"], layers["z"][:, :n_steps])
 
 
-@pytest.mark.parametrize("pool", [pool for pool in POOLINGS if pool != "context"])
-def test_pooling_is_the_statistic_over_the_steps_that_hold_sound(pool):
-    network = build().eval().double()
-    clips, n_valid = torch.randn(5, N_SAMPLES, dtype=torch.float64), torch.tensor([7, 6, 3, 2, 1])
+# What is predicted in place of z
+
+
+def test_a_projection_is_what_the_loss_sees_and_no_part_of_the_embeddings():
+    network, (clips, n_valid) = build(projection=4), clips_of()
+    forecast = network(clips, n_valid)
     z = network.encoder(clips)
-    frames = z if pool.startswith("z") else network.autoregressor(z)
-    pooled = network.embed(clips, n_valid, [pool]).detach()
-    expected = numpy_pool(frames.detach().numpy(), n_valid.tolist(), pool.split("_")[1])
-    assert pooled.dtype == torch.float64
-    np.testing.assert_allclose(pooled, expected, atol=1e-12)
+    assert isinstance(network.projector, nn.Linear)
+    assert network.predictor.weight.shape == (N_FUTURE * 4, C_DIM)
+    assert forecast.predictions.shape == (4, 1, N_FUTURE, 4)
+    assert_close(forecast.z, network.projector(z))
+    c = network.autoregressor(z[:, :N_CONTEXT])[:, -1]
+    maps = network.predictor.weight.reshape(N_FUTURE, 4, C_DIM)
+    assert_close(forecast.predictions[:, 0], torch.einsum("kpc,bc->bkp", maps, c))
+    assert_close(network.layers(clips, n_valid, ["z"])["z"], z)
+    assert network.dims == {"z": Z_DIM, "c": C_DIM, "context": C_DIM}
+
+
+def test_without_a_projection_z_itself_is_predicted():
+    network, (clips, n_valid) = build(), clips_of()
+    assert not list(network.projector.parameters())
+    assert_close(network(clips, n_valid).z, network.encoder(clips))
+
+
+def test_a_projection_is_trained():
+    network = build(projection=4)
+    before = state_of(network.projector)
+    train_one_step(network, *clips_of())
+    assert not torch.equal(network.projector.weight, before["weight"])
+
+
+# Augmentation
+
+
+@pytest.mark.parametrize("predict_from", ["last", "all"])
+def test_in_training_the_context_hears_augmented_clips_and_predicts_the_clean_future(predict_from):
+    network = build(predict_from=predict_from, augmentation=Louder()).train()
+    clips, n_valid = clips_of()
+    network.encoder.shapes.clear()
+    forecast = network(clips, n_valid)
+    assert network.encoder.shapes == [(4, N_SAMPLES)] * 2
+    assert network.augmentation.n_calls == 1
+    clean = network.eval()(clips, n_valid)
+    louder = network(3 * clips + 1, n_valid)
+    assert_close(forecast.z, clean.z)
+    assert_close(forecast.predictions, louder.predictions)
+    assert not torch.allclose(forecast.predictions, clean.predictions)
+
+
+def test_nothing_is_augmented_but_in_training():
+    network, plain = build(augmentation=Louder()).eval(), build().eval()
+    plain.load_state_dict(network.state_dict())
+    clips, n_valid = clips_of()
+    network.encoder.shapes.clear()
+    assert_close(network(clips, n_valid), plain(clips, n_valid))
+    assert len(network.encoder.shapes) == 1
+    for mode in (True, False):
+        layers = network.train(mode).layers(clips, n_valid, ["z", "c", "context"])
+        assert_close(layers, plain.layers(clips, n_valid, ["z", "c", "context"]))
+    assert network.augmentation.n_calls == 0
+
+
+def test_both_the_clean_and_the_augmented_clips_train_the_encoder():
+    for part in ("z", "predictions"):
+        network = build(augmentation=Louder()).train()
+        getattr(network(*clips_of()), part).square().sum().backward()
+        assert (next(network.encoder.parameters()).grad != 0).any()
+
+
+# Layers
+
+
+def test_layers_are_the_embeddings_and_contexts_of_all_steps():
+    network, (clips, n_valid) = build().eval(), clips_of()
+    z = network.encoder(clips)
+    layers = network.layers(clips, n_valid, {"c", "z"})
+    assert set(layers) == {"z", "c"}
+    assert_close(layers["z"], z)
+    assert_close(layers["c"], network.autoregressor(z))
+    assert network.dims == {"z": Z_DIM, "c": C_DIM, "context": C_DIM}
 
 
 def test_the_context_of_a_whole_clip_is_that_after_the_past():
     network, (clips, n_valid) = build().eval(), clips_of()
     c = network.autoregressor(network.encoder(clips))
-    assert_close(network.embed(clips, n_valid, ["context"]), c[:, N_CONTEXT - 1])
+    assert_close(network.layers(clips, n_valid, ["context"]), {"context": c[:, N_CONTEXT - 1 : N_CONTEXT]})
     short = torch.tensor([6, 5, 4, 1])
     expected = c[torch.arange(4), torch.tensor([4, 4, 3, 0])]
-    assert_close(network.embed(clips, short, ["context"]), expected)
+    assert_close(network.layers(clips, short, ["context"])["context"], expected[:, None])
 
 
-def test_poolings_are_concatenated_in_their_order():
+def test_the_contexts_are_computed_only_where_they_are_asked_for():
     network, (clips, n_valid) = build().eval(), clips_of()
-    names = ["c_max", "context", "z_std"]
-    parts = [network.embed(clips, n_valid, [name]) for name in names]
-    assert_close(network.embed(clips, n_valid, names), torch.cat(parts, dim=1))
-    assert [part.shape[1] for part in parts] == [C_DIM, C_DIM, Z_DIM]
-    assert network.dims == {"z": Z_DIM, "c": C_DIM}
+    calls = []
+    network.autoregressor.register_forward_pre_hook(lambda *_: calls.append(1))
+    network.layers(clips, n_valid, ["z"])
+    assert calls == []
+    network.layers(clips, n_valid, ["c"])
+    assert calls == [1]
 
 
-def test_statistics_of_z_and_the_context_are_there_with_one_context_per_clip():
-    pooled = build("attention").eval().embed(*clips_of(), ["context", "z_mean"])
-    assert pooled.shape == (4, C_DIM + Z_DIM)
+def test_z_and_the_context_are_there_with_one_context_per_clip():
+    layers = build("attention").eval().layers(*clips_of(), ["context", "z"])
+    assert {name: layer.shape for name, layer in layers.items()} == {"context": (4, 1, C_DIM), "z": (4, 7, Z_DIM)}
 
 
-def test_frames_are_the_embeddings_and_contexts_of_all_steps():
-    network, (clips, _) = build().eval(), clips_of()
-    z = network.encoder(clips)
-    assert_close(network.frames(clips, "z"), z)
-    assert_close(network.frames(clips, "c"), network.autoregressor(z))
+def test_an_encoder_of_mel_bands_gives_them_as_a_layer():
+    recipe = LogMelEncoder(n_filters=4, z_dim=Z_DIM, n_mels=6, sample_rate=1000)
+    network = build_network(recipe, AUTOREGRESSORS["gru"], 700, N_CONTEXT, N_FUTURE, "last").eval()
+    clips = torch.randn(2, 700)
+    assert network.dims == {"z": Z_DIM, "c": C_DIM, "context": C_DIM, "mel": 6}
+    mel = network.layers(clips, torch.tensor([N_STEPS, 3]), ["mel"])["mel"]
+    assert mel.shape == (2, N_STEPS, 6)
+    assert_close(mel, network.encoder.mel(clips))
+    assert "mel" not in build().dims
 
 
 # The loss module
@@ -252,6 +364,8 @@ def test_the_mean_accuracy_is_over_the_steps_that_have_predictions():
     [
         ("conv1d", "gru", (Conv1dEncoder, GRUContext), 465 * 3),
         ("conv2d", "attention", (Conv2dEncoder, AttentionContext), 3 * 64 * 10),
+        ("logmel", "lstm", (LogMelEncoder, LSTMContext), 3 * 320),
+        ("logmel", "causal_attention", (LogMelEncoder, CausalAttentionContext), 3 * 320),
     ],
 )
 def test_names_stand_for_the_recipes_with_their_defaults(encoder, autoregressor, kinds, n_samples):
@@ -260,7 +374,8 @@ def test_names_stand_for_the_recipes_with_their_defaults(encoder, autoregressor,
     assert shapes == [parameter.shape for parameter in kinds[0]()(n_samples, 3).parameters()]
     shapes = [parameter.shape for parameter in network.autoregressor.parameters()]
     assert shapes == [parameter.shape for parameter in kinds[1]()(256, 2).parameters()]
-    assert network.dims == {"z": 256, "c": 512}
+    assert network.dims["z"] == 256
+    assert network.dims["c"] == network.dims["context"] == (256 if autoregressor == "causal_attention" else 512)
     assert network.single_context == (autoregressor == "attention")
 
 
@@ -339,8 +454,16 @@ def test_lazy_layers_are_trained_like_any_other():
 @pytest.mark.parametrize(
     ("encoder", "autoregressor", "message"),
     [
-        ("conv3d", "gru", "encoder='conv3d' is unknown; use 'conv1d', 'conv2d', a recipe, or a callable"),
-        (WindowEncoder, "lstm", "autoregressor='lstm' is unknown; use 'gru', 'attention', a recipe"),
+        (
+            "conv3d",
+            "gru",
+            "encoder='conv3d' is unknown; use 'conv1d', 'conv2d', 'logmel', a recipe, or a callable",
+        ),
+        (
+            WindowEncoder,
+            "rnn",
+            "autoregressor='rnn' is unknown; use 'gru', 'attention', 'lstm', 'causal_attention', a",
+        ),
         (nn.Flatten(), "gru", r"to \(2, 28\); it must return \(2, 7, z_dim\)"),
         (nn.Unflatten(1, (4, 7)), "gru", r"to \(2, 4, 7\); it must return \(2, 7, z_dim\)"),
         (nn.Linear(5, 3), "gru", r"encoder cannot take a batch of shape \(2, 28\)"),
@@ -359,7 +482,7 @@ def test_a_part_that_does_not_fit_is_a_value_error_that_says_what_is_needed(enco
 @pytest.mark.parametrize(
     ("encoder", "autoregressor", "message"),
     [
-        (7, "gru", "encoder=7; use 'conv1d', 'conv2d', a recipe, an nn.Module or a callable returning one"),
+        (7, "gru", "encoder=7; use 'conv1d', 'conv2d', 'logmel', a recipe, an nn.Module or a callable returning"),
         (None, "gru", "encoder=None; use"),
         (Conv1dEncoder, "gru", r"encoder is a class of recipes; use an instance of it: Conv1dEncoder\(\)"),
         (lambda *_: None, "gru", "returned NoneType; use"),
@@ -405,6 +528,7 @@ class AtNumpyRate(WindowEncoder):
     [
         ("conv1d", 4410),
         ("conv2d", 22050),
+        ("logmel", 16000),
         (np.str_("conv1d"), 4410),
         (Conv1dEncoder(sample_rate=800), 800),
         (Conv2dEncoder(sample_rate=np.int64(16000)), 16000),

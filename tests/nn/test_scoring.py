@@ -150,6 +150,22 @@ def test_how_the_clips_are_batched_does_not_matter():
         assert contrastive_accuracy(split(whole, *sizes), "dot") == score
 
 
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_batches_that_end_after_their_longest_clip_score_as_if_they_were_padded(similarity, ahead):
+    whole = forecast(n_clips=30, dim=4, n_valid=[12] * 10 + [7, 5] * 5 + [2, 1, 3, 1, 2] * 2)
+    batches = split(whole, 10, 10, 10)
+    cut = []
+    for batch in batches:
+        n = min(12, int(batch.n_valid.max()) + ahead)
+        predictions, positions = batch.predictions[:, : n - 1], batch.positions[:, : n - 1]
+        cut.append(batch._replace(predictions=predictions, positions=positions, z=batch.z[:, :n]))
+    assert len({batch.z.shape[1] for batch in cut}) == 3
+    score = contrastive_accuracy(batches, similarity)
+    assert 0 < score < 1
+    assert contrastive_accuracy(cut, similarity) == score
+
+
 def test_padding_neither_is_predicted_nor_serves_as_a_negative():
     batch = forecast(n_valid=[12, 5, 2, 1] * 10)
     score = contrastive_accuracy([batch], "dot")

@@ -14,10 +14,13 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from sklearn_cpc import AttentionContext, Conv1dEncoder, Conv2dEncoder, GRUContext
-from sklearn_cpc.nn.batches import ClipBatches, TensorBatches
+from sklearn_cpc.nn.batches import ClipBatches, ClipShape, TensorBatches
 from sklearn_cpc.nn.network import InfoNCELoss, build_network
 from sklearn_cpc.nn.training import (
+    SCHEDULES,
+    WARM_UP,
     check_training_parameters,
+    cosine,
     in_precision_of,
     resolve_device,
     resolve_precision,
@@ -54,6 +57,8 @@ class Scaled(nn.Module):
 class SameBatch(IterableDataset):
     """The whole data as one batch, always in the same order."""
 
+    n_batches = 1
+
     def __init__(self, inputs, targets):
         self.batch = inputs, targets
 
@@ -70,6 +75,16 @@ class Spy(Callback):
     def on_epoch_end(self, net, **_):
         self.calls += 1
         net.history.record("calls", self.calls)
+
+
+class Rates(Callback):
+    """Keeps the learning rate of every batch."""
+
+    def on_batch_begin(self, net, training=False, **_):
+        net.history.record_batch("rate", net.optimizer_.param_groups[0]["lr"])
+
+    def on_epoch_end(self, net, **_):
+        net.history.record("rates", net.history[-1, "batches", :, "rate"])
 
 
 @pytest.fixture(autouse=True)
@@ -230,7 +245,7 @@ def test_every_network_learns_in_every_precision_and_keeps_weights_of_float32(en
     before = weights_of(network)
     history, _ = train(
         network,
-        ClipBatches(recordings, 320, 8, 8, check_random_state(0)),
+        ClipBatches(recordings, ClipShape(320, 8), 8, check_random_state(0)),
         InfoNCELoss(2, negatives="mixed"),
         max_epochs=8,
         lr=0.01,
@@ -255,6 +270,113 @@ def test_the_module_runs_in_bfloat16_only_where_asked():
     for precision in ("float32", "bfloat16"):
         train(Look(3, 1), SameBatch(inputs, targets), SquaredError(), max_epochs=1, lr=0.01, precision=precision)
     assert seen == [torch.float32, torch.bfloat16]
+
+
+# Schedules
+
+
+@pytest.mark.parametrize("n_batches", [1, 2, 7, 10, 11, 100, 1234])
+def test_cosine_rises_over_a_tenth_of_the_batches_and_falls_along_half_a_cosine(n_batches):
+    rates = [cosine(batch, n_batches) for batch in range(n_batches)]
+    warm = int(WARM_UP * n_batches)
+    for batch, rate in enumerate(rates):
+        fall = np.cos(np.pi / 2 * batch / n_batches) ** 2  # half a cosine, written otherwise
+        rise = (batch + 1) / (WARM_UP * n_batches) if batch < warm else 1
+        assert rate == pytest.approx(min(1, rise) * fall)
+    peak = int(np.argmax(rates))
+    assert peak <= warm
+    assert (np.diff(rates[: peak + 1]) > 0).all()
+    assert (np.diff(rates[peak:]) < 0).all()
+    assert 0 < rates[-1] <= 1
+    assert cosine(n_batches, n_batches) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(("n_rows", "batch_size", "max_epochs"), [(64, 8, 5), (10, 3, 2), (7, 9, 3), (5, 5, 1)])
+def test_every_batch_is_trained_at_its_rate(n_rows, batch_size, max_epochs):
+    inputs, targets, module = regression(n_rows)
+    batches = TensorBatches(inputs, targets, batch_size)
+    options = {"max_epochs": max_epochs, "lr": 0.03, "callbacks": [Rates()]}
+    history, _ = train(module, batches, SquaredError(), schedule="cosine", **options)
+    n = max_epochs * batches.n_batches
+    rates = [rate for row in history for rate in row["rates"]]
+    assert rates == pytest.approx([0.03 * cosine(batch, n) for batch in range(n)])
+    history, _ = train(module, batches, SquaredError(), **options)
+    assert {rate for row in history for rate in row["rates"]} == {0.03}
+
+
+def test_a_scheduled_training_is_that_of_adam_at_these_rates():
+    inputs, targets, module = regression()
+    twin = copy.deepcopy(module)
+    train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=8, lr=0.1, schedule="cosine")
+    adam = torch.optim.Adam(twin.parameters())
+    for batch in range(8):
+        adam.param_groups[0]["lr"] = 0.1 * cosine(batch, 8)
+        adam.zero_grad()
+        (twin(inputs) - targets).square().mean().backward()
+        adam.step()
+    torch.testing.assert_close(weights_of(module), weights_of(twin))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_training_that_goes_on_begins_its_own_schedule(schedule):
+    inputs, targets, module = regression()
+    batches = SameBatch(inputs, targets)
+    _, state = train(module, batches, SquaredError(), max_epochs=12, lr=0.1, schedule="cosine")
+    options = {"callbacks": [Rates()], "optimizer_state": state, "schedule": schedule}
+    history, _ = train(module, batches, SquaredError(), max_epochs=20, lr=0.2, **options)
+    share = [cosine(batch, 20) for batch in range(20)] if schedule == "cosine" else [1] * 20
+    assert [row["rates"][0] for row in history] == pytest.approx([0.2 * s for s in share])
+
+
+def test_a_schedule_records_nothing_and_may_have_no_epoch():
+    inputs, targets, module = regression()
+    history, _ = train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=1, lr=0.1, schedule="cosine")
+    assert history[0].keys() == {"epoch", "train_loss", "train_error", "train_half", "dur"}
+    options = {"max_epochs": 0, "lr": 0.1, "schedule": "cosine"}
+    assert train(module, SameBatch(inputs, targets), SquaredError(), **options)[0] == []
+
+
+# Validation
+
+
+def test_the_score_is_recorded_after_every_epoch_of_the_module_as_it_is_then():
+    inputs, targets, module = regression()
+    seen = []
+
+    def validate(net):
+        seen.append((net is module, net.training, weights_of(net)))
+        return len(seen) / 10
+
+    options = {"max_epochs": 3, "lr": 0.1, "validate": validate}
+    history, _ = train(module, SameBatch(inputs, targets), SquaredError(), **options)
+    assert [row["valid_score"] for row in history] == [0.1, 0.2, 0.3]
+    assert [each[:2] for each in seen] == [(True, False)] * 3
+    assert torch.equal(seen[-1][2], weights_of(module))
+    assert not torch.equal(seen[0][2], seen[1][2])
+
+
+def test_validation_does_not_change_the_training():
+    results = []
+    for validate in (None, lambda net: 0.5):
+        with seeded(check_random_state(5), CPU):
+            inputs, targets, module = regression()
+            dropped = nn.Sequential(nn.Dropout(0.5), module)  # so that it matters whether it is in training mode
+            batches = TensorBatches(inputs, targets, 8)
+            train(dropped, batches, SquaredError(), max_epochs=3, lr=0.1, validate=validate)
+        results.append(weights_of(dropped))
+    assert torch.equal(*results)
+
+
+def test_early_stopping_by_the_score_keeps_the_weights_of_the_best_epoch():
+    inputs, targets, module = regression()
+    twin = copy.deepcopy(module)
+    batches, scores = SameBatch(inputs, targets), iter([0.1, 0.4, 0.6, 0.5, 0.2, 0.9])
+    stopping = EarlyStopping("valid_score", patience=2, lower_is_better=False, load_best=True)
+    options = {"validate": lambda net: next(scores), "callbacks": [stopping]}
+    history, _ = train(module, batches, SquaredError(), max_epochs=6, lr=0.1, **options)
+    assert [row["valid_score"] for row in history] == [0.1, 0.4, 0.6, 0.5, 0.2]
+    train(twin, batches, SquaredError(), max_epochs=3, lr=0.1)
+    assert torch.equal(weights_of(module), weights_of(twin))
 
 
 # Callbacks
@@ -326,7 +448,7 @@ def test_an_interrupt_in_the_middle_of_an_epoch_is_the_users_and_gets_through():
 
 
 @pytest.mark.parametrize("verbose", [0, 1])
-def test_the_progress_bar_shows_title_and_loss_only_when_asked(verbose, capsys):
+def test_the_progress_bar_shows_title_loss_and_score_only_when_asked(verbose, capsys):
     inputs, targets, module = regression()
 
     class Slow(SameBatch):
@@ -334,13 +456,14 @@ def test_the_progress_bar_shows_title_and_loss_only_when_asked(verbose, capsys):
             time.sleep(0.15)  # a bar is not drawn anew more often than every 0.1 s
             yield self.batch
 
-    options = {"max_epochs": 2, "lr": 0.1, "verbose": verbose, "title": "linear map"}
+    options = {"max_epochs": 2, "lr": 0.1, "verbose": verbose, "title": "linear map", "validate": lambda _: 0.5}
     train(module, Slow(inputs, targets), SquaredError(), **options)
     shown = capsys.readouterr()
     assert shown.out == ""
     assert ("linear map" in shown.err) == bool(verbose)
     assert ("2/2" in shown.err) == bool(verbose)
     assert ("loss=" in shown.err) == bool(verbose)
+    assert ("valid_score=" in shown.err) == bool(verbose)
     if verbose:  # the bar cleans up after itself
         assert shown.err.endswith("\r")
         assert shown.err.split("\r")[-2].strip() == ""

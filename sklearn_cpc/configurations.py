@@ -1,0 +1,69 @@
+"""Named configurations of CPCTransformer: the recommended one, and the three of the report."""
+
+from sklearn.base import clone
+
+from .cpc import CPCTransformer
+from .nn.augmentation import Augmentation
+from .nn.autoregressors import LSTMContext
+from .nn.frame_encoder import LogMelEncoder
+from .nn.loss import check_option
+
+CONFIGURATIONS = {
+    "small-corpus": CPCTransformer(
+        LogMelEncoder(),
+        LSTMContext(c_dim=256),
+        clip_duration=1.0,
+        trim=40,
+        n_context=44,
+        n_future=6,
+        negatives="mixed",
+        n_across=64,
+        similarity="cosine",
+        predict_from="all",
+        augmentation=Augmentation(noise=(10, 40), mixing=(5, 20), reverb=0.3),
+        max_epochs=10,
+        batch_size=32,
+        lr=1e-3,
+        schedule="cosine",
+        pooling=("mel_mean", "z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
+    ),
+    "report-conv1d-gru": CPCTransformer("conv1d", "gru"),
+    "report-conv1d-attention": CPCTransformer("conv1d", "attention"),
+    "report-conv2d-gru": CPCTransformer("conv2d", "gru"),
+}
+
+
+def make_cpc(configuration="small-corpus", **parameters):
+    """Return a CPCTransformer in a configuration known by name.
+
+    It is an ordinary estimator, to be fitted, tuned and put into pipelines like any other; the name
+    only stands for the values of its parameters.
+
+    Parameters
+    ----------
+    configuration : str, default="small-corpus"
+        "small-corpus" is for minutes to hours of recordings, a few seconds or less each, and a laptop:
+        see the study in the user guide. "report-conv1d-gru", "report-conv1d-attention" and
+        "report-conv2d-gru" are the report's three models, meant for days of audio.
+    **parameters
+        Parameters of :class:`CPCTransformer` that shall have other values, also nested ones such as
+        ``encoder__sample_rate=44100``.
+
+    Returns
+    -------
+    CPCTransformer
+
+    Raises
+    ------
+    ValueError
+        If the name or a parameter is unknown.
+
+    Examples
+    --------
+    >>> from sklearn_cpc import make_cpc
+    >>> cpc = make_cpc(encoder__sample_rate=22050, random_state=0)
+    >>> cpc.negatives, cpc.encoder.sample_rate
+    ('mixed', 22050)
+    """
+    check_option("configuration", configuration, tuple(CONFIGURATIONS))
+    return clone(CONFIGURATIONS[configuration]).set_params(**parameters)

@@ -1,0 +1,82 @@
+"""Embedding: recordings through a trained network, clip after clip."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .batches import clips_in_order
+from .pooling import Pooler
+
+
+class Frames(NamedTuple):
+    """Embeddings over time of one recording, from :meth:`CPCTransformer.transform_frames`.
+
+    Attributes
+    ----------
+    times : float ndarray of shape (n_steps,)
+        Centre of each step in seconds from the beginning of the recording or clip.
+    embeddings : float ndarray of shape (n_steps, dim)
+        Embedding of each step.
+    """
+
+    times: np.ndarray
+    embeddings: np.ndarray
+
+
+@torch.inference_mode()
+def pool(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device):
+    """Pool every recording into one vector.
+
+    Parameters
+    ----------
+    network : CPCNetwork
+        On ``device`` and in ``dtype``.
+    samples : list of ndarray of shape (n_samples,)
+        Recordings.
+    shape : ClipShape
+    pooling : sequence of str
+        Keys of :data:`~sklearn_cpc.nn.pooling.POOLINGS`.
+    n_clips : int or None
+        Clips per recording, evenly spread; None: as many as cover it, longer ones where the network can.
+    batch_size : int
+        Clips per batch.
+    dtype : numpy dtype
+    device : torch.device
+
+    Returns
+    -------
+    float64 ndarray of shape (n_recordings, n_features)
+    """
+    pooler = Pooler(pooling, len(samples), network.dims)
+    shape = shape if n_clips else shape.for_embedding(network, pooler.layers)
+    for clips, n_valid, rows, heard in clips_in_order(samples, shape, n_clips, batch_size, dtype):
+        n_valid = n_valid.to(device)
+        layers = network.layers(clips.to(device), n_valid, pooler.layers)
+        pooler.update(rows, layers, n_valid, heard.to(device))
+    return pooler.result()
+
+
+@torch.inference_mode()
+def frames(network, samples, shape, *, layer, sample_rate, batch_size, device):
+    """Embed one recording over time, from clips laid end to end; returns :class:`Frames`."""
+    shape = shape.for_embedding(network, {layer})
+    # A last piece that does not fill half a step is left out.
+    starts = range(0, max(1, len(samples) - shape.n_samples // (2 * shape.n_steps)), shape.n_samples)
+    pieces = [samples[start : start + shape.n_samples] for start in starts]
+    times, embeddings = [], []
+    for clips, n_valid, rows, _ in clips_in_order(pieces, shape, 1, batch_size, np.float32):
+        steps = network.layers(clips.to(device), n_valid.to(device), [layer])[layer].cpu().numpy()
+        for piece, n, embedded in zip(rows, n_valid.tolist(), steps, strict=True):
+            times.append((piece + (np.arange(n) + 0.5) / shape.n_steps) * shape.n_samples / sample_rate)
+            embeddings.append(embedded[:n])
+    return Frames(np.concatenate(times), np.concatenate(embeddings))
+
+
+@torch.inference_mode()
+def forecasts(network, samples, shape, *, n_clips, batch_size, device):
+    """Forecasts of all clips of recordings, a list with one per batch."""
+    return [
+        network(clips.to(device), n_valid.to(device))
+        for clips, n_valid, _, _ in clips_in_order(samples, shape, n_clips, batch_size, np.float32)
+    ]

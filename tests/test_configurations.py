@@ -1,0 +1,59 @@
+"""Named configurations are ordinary estimators, and the report's are the report's."""
+
+import numpy as np
+import pytest
+from corpus import write_corpus
+from sklearn.base import clone
+
+from sklearn_cpc import CPCTransformer, make_cpc
+from sklearn_cpc.configurations import CONFIGURATIONS
+
+REPORT = {
+    "report-conv1d-gru": ("conv1d", "gru"),
+    "report-conv1d-attention": ("conv1d", "attention"),
+    "report-conv2d-gru": ("conv2d", "gru"),
+}
+
+
+@pytest.mark.parametrize("name", REPORT)
+def test_the_reports_models_are_the_defaults_with_its_parts(name):
+    assert make_cpc(name).get_params() == CPCTransformer(*REPORT[name]).get_params()
+
+
+def test_parameters_and_those_of_parts_can_be_given():
+    cpc = make_cpc(lr=0.5, encoder__n_mels=7, augmentation__pitch=1.5)
+    assert (cpc.lr, cpc.encoder.n_mels, cpc.augmentation.pitch) == (0.5, 7, 1.5)
+
+
+def test_every_call_gives_an_estimator_of_its_own():
+    first, second = make_cpc(), make_cpc()
+    assert repr(first) == repr(second) == repr(clone(first)) == repr(CONFIGURATIONS["small-corpus"])
+    first.set_params(encoder__n_mels=7)
+    assert second.encoder.n_mels == CONFIGURATIONS["small-corpus"].encoder.n_mels == 64
+
+
+def test_an_unknown_name_is_answered_with_those_there_are():
+    with pytest.raises(
+        ValueError, match="configuration='tiny' is unknown; use 'small-corpus', 'report-conv1d-gru'"
+    ):
+        make_cpc("tiny")
+    with pytest.raises(ValueError, match="Invalid parameter 'n_mels'"):
+        make_cpc(n_mels=7)
+
+
+def test_the_recommended_one_learns_from_short_and_from_long_recordings(tmp_path):
+    paths = [
+        path
+        for duration in (0.3, 1.0, 2.5)
+        for path in write_corpus(_made(tmp_path / str(duration)), n_files=4, duration=duration).paths
+    ]
+    cpc = make_cpc(encoder__n_filters=16, encoder__z_dim=16, autoregressor__c_dim=16, max_epochs=8, random_state=0)
+    features = cpc.fit_transform(paths)
+    assert features.shape == (12, 64 + 6 * 16)
+    assert np.isfinite(features).all()
+    assert cpc.history_[-1]["train_loss"] < cpc.history_[0]["train_loss"]
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder

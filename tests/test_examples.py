@@ -1,5 +1,6 @@
 """Every example runs from the command line and leaves what it promises."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -51,3 +52,31 @@ def test_grid_search_ranks_every_combination(recordings):
 
 def test_persistence_gives_the_same_probabilities_in_another_process():
     assert "the same probabilities" in run("persistence.py")
+
+
+def test_ablation_writes_mean_accuracies_by_name(recordings, tmp_path):
+    table = tmp_path / "new" / "ablation.json"
+    options = ["--corpus", "esc10", "--audio", recordings, "--seeds", 2, "--jobs", 1, "--json", table]
+    output = run("ablation.py", *options)
+    result = json.loads(table.read_text())
+    trained = [row for row in result["results"] if row["name"] == "trained"]
+    assert {(row["seed"], row["held_out"]) for row in trained} == {(s, g) for s in (0, 1) for g in "123"}
+    assert result["trained"] == pytest.approx(sum(row["accuracy"] for row in trained) / 6)
+    assert result["untrained"] == pytest.approx(sum(row["untrained"] for row in trained) / 6)
+    assert 0 <= result["mfcc"] <= 1
+    assert f"| trained | {100 * result['trained']:.1f} |" in output
+
+
+def test_a_quick_ablation_holds_out_one_speaker(recordings, tmp_path):
+    digits = tmp_path / "digits"
+    digits.mkdir()
+    for number, path in enumerate(sorted(recordings.glob("*/*.wav"))):
+        for speaker in ("ann", "bob"):
+            shutil.copy(path, digits / f"{number % 2}_{speaker}_{number}.wav")
+    table = tmp_path / "quick.json"
+    run(
+        "ablation.py", "--corpus", "fsdd", "--audio", digits, "--seeds", 1, "--quick", "--jobs", 1, "--json", table
+    )
+    result = json.loads(table.read_text())
+    assert {row["held_out"] for row in result["results"]} == {"ann"}
+    assert {"mfcc", "untrained", "trained"} <= result.keys()

@@ -1,0 +1,242 @@
+"""What each choice is worth: CPC, its untrained twin and MFCCs on a corpus with known folds.
+
+    python examples/ablation.py --corpus fsdd --audio DIR --seeds 3 --json results/fsdd.json
+    python examples/ablation.py --corpus esc10 --audio DIR --seeds 1 --quick --json results/quick.json
+    python examples/ablation.py --corpus esc10 --audio DIR --seeds 3 --variants all --json results/esc10.json
+
+fsdd: the recordings of https://github.com/Jakobovski/free-spoken-digit-dataset, <digit>_<speaker>_<number>.wav
+in one folder; one speaker is held out at a time. esc10: the ten classes of https://github.com/karolpiczak/ESC-50
+that are ESC-10, one folder per class, names beginning with the official fold, which is held out.
+
+Everything is fitted on the training folds alone; a standardised logistic regression with the same constant
+throughout tells how good the features are. --quick holds out one speaker or fold, with every second recording.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import LeaveOneGroupOut
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import EarlyStopping
+
+from sklearn_cpc import Augmentation, CausalAttentionContext, GRUContext, MFCCTransformer, make_cpc
+from sklearn_cpc.datasets import load_audio_folder
+
+SMALL = "small-corpus"
+REPORT = ("report-conv1d-gru", "report-conv1d-attention", "report-conv2d-gru")
+TRAINING = {"negatives": "mixed", "similarity": "cosine", "batch_size": 16, "lr": 5e-4, "schedule": "cosine"}
+BEST = {"lower_is_better": False, "load_best": True}
+# What is changed in a named configuration, by the name of the result.
+VARIANTS = {
+    "trained": (SMALL, {}),
+    # The objective
+    "negatives within only": (SMALL, {"negatives": "within"}),
+    "negatives across only": (SMALL, {"negatives": "across"}),
+    "negatives across at the same step": (SMALL, {"n_across": None}),
+    "prediction from the last step": (SMALL, {"predict_from": "last"}),
+    "12 steps ahead": (SMALL, {"n_context": 38, "n_future": 12}),
+    "dot product": (SMALL, {"similarity": "dot", "temperature": 16.0}),
+    "projection to 128": (SMALL, {"projection": 128}),
+    # The network
+    "GRU": (SMALL, {"autoregressor": GRUContext(256)}),
+    "causal attention": (SMALL, {"autoregressor": CausalAttentionContext(256)}),
+    "bands not centred": (SMALL, {"encoder__centre": False}),
+    "silence not trimmed": (SMALL, {"trim": None}),
+    # The training
+    "no augmentation": (SMALL, {"augmentation": None}),
+    "augmentation: equalization, pitch": (SMALL, {"augmentation": Augmentation(equalization=5, pitch=2)}),
+    "augmentation: masks": (SMALL, {"augmentation": Augmentation(time_mask=0.2, band_mask=0.2)}),
+    "constant learning rate": (SMALL, {"schedule": "constant"}),
+    "three times the epochs": (SMALL, {"max_epochs": 30}),
+    "best of 30 epochs by score": (
+        SMALL,
+        {
+            "max_epochs": 30,
+            "validation_fraction": 0.1,
+            "callbacks": [EarlyStopping("valid_score", patience=30, **BEST)],
+        },
+    ),
+    # The report's models: as they are, and with the choices above that they can take
+    **{name: (name, {"lr": 2e-4}) for name in REPORT},
+    **{
+        f"{name}, better trained": (name, {**TRAINING, "predict_from": "last" if "attention" in name else "all"})
+        for name in REPORT
+    },
+}
+# Statistics of one and the same network.
+POOLINGS = {
+    "z": ("z_mean", "z_std", "z_max"),
+    "c": ("c_mean", "c_std", "c_max"),
+    "z, c": ("z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
+    "means": ("mel_mean", "z_mean", "c_mean"),
+    "and mel std, max": ("mel_mean", "mel_std", "mel_max", "z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
+    "and thirds": ("mel_mean", "z_mean", "z_std", "z_max", "z_thirds", "c_mean", "c_std", "c_max", "c_thirds"),
+}
+
+
+def main():
+    options = read_options()
+    corpus = READERS[options.corpus](options.audio)
+    if options.quick:
+        corpus = [values[::2] for values in corpus]
+    paths, target, groups = corpus
+    folds = list(LeaveOneGroupOut().split(paths, target, groups))[: 1 if options.quick else None]
+    names = list(VARIANTS) if "all" in options.variants else options.variants
+    tasks = [("mfcc", 0, fold) for fold in range(len(folds))]
+    tasks += [(name, seed, fold) for name in names for seed in range(options.seeds) for fold in range(len(folds))]
+    print(f"{len(paths)} recordings, {len(folds)} fold(s), {len(names)} variant(s), {options.seeds} seed(s)")
+
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    rows = []
+    with tempfile.TemporaryDirectory() as memory:
+        for rate in (16000, 22050):  # decodes, before anything runs in parallel
+            MFCCTransformer(sample_rate=rate, memory=memory).fit(paths)
+        pool = joblib.Parallel(n_jobs=options.jobs, return_as="generator")
+        for done in pool(joblib.delayed(evaluate)(*task, corpus, folds[task[2]], memory) for task in tasks):
+            rows += done
+            print(format_row(done[0]), flush=True)
+            options.json.write_text(json.dumps(summarize(rows, options), indent=1) + "\n")
+    print(f"\n{format_table(rows)}")
+
+
+def read_options():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", choices=READERS, required=True)
+    parser.add_argument("--audio", type=Path, metavar="DIR", required=True)
+    parser.add_argument("--seeds", type=int, default=3, help="trainings per fold, each with its own seed")
+    parser.add_argument("--quick", action="store_true", help="one fold, every second recording")
+    parser.add_argument(
+        "--variants",
+        nargs="+",
+        metavar="NAME",
+        choices=[*VARIANTS, "all"],
+        default=["trained"],
+        help="names of the table in the source, or all",
+    )
+    parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="trainings at a time")
+    parser.add_argument("--json", type=Path, metavar="FILE", default=Path("results/ablation.json"))
+    return parser.parse_args()
+
+
+def read_fsdd(directory):
+    """Return paths, digits and speakers of <digit>_<speaker>_<number>.wav."""
+    paths = sorted(map(str, directory.glob("*.wav")))
+    if not paths:
+        raise SystemExit(f"{directory} has no .wav files; give the folder of <digit>_<speaker>_<number>.wav.")
+    digits, speakers, _ = zip(*(Path(path).stem.split("_") for path in paths), strict=True)
+    return np.array(paths), np.array(digits), np.array(speakers)
+
+
+def read_esc10(directory):
+    """Return paths, classes and official folds."""
+    corpus = load_audio_folder(directory, group_from="^([1-5])-")
+    return np.array(corpus.paths), corpus.target, corpus.groups
+
+
+READERS = {"fsdd": read_fsdd, "esc10": read_esc10}
+
+
+def evaluate(name, seed, fold, corpus, split, memory):
+    """Fit on the training part of a fold; returns one row of results, or one per pooling."""
+    (paths, target, groups), (train, test) = corpus, split
+    about = {"seed": seed, "fold": fold, "held_out": str(groups[test[0]])}
+    if name == "mfcc":
+        start = time.perf_counter()
+        features = MFCCTransformer(memory=memory).fit_transform(paths)
+        seconds = time.perf_counter() - start
+        return [{"name": name, **about, "accuracy": probe(features, target, split), "seconds": seconds}]
+    configuration, changes = VARIANTS[name]
+    cpc = make_cpc(configuration, **changes).set_params(memory=memory, random_state=seed)
+    start = time.perf_counter()
+    cpc.fit(paths[train])
+    seconds = time.perf_counter() - start
+    twin = clone(cpc).set_params(max_epochs=0, callbacks=None).fit(paths[train])
+    poolings = {name: cpc.pooling}
+    if name == "trained":
+        poolings |= {f"trained: {label}": pooling for label, pooling in POOLINGS.items()}
+    trained, untrained = (embed(estimator, paths, poolings) for estimator in (cpc, twin))
+    return [
+        {
+            "name": label,
+            **about,
+            "accuracy": probe(trained[label], target, split),
+            "untrained": probe(untrained[label], target, split),
+            "seconds": seconds,
+        }
+        for label in poolings
+    ]
+
+
+def embed(cpc, paths, poolings):
+    """Features of several poolings, by name, from one pass over the recordings."""
+    parts = list(dict.fromkeys(part for pooling in poolings.values() for part in as_tuple(pooling)))
+    features = cpc.set_params(pooling=tuple(parts)).transform(paths)
+    widths = [cpc.set_params(pooling=part).get_feature_names_out().size for part in parts]
+    columns = dict(zip(parts, np.split(features, np.cumsum(widths)[:-1], axis=1), strict=True))
+    return {name: np.hstack([columns[part] for part in as_tuple(pooling)]) for name, pooling in poolings.items()}
+
+
+def as_tuple(pooling):
+    return (pooling,) if isinstance(pooling, str) else pooling
+
+
+def probe(features, target, split):
+    """Accuracy on the test part of a logistic regression fitted on the training part."""
+    train, test = split
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000))
+    return model.fit(features[train], target[train]).score(features[test], target[test])
+
+
+def summarize(rows, options):
+    """Mean accuracies by name, what was run, and every single result."""
+    means = {name: float(np.mean(values)) for name, values in by_name(rows, "accuracy").items()}
+    untrained = by_name([row for row in rows if row["name"] == "trained"], "untrained")
+    if untrained:
+        means["untrained"] = float(np.mean(untrained["trained"]))
+    return {**means, "corpus": options.corpus, "quick": options.quick, "results": rows}
+
+
+def by_name(rows, key):
+    """Collect a value of all rows, by their names."""
+    values = {}
+    for row in rows:
+        values.setdefault(row["name"], []).append(row[key])
+    return values
+
+
+def format_row(row):
+    """One result as a line."""
+    twin = f", untrained {row['untrained']:.3f}" if "untrained" in row else ""
+    where = f"seed {row['seed']}, without {row['held_out']}"
+    return f"{row['name']:36} {where:24} {row['accuracy']:.3f}{twin}, {row['seconds']:.0f} s"
+
+
+def format_table(rows):
+    """Accuracies in percent as Markdown, and differences from the untrained twin in the same fold and seed."""
+    lines = [
+        "| features | accuracy | untrained twin | difference | better in | fit (s) |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, accuracy in by_name(rows, "accuracy").items():
+        mine = [row for row in rows if row["name"] == name]
+        seconds = np.mean([row["seconds"] for row in mine])
+        cells = "| | "
+        if name != "mfcc":
+            gain = 100 * np.array([row["accuracy"] - row["untrained"] for row in mine])
+            error = f" (s.e. {gain.std(ddof=1) / np.sqrt(len(gain)):.1f})" if len(gain) > 1 else ""
+            twin = 100 * np.mean([row["untrained"] for row in mine])
+            cells = f"{twin:.1f} | {gain.mean():+.1f}{error} | {(gain > 0).sum()} of {len(gain)}"
+        lines.append(f"| {name} | {100 * np.mean(accuracy):.1f} | {cells} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,39 +24,13 @@ from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFol
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cpc import (
-    AutoencoderReducer,
-    Conv1dEncoder,
-    CPCTransformer,
-    GRUContext,
-    LinearProbe,
-    MFCCTransformer,
-)
+from sklearn_cpc import AutoencoderReducer, LinearProbe, MFCCTransformer, make_cpc
+from sklearn_cpc.configurations import CONFIGURATIONS
 from sklearn_cpc.datasets import load_audio_folder, make_synthetic_corpus
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
-
-CONFIGURATIONS = {
-    # The report's encoder with 64 filters instead of 512 and at a higher rate, a tenth of the cost; every
-    # step predicts, and negatives come from the same clip too.
-    "small": CPCTransformer(
-        Conv1dEncoder(n_filters=64, dense_units=256, z_dim=128, sample_rate=11025),
-        GRUContext(c_dim=256),
-        negatives="mixed",
-        similarity="cosine",
-        predict_from="all",
-        pooling=("z_mean", "z_std", "c_mean", "c_std"),
-        max_epochs=20,
-        batch_size=16,
-        lr=1e-3,
-    ),
-    # The report's three, with a learning rate and a number of epochs for some hundred recordings.
-    "report-conv1d-gru": CPCTransformer("conv1d", "gru", max_epochs=10, lr=2e-4),
-    "report-conv1d-attention": CPCTransformer("conv1d", "attention", max_epochs=10, lr=2e-4),
-    "report-conv2d-gru": CPCTransformer("conv2d", "gru", max_epochs=10, lr=2e-4),
-}
 
 
 def main():
@@ -85,7 +59,7 @@ def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, metavar="DIR", help="one folder of recordings per class")
     parser.add_argument("--group-from", metavar="REGEX", help="what in a file's name tells its fold or speaker")
-    parser.add_argument("--configuration", choices=CONFIGURATIONS, default="small")
+    parser.add_argument("--configuration", choices=CONFIGURATIONS, default="small-corpus")
     parser.add_argument("--epochs", type=int, help="passes of CPC over the audio, instead of the configuration's")
     parser.add_argument("--lr", type=float, help="learning rate of CPC, instead of the configuration's")
     parser.add_argument("--seed", type=int, default=0)
@@ -110,8 +84,7 @@ def make_folds(corpus):
 
 def make_pipelines(options, memory):
     """Return what is compared, by name."""
-    cpc = clone(CONFIGURATIONS[options.configuration])
-    cpc.set_params(memory=memory, random_state=options.seed, verbose=1)
+    cpc = make_cpc(options.configuration, memory=memory, random_state=options.seed, verbose=1)
     cpc.set_params(max_epochs=cpc.max_epochs if options.epochs is None else options.epochs)
     cpc.set_params(lr=options.lr or cpc.lr)
     chain = Pipeline(
@@ -194,7 +167,7 @@ def draw_loss(history, path):
         axes[1].plot(epochs, [row[f"train_accuracy_{k}"] for row in history], label=f"{k} ahead")
     axes[1].set(title="true future ranked first", xlabel="epoch", ylabel="share of predictions")
     axes[1].set_ylim(bottom=0)
-    axes[1].legend(title="steps")
+    axes[1].legend(title="steps", loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=120)
 
 

@@ -298,7 +298,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         Parameters
         ----------
         X : recordings or float array of shape (n_clips, n_samples)
-            A path or clip longer than ``clip_duration`` is the mean over its clips.
+            A path or clip may have any length: statistics are taken over all of its steps.
 
         Returns
         -------

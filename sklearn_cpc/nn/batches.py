@@ -81,12 +81,12 @@ class ClipShape(NamedTuple):
         n_valid : int Tensor of shape (batch,)
             Steps of each clip that hold sound.
         """
-        clips = np.empty((len(pieces), self.n_samples), dtype)
-        lengths = [
-            cut(samples, start, self.n_samples, out) for (samples, start), out in zip(pieces, clips, strict=True)
-        ]
+        lengths = [min(len(samples) - start, self.n_samples) for samples, start in pieces]
         n_valid = n_sounding(lengths, self.n_samples, self.n_steps)
-        return torch.from_numpy(clips[:, : self.needed(n_valid.max())]), torch.from_numpy(n_valid)
+        clips = np.empty((len(pieces), self.needed(n_valid.max())), dtype)
+        for (samples, start), clip in zip(pieces, clips, strict=True):
+            cut(samples, start, len(clip), clip)
+        return torch.from_numpy(clips), torch.from_numpy(n_valid)
 
     def needed(self, n_valid):
         """Count the samples that decide the embeddings of the first ``n_valid`` steps."""

@@ -83,7 +83,7 @@ class LogMelEncoder(BaseEstimator):
     """Recipe of a lean encoder: a few 1-D convolutions over log-mel frames.
 
     Frames of a mel spectrogram in decibels, one every 10 ms or so, go through convolutions over time
-    with layer normalisation and GELU. Costs a thirtieth of :class:`Conv2dEncoder` per second of sound,
+    with layer normalisation and GELU. Costs a tenth of :class:`Conv2dEncoder` per second of sound,
     and takes clips of any number of steps, so that short recordings need no padding to the full clip.
 
     The hop is computed from the clip: ``n_samples / (n_steps * prod(strides))``. With clips of 2 s,

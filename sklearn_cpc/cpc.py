@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted, check_scalar
 from .audio.store import read_recordings
 from .nn import embedding
 from .nn.augmentation import Augmentation
-from .nn.batches import ClipBatches, ClipShape, check_trainable
+from .nn.batches import ClipBatches, ClipShape, check_trainable, hold_out
 from .nn.embedding import Frames
 from .nn.loss import NEGATIVES, SIMILARITIES, STEP_WEIGHTS, check_option
 from .nn.network import PREDICT_FROM, InfoNCELoss, build_network, sample_rate_of
@@ -380,7 +380,10 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             recordings = read_recordings(self, X, rate, reset=not go_on)
             samples = recordings.usable(self.trim)
             shape = self._clip_shape = ClipShape.of(network.encoder, clip, self.n_context + self.n_future)
-            samples, held_out = self._hold_out(samples, random, go_on)
+            if self.validation_fraction and not (go_on and hasattr(self, "_split_seed")):
+                # Kept when training goes on: no recording is validated with that was trained on.
+                self._split_seed = random.randint(np.iinfo(np.int32).max)
+            samples, held_out = hold_out(samples, self.validation_fraction, getattr(self, "_split_seed", None))
             if max_epochs:
                 check_trainable(samples, shape, self.batch_size, self.negatives)
             history, optimizer_state = train(
@@ -408,24 +411,6 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         self._keep(network, history, optimizer_state, random, go_on)
         self.sample_rate_ = rate
         return recordings
-
-    def _hold_out(self, samples, random, go_on):
-        """Split recordings at random into those to train on and those to validate with.
-
-        The same ones when training goes on: none is validated with that was trained on before.
-        """
-        if not self.validation_fraction:
-            return samples, []
-        if not (go_on and hasattr(self, "_split_seed")):
-            self._split_seed = random.randint(np.iinfo(np.int32).max)
-        n_held_out = max(1, round(self.validation_fraction * len(samples)))
-        if n_held_out == len(samples):
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction:g} leaves nothing to train on of n_samples="
-                f"{len(samples)} recording(s); give more recordings or set it to 0."
-            )
-        order = np.random.RandomState(self._split_seed).permutation(len(samples))
-        return [samples[i] for i in sorted(order[n_held_out:])], [samples[i] for i in order[:n_held_out]]
 
     def _embed(self, recordings):
         """Embed each recording; NaN in the rows of those that cannot be used."""

@@ -66,6 +66,10 @@ class ClipShape(NamedTuple):
         n_steps = N_CLIPS_EMBEDDED * self.n_steps
         return self._replace(n_samples=n_steps * self.samples_per_step, n_steps=n_steps)
 
+    def n_whole(self, samples):
+        """Count the whole clips that fit into a recording; a short one counts as one."""
+        return max(1, len(samples) // self.n_samples)
+
     def stack(self, pieces, dtype):
         """Copy clips into one tensor.
 
@@ -118,7 +122,7 @@ class ClipBatches(IterableDataset):
     @property
     def n_batches(self):
         """Batches of an epoch."""
-        n_clips = sum(max(1, len(samples) // self.shape.n_samples) for samples in self.recordings)
+        n_clips = sum(map(self.shape.n_whole, self.recordings))
         return -(-n_clips // self.batch_size)
 
     def __iter__(self):
@@ -134,7 +138,7 @@ class ClipBatches(IterableDataset):
         rows, starts, lengths = [], [], []
         whole = self.shape.n_samples
         for row, samples in enumerate(self.recordings):
-            n_clips = max(1, len(samples) // whole)
+            n_clips = self.shape.n_whole(samples)
             offset = self.random.randint(max(0, len(samples) - n_clips * whole) + 1)
             rows += [row] * n_clips
             starts += [offset + i * whole for i in range(n_clips)]
@@ -189,12 +193,26 @@ def clips_in_order(recordings, shape, n_clips, batch_size, dtype):
         yield Clips(clips, n_valid, part[:, 1], torch.from_numpy(part[:, 3:]))
 
 
+def hold_out(recordings, fraction, seed):
+    """Split recordings at random, by a seed, into those to train on and a fraction to validate with."""
+    if not fraction:
+        return recordings, []
+    n_held_out = max(1, round(fraction * len(recordings)))
+    if n_held_out == len(recordings):
+        raise ValueError(
+            f"validation_fraction={fraction:g} leaves nothing to train on of n_samples="
+            f"{len(recordings)} recording(s); give more recordings or set it to 0."
+        )
+    order = np.random.RandomState(seed).permutation(len(recordings))
+    return [recordings[i] for i in sorted(order[n_held_out:])], [recordings[i] for i in order[:n_held_out]]
+
+
 def check_trainable(recordings, shape, batch_size, negatives):
     """Raise if the objective would have no positive or no negative in all of the corpus.
 
     Warns if half of the recordings would be mostly padding.
     """
-    n_clips = sum(max(1, len(samples) // shape.n_samples) for samples in recordings)
+    n_clips = sum(map(shape.n_whole, recordings))
     if negatives == "across" and min(n_clips, batch_size) < 2:
         raise ValueError(
             f"negatives='across' needs other clips in each batch, got n_samples={len(recordings)} of {n_clips} "

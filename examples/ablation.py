@@ -48,7 +48,7 @@ VARIANTS = {
     # The network
     "GRU": (SMALL, {"autoregressor": GRUContext(256)}),
     "causal attention": (SMALL, {"autoregressor": CausalAttentionContext(256)}),
-    "bands not centred": (SMALL, {"encoder__centre": False}),
+    "bands not centred": (SMALL, {"encoder__centring": None}),
     "silence not trimmed": (SMALL, {"trim": None}),
     # The training
     "no augmentation": (SMALL, {"augmentation": None}),

@@ -106,13 +106,17 @@ class LogMelEncoder(BaseEstimator):
         samples, for the Fourier transform.
     sample_rate : int, default=16000
         Rate in Hz at which recordings are read.
-    centre : bool, default=True
-        Subtract from every band its mean over the clip: what differs between microphones, rooms and
-        voices weighs less, what happens in the clip weighs more. (So the past knows the mean of the
-        whole clip, as it does with the report's spectrograms.) The means themselves can be had with
-        ``pooling="mel_mean"``.
+    smoothing : int, default=5
+        Neighbouring bands over which the power of each band is averaged, 1 for none: the harmonics of a voice,
+        which tell who speaks, blur; its formants, which tell what is said, stay.
+    centring : float or None, default=0.5
+        Share of the clip's long-term spectrum (mean power of every band, in dB) that is subtracted from its
+        bands, 0 to 1: how much of what differs between microphones, rooms and voices is taken out, and with it
+        of what lasts as long as the clip. With 0 only its level is, with None nothing. (So the past knows the
+        mean of the whole clip, as it does with the report's spectrograms.) The bands as they were can be had
+        with ``pooling="mel_mean"``.
     dynamic_range : float, default=50.0
-        With ``centre``: levels that lie more than this many dB below the loudest of the clip are raised
+        With ``centring``: levels that lie more than this many dB below the loudest of the clip are raised
         to there. They are noise floor rather than sound.
     dropout : float, default=0.0
         Dropout after every convolution.
@@ -148,7 +152,8 @@ class LogMelEncoder(BaseEstimator):
         n_mels=64,
         window_duration=0.032,
         sample_rate=16000,
-        centre=True,
+        smoothing=5,
+        centring=0.5,
         dynamic_range=50.0,
         dropout=0.0,
     ):
@@ -159,7 +164,8 @@ class LogMelEncoder(BaseEstimator):
         self.n_mels = n_mels
         self.window_duration = window_duration
         self.sample_rate = sample_rate
-        self.centre = centre
+        self.smoothing = smoothing
+        self.centring = centring
         self.dynamic_range = dynamic_range
         self.dropout = dropout
 
@@ -192,7 +198,7 @@ class LogMelEncoder(BaseEstimator):
                 f"{n_steps * stride}; use longer clips, fewer steps or smaller strides."
             )
         n_fft = 2 ** math.ceil(math.log2(self.window_duration * self.sample_rate))
-        spectrogram = LogMel(self.sample_rate, n_fft, hop, self.n_mels)
+        spectrogram = LogMel(self.sample_rate, n_fft, hop, self.n_mels, self.smoothing)
         widths = [self.n_mels] + [self.n_filters] * (len(self.strides) - 1) + [self.z_dim]
         layers = zip(widths[:-1], widths[1:], self.kernel_sizes, self.strides, strict=True)
         convolutions = [FrameConv(*layer, self.dropout) for layer in layers]
@@ -201,14 +207,16 @@ class LogMelEncoder(BaseEstimator):
         for convolution in convolutions:
             ahead += convolution.padding[1] * spacing
             spacing *= convolution.conv.stride[0]
-        if self.centre:  # frames that still hear the end of the sound enter the mean
+        if self.centring is not None:  # frames that still hear the end of the sound enter the mean
             ahead = max(ahead, n_fft // 2 + spacing // 2)
         lookahead = math.ceil(max(0, ahead) / spacing)
-        scale = BandCentring(self.dynamic_range) if self.centre else Scale()
+        scale = Scale() if self.centring is None else BandCentring(self.centring, self.dynamic_range)
         return FrameEncoder(spectrogram, nn.Sequential(scale, *convolutions), hop, stride, lookahead)
 
     def _check(self):
-        check_counts(self, "n_filters", "z_dim", "n_mels", "sample_rate")
+        check_counts(self, "n_filters", "z_dim", "n_mels", "smoothing", "sample_rate")
+        if self.centring is not None:
+            check_scalar(self.centring, "centring", Real, min_val=0, max_val=1)
         check_dropout(self)
         check_scalar(self.dynamic_range, "dynamic_range", Real, min_val=0, include_boundaries="neither")
         check_scalar(self.window_duration, "window_duration", Real, min_val=0, include_boundaries="neither")

@@ -2,6 +2,7 @@
 
 import librosa
 import torch
+from scipy.ndimage import uniform_filter1d
 from torch import nn
 from torch.nn import functional as F
 
@@ -22,6 +23,8 @@ class LogMel(nn.Module):
         Samples from one frame to the next.
     n_mels : int
         Number of mel bands.
+    smoothing : int, default=1
+        Neighbouring bands over which the power of each is averaged; 1 for librosa's bands.
 
     Examples
     --------
@@ -32,10 +35,11 @@ class LogMel(nn.Module):
     mel: torch.Tensor
     floor = 1e-10  # power below this is silence: -100 dB, librosa's amin
 
-    def __init__(self, sample_rate, n_fft, hop_length, n_mels):
+    def __init__(self, sample_rate, n_fft, hop_length, n_mels, smoothing=1):
         super().__init__()
         self.n_fft, self.hop_length = n_fft, hop_length
         mel = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)  # (n_mels, n_fft // 2 + 1)
+        mel = uniform_filter1d(mel, smoothing, axis=0, mode="nearest")
         # Derived from the arguments, so not part of the weights.
         self.register_buffer("mel", torch.from_numpy(mel), persistent=False)
 
@@ -76,12 +80,18 @@ def sounding_frames(decibels):
 
 
 class BandCentring(nn.Module):
-    """Subtract from every mel band its mean over the clip, so that microphone, room and voice matter less.
+    """Subtract from every mel band a share of its level in the clip's long-term spectrum.
 
-    Frames of digital silence (padding, for one) are left out of the mean.
+    The long-term spectrum is the mean power over time, in decibels. It tells of the microphone, the room
+    and the voice, but in a short clip also of what is heard: a word may be little more than one vowel.
+    So only a share of its shape is taken out; its mean over the bands, the level of the clip, goes whole.
+    Frames of digital silence (padding, for one) are left out.
 
     Parameters
     ----------
+    share : float
+        From 0, which takes out nothing but the level, to 1, after which no filter that stays the same over the
+        clip is heard any more.
     dynamic_range : float
         In dB. What lies further below the loudest level of the clip is raised to there: it is noise floor,
         rounding or padding.
@@ -89,18 +99,21 @@ class BandCentring(nn.Module):
         Decibels that become 1.
     """
 
-    def __init__(self, dynamic_range, width=20.0):
+    def __init__(self, share, dynamic_range, width=20.0):
         super().__init__()
-        self.dynamic_range, self.width = dynamic_range, width
+        self.share, self.dynamic_range, self.width = share, dynamic_range, width
 
     def forward(self, decibels):
         """Map (batch, n_mels, n_frames) to the same shape."""
         sounding = sounding_frames(decibels)
         floor = decibels.amax(dim=(1, 2), keepdim=True) - self.dynamic_range
         decibels = decibels.maximum(floor)
-        mean = (decibels * sounding).sum(dim=2, keepdim=True) / sounding.sum(dim=2, keepdim=True).clamp_min(1)
-        audible = sounding.amax(dim=2, keepdim=True)  # a silent clip has no mean, and becomes zero
-        return (decibels - mean) * audible / self.width
+        power = 10 ** ((decibels - floor) / 10) * sounding  # above the floor, where no level overflows
+        mean = power.sum(dim=2, keepdim=True) / sounding.sum(dim=2, keepdim=True).clamp_min(1)
+        audible = sounding.amax(dim=2, keepdim=True)  # a silent clip has no spectrum, and becomes zero
+        spectrum = floor + 10 * torch.log10(mean.clamp_min(1))
+        centre = torch.lerp(spectrum.mean(dim=1, keepdim=True), spectrum, self.share)
+        return (decibels - centre) * audible / self.width
 
 
 class BandStandardizer(nn.Module):

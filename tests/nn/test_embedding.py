@@ -24,7 +24,7 @@ LENGTHS = [3 * CLIP + 70, 5, CLIP, 97, CLIP + 1, 210, 59, 2 * CLIP]
 ENCODERS = {
     "conv1d": Conv1dEncoder(4, (8, 4), (4, 2), dense_units=5, z_dim=4, sample_rate=RATE),
     "logmel": LogMelEncoder(n_filters=6, z_dim=4, n_mels=8, sample_rate=RATE),
-    "logmel, not centred": LogMelEncoder(n_filters=6, z_dim=4, n_mels=8, sample_rate=RATE, centre=False),
+    "logmel, not centred": LogMelEncoder(n_filters=6, z_dim=4, n_mels=8, sample_rate=RATE, centring=None),
     "logmel, long windows": LogMelEncoder(
         n_filters=6, kernel_sizes=(1,), strides=(1,), z_dim=4, n_mels=8, window_duration=0.064, sample_rate=RATE
     ),

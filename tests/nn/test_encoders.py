@@ -37,7 +37,7 @@ RECIPES = {  # recipe, n_samples, n_steps
         5,
     ),
     "logmel": (LOGMEL, 400, 10),
-    "logmel, not centred": (clone(LOGMEL).set_params(centre=False), 400, 10),
+    "logmel, not centred": (clone(LOGMEL).set_params(centring=None), 400, 10),
     "logmel, uneven steps": (LOGMEL, 2003, 7),
     "logmel, other kernels": (clone(LOGMEL).set_params(kernel_sizes=[2, 7], strides=[2, 3]), 600, 5),
 }

@@ -14,8 +14,10 @@ from sklearn_cpc.nn.frame_encoder import FrameConv
 from sklearn_cpc.nn.frontends import LogMel
 
 # Not centred, which looks at the whole clip, so that each step hears its own stretch of time alone.
-SMALL = LogMelEncoder(n_filters=6, z_dim=5, n_mels=8, sample_rate=4000, window_duration=0.016, centre=False)
-CENTRED = clone(SMALL).set_params(centre=True)
+SMALL = LogMelEncoder(
+    n_filters=6, z_dim=5, n_mels=8, sample_rate=4000, window_duration=0.016, smoothing=1, centring=None
+)
+CENTRED = clone(SMALL).set_params(centring=1.0)
 HOP, N_FFT = 20, 64
 N_STEPS, N_SAMPLES = 10, 10 * 2 * HOP
 

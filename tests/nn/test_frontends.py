@@ -92,7 +92,7 @@ def test_log_mel_is_computed_in_float32_under_autocast():
 
 
 def test_front_ends_have_no_weights_to_train_or_to_save():
-    for front_end in (LogMel(8000, 512, 100, 20), BandStandardizer(2.0), BandCentring(50.0), Scale()):
+    for front_end in (LogMel(8000, 512, 100, 20), BandStandardizer(2.0), BandCentring(0.5, 50.0), Scale()):
         assert not list(front_end.parameters())
         assert not front_end.state_dict()
 
@@ -166,44 +166,91 @@ def test_scaled_decibels_are_minus_one_for_silence_and_one_for_full_scale():
     assert Scale()(torch.tensor([-100.0, -50.0, 0.0])).tolist() == [-1, 0, 1]
 
 
-def test_every_band_of_every_clip_gets_zero_mean_and_keeps_its_range():
+def long_term_spectrum(decibels):
+    return 10 * np.log10(np.mean(10 ** (np.asarray(decibels) / 10), axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_of_the_long_term_spectrum_is_subtracted_and_all_of_the_level(share):
     decibels = spectrogram()
-    bands = BandCentring(200)(decibels)
-    np.testing.assert_allclose(bands.mean(2), 0, atol=1e-12)
-    np.testing.assert_allclose(bands, (decibels - decibels.mean(2, keepdim=True)) / 20)
+    bands = BandCentring(share, 200)(decibels)
+    spectrum = long_term_spectrum(decibels)
+    level = spectrum.mean(axis=1, keepdims=True)
+    expected = (decibels.numpy() - level - share * (spectrum - level)) / 20
+    np.testing.assert_allclose(bands, expected, atol=1e-12)
+    np.testing.assert_allclose(long_term_spectrum(20 * bands), (1 - share) * (spectrum - level), atol=1e-10)
 
 
-def test_a_filter_that_does_not_change_is_centred_away():
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_what_is_left_of_a_filter_that_does_not_change_is_what_was_not_subtracted(share):
     decibels = spectrogram()
-    response = torch.linspace(-9, 9, 5, dtype=torch.float64)[:, None]
-    centre = BandCentring(200)
-    np.testing.assert_allclose(centre(decibels + response), centre(decibels), atol=1e-12)
+    response = torch.linspace(-9, 9, 5, dtype=torch.float64)[:, None]  # no change of the level
+    centre = BandCentring(share, 200)
+    difference = (centre(decibels + response) - centre(decibels)).numpy()
+    np.testing.assert_allclose(
+        difference, np.broadcast_to((1 - share) * response / 20, difference.shape), atol=1e-12
+    )
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("dynamic_range", [20.0, 50.0])
-def test_a_gain_is_centred_away_whatever_the_range(dynamic_range):
-    decibels, centre = spectrogram(), BandCentring(dynamic_range)
+def test_a_gain_is_centred_away_whatever_the_range(share, dynamic_range):
+    decibels, centre = spectrogram(), BandCentring(share, dynamic_range)
     np.testing.assert_allclose(centre(decibels + 13), centre(decibels), atol=1e-12)
 
 
-def test_frames_of_silence_do_not_count_in_the_mean():
+def test_frames_of_silence_do_not_count_in_the_spectrum():
     decibels = spectrogram()
     decibels[0, :, 40:] = -100
     decibels[1, :, ::3] = -100.00001  # librosa's silence, rounded
-    centre = BandCentring(60)
+    centre = BandCentring(1.0, 60)
     bands = centre(decibels)
     np.testing.assert_allclose(bands[0, :, :40], centre(decibels[:1, :, :40])[0])
     sounding = np.arange(60) % 3 > 0
-    np.testing.assert_allclose(bands[1][:, sounding].mean(1), 0, atol=1e-12)
+    np.testing.assert_allclose(long_term_spectrum(20 * bands[1][:, sounding]), 0, atol=1e-10)
     assert torch.equal(bands[0, :, 40:], bands[0, :, 40:41].expand(5, 20))
 
 
 def test_levels_below_the_dynamic_range_of_their_clip_are_raised():
     decibels = torch.tensor([[[-70.0, -90.0, -85.0], [-40.0, -20.0, -60.0]]])
-    bands = BandCentring(60, width=10)(torch.cat([decibels, decibels - 10]))
-    expected = [[2 / 3, -1 / 3, -1 / 3], [0, 2, -2]]  # -80 is the lowest level of the one, -90 of the other
-    np.testing.assert_allclose(bands, [expected] * 2, atol=1e-6)
+    bands = BandCentring(0.0, 60, width=1)(torch.cat([decibels, decibels - 10]))
+    steps = bands - bands[:, :1, :1]  # -80 is the lowest level of the one, -90 of the other
+    np.testing.assert_allclose(steps, [[[0, -10, -10], [30, 50, 10]]] * 2, atol=1e-4)
 
 
-def test_centred_silence_is_zero():
-    assert (BandCentring(50)(LogMel(8000, 512, 100, 20)(torch.zeros(2, 3000))) == 0).all()
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_centred_silence_is_zero(share):
+    assert (BandCentring(share, 50)(LogMel(8000, 512, 100, 20)(torch.zeros(2, 3000))) == 0).all()
+
+
+def test_extreme_levels_stay_finite():
+    decibels = torch.tensor([[[-100.0, 150.0], [-99.0, -100.0]]])
+    assert BandCentring(0.5, 300)(decibels).isfinite().all()
+
+
+# Smoothing over bands
+
+
+def test_smoothed_bands_are_mean_powers_of_their_neighbours():
+    clip = torch.randn(1, 4000, dtype=torch.float64)
+    power = 10 ** (LogMel(8000, 512, 100, 20).double()(clip) / 10)
+    smooth = 10 ** (LogMel(8000, 512, 100, 20, smoothing=3).double()(clip) / 10)
+    torch.testing.assert_close(smooth[:, 1:-1], (power[:, :-2] + power[:, 1:-1] + power[:, 2:]) / 3)
+    torch.testing.assert_close(smooth[:, 0], (2 * power[:, 0] + power[:, 1]) / 3)
+
+
+def test_harmonics_blur_and_formants_stay():
+    time = torch.arange(16000) / 16000
+
+    def vowel(pitch, formant):
+        harmonics = torch.arange(1, int(7000 / pitch)) * pitch
+        weights = torch.exp(-0.5 * ((harmonics - formant) / 300) ** 2) + 0.01
+        return (weights[:, None] * torch.sin(2 * torch.pi * harmonics[:, None] * time)).sum(0)
+
+    def distance(smoothing, one, other):
+        bands = BandCentring(0.0, 50)(LogMel(16000, 512, 160, 64, smoothing)(torch.stack([one, other])))
+        return (bands[0] - bands[1]).square().mean().sqrt()
+
+    said, other_voice, other_vowel = vowel(130, 1500), vowel(190, 1500), vowel(130, 2300)
+    share = [distance(n, said, other_voice) / distance(n, said, other_vowel) for n in (1, 5)]
+    assert share[1] < 0.7 * share[0]

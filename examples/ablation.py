@@ -49,9 +49,15 @@ VARIANTS = {
     "GRU": (SMALL, {"autoregressor": GRUContext(256)}),
     "causal attention": (SMALL, {"autoregressor": CausalAttentionContext(256)}),
     "bands not centred": (SMALL, {"encoder__centring": None}),
+    "bands centred but for the level": (SMALL, {"encoder__centring": 0.0}),
+    "bands centred whole": (SMALL, {"encoder__centring": 1.0}),
+    "bands not smoothed": (SMALL, {"encoder__smoothing": 1}),
     "silence not trimmed": (SMALL, {"trim": None}),
     # The training
-    "no augmentation": (SMALL, {"augmentation": None}),
+    "augmentation: noise, mixing, reverb": (
+        SMALL,
+        {"augmentation": Augmentation(noise=(10, 40), mixing=(5, 20), reverb=0.3)},
+    ),
     "augmentation: equalization, pitch": (SMALL, {"augmentation": Augmentation(equalization=5, pitch=2)}),
     "augmentation: masks": (SMALL, {"augmentation": Augmentation(time_mask=0.2, band_mask=0.2)}),
     "constant learning rate": (SMALL, {"schedule": "constant"}),
@@ -73,12 +79,15 @@ VARIANTS = {
 }
 # Statistics of one and the same network.
 POOLINGS = {
-    "z": ("z_mean", "z_std", "z_max"),
-    "c": ("c_mean", "c_std", "c_max"),
-    "z, c": ("z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
-    "means": ("mel_mean", "z_mean", "c_mean"),
-    "and mel std, max": ("mel_mean", "mel_std", "mel_max", "z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
-    "and thirds": ("mel_mean", "z_mean", "z_std", "z_max", "z_thirds", "c_mean", "c_std", "c_max", "c_thirds"),
+    "mel bands": ("mel_mean", "mel_std", "mel_max"),
+    "max of z": ("z_max",),
+    "max of c": ("c_max",),
+    "max of z, c": ("z_max", "c_max"),
+    "mean, std, max of z": ("z_mean", "z_std", "z_max"),
+    "mean, std, max of c": ("c_mean", "c_std", "c_max"),
+    "mean, std, max of z, c": ("z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
+    "and mean of mel bands": ("mel_mean", "z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
+    "thirds, max of z, c": ("z_max", "z_thirds", "c_max", "c_thirds"),
 }
 
 
@@ -97,10 +106,15 @@ def main():
     options.json.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory() as memory:
-        for rate in (16000, 22050):  # decodes, before anything runs in parallel
+        for rate in (8000, 16000, 22050):  # decodes, before anything runs in parallel
             MFCCTransformer(sample_rate=rate, memory=memory).fit(paths)
         pool = joblib.Parallel(n_jobs=options.jobs, return_as="generator")
-        for done in pool(joblib.delayed(evaluate)(*task, corpus, folds[task[2]], memory) for task in tasks):
+        for done in pool(
+            joblib.delayed(evaluate)(
+                *task, corpus, ENCODERS[options.corpus], folds[task[2]], options.poolings, memory
+            )
+            for task in tasks
+        ):
             rows += done
             print(format_row(done[0]), flush=True)
             options.json.write_text(json.dumps(summarize(rows, options), indent=1) + "\n")
@@ -121,6 +135,7 @@ def read_options():
         default=["trained"],
         help="names of the table in the source, or all",
     )
+    parser.add_argument("--poolings", action="store_true", help="also other statistics of the same networks")
     parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="trainings at a time")
     parser.add_argument("--json", type=Path, metavar="FILE", default=Path("results/ablation.json"))
     return parser.parse_args()
@@ -142,9 +157,11 @@ def read_esc10(directory):
 
 
 READERS = {"fsdd": read_fsdd, "esc10": read_esc10}
+# Telephone speech: nothing above 4 kHz, and as many bands below as 64 of 8 kHz would have there.
+ENCODERS = {"fsdd": {"encoder__sample_rate": 8000, "encoder__n_mels": 40}, "esc10": {}}
 
 
-def evaluate(name, seed, fold, corpus, split, memory):
+def evaluate(name, seed, fold, corpus, encoder, split, more_poolings, memory):
     """Fit on the training part of a fold; returns one row of results, or one per pooling."""
     (paths, target, groups), (train, test) = corpus, split
     about = {"seed": seed, "fold": fold, "held_out": str(groups[test[0]])}
@@ -154,14 +171,16 @@ def evaluate(name, seed, fold, corpus, split, memory):
         seconds = time.perf_counter() - start
         return [{"name": name, **about, "accuracy": probe(features, target, split), "seconds": seconds}]
     configuration, changes = VARIANTS[name]
+    if configuration == SMALL:
+        changes = {**encoder, **changes}
     cpc = make_cpc(configuration, **changes).set_params(memory=memory, random_state=seed)
     start = time.perf_counter()
     cpc.fit(paths[train])
     seconds = time.perf_counter() - start
     twin = clone(cpc).set_params(max_epochs=0, callbacks=None).fit(paths[train])
     poolings = {name: cpc.pooling}
-    if name == "trained":
-        poolings |= {f"trained: {label}": pooling for label, pooling in POOLINGS.items()}
+    if more_poolings:
+        poolings |= {f"{name}: {label}": pooling for label, pooling in POOLINGS.items()}
     trained, untrained = (embed(estimator, paths, poolings) for estimator in (cpc, twin))
     return [
         {

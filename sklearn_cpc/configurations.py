@@ -3,7 +3,6 @@
 from sklearn.base import clone
 
 from .cpc import CPCTransformer
-from .nn.augmentation import Augmentation
 from .nn.autoregressors import LSTMContext
 from .nn.frame_encoder import LogMelEncoder
 from .nn.loss import check_option
@@ -20,12 +19,11 @@ CONFIGURATIONS = {
         n_across=64,
         similarity="cosine",
         predict_from="all",
-        augmentation=Augmentation(noise=(10, 40), mixing=(5, 20), reverb=0.3),
-        max_epochs=10,
+        max_epochs=12,
         batch_size=32,
         lr=1e-3,
         schedule="cosine",
-        pooling=("mel_mean", "z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
+        pooling=("mel_mean", "mel_max", "z_max", "c_max"),
     ),
     "report-conv1d-gru": CPCTransformer("conv1d", "gru"),
     "report-conv1d-attention": CPCTransformer("conv1d", "attention"),

@@ -21,8 +21,8 @@ def test_the_reports_models_are_the_defaults_with_its_parts(name):
 
 
 def test_parameters_and_those_of_parts_can_be_given():
-    cpc = make_cpc(lr=0.5, encoder__n_mels=7, augmentation__pitch=1.5)
-    assert (cpc.lr, cpc.encoder.n_mels, cpc.augmentation.pitch) == (0.5, 7, 1.5)
+    cpc = make_cpc(lr=0.5, encoder__n_mels=7, autoregressor__c_dim=9)
+    assert (cpc.lr, cpc.encoder.n_mels, cpc.autoregressor.c_dim) == (0.5, 7, 9)
 
 
 def test_every_call_gives_an_estimator_of_its_own():
@@ -49,7 +49,7 @@ def test_the_recommended_one_learns_from_short_and_from_long_recordings(tmp_path
     ]
     cpc = make_cpc(encoder__n_filters=16, encoder__z_dim=16, autoregressor__c_dim=16, max_epochs=8, random_state=0)
     features = cpc.fit_transform(paths)
-    assert features.shape == (12, 64 + 6 * 16)
+    assert features.shape == (12, 2 * 64 + 2 * 16)
     assert np.isfinite(features).all()
     assert cpc.history_[-1]["train_loss"] < cpc.history_[0]["train_loss"]
 

@@ -42,6 +42,8 @@ class FrameEncoder(nn.Module):
     spectrogram : LogMel
         Maps samples of shape (batch, n_samples) to decibels of shape (batch, n_mels, n_frames), one frame
         per ``hop``.
+    scale : nn.Module
+        Maps decibels to numbers near one, of the same shape.
     convolutions : nn.Module
         Maps (batch, n_mels, n_frames) to (batch, z_dim, n_frames // stride).
     hop : int
@@ -59,9 +61,9 @@ class FrameEncoder(nn.Module):
         Steps after its own that an embedding depends on.
     """
 
-    def __init__(self, spectrogram, convolutions, hop, stride, lookahead):
+    def __init__(self, spectrogram, scale, convolutions, hop, stride, lookahead):
         super().__init__()
-        self.spectrogram, self.convolutions = spectrogram, convolutions
+        self.spectrogram, self.scale, self.convolutions = spectrogram, scale, convolutions
         self.samples_per_step, self.stride, self.lookahead = hop * stride, stride, lookahead
         self.n_mels = len(spectrogram.mel)
 
@@ -70,13 +72,12 @@ class FrameEncoder(nn.Module):
         return self.convolutions(self._frames(samples)).transpose(1, 2)
 
     def mel(self, samples):
-        """Decibels of every mel band, averaged over the frames of a step: (batch, n_steps, n_mels)."""
-        decibels = self._frames(samples).unflatten(2, (-1, self.stride))
-        return decibels.mean(3).transpose(1, 2)
+        """Mel bands as the convolutions take them, means over a step: (batch, n_steps, n_mels)."""
+        return self._frames(samples).unflatten(2, (-1, self.stride)).mean(3).transpose(1, 2)
 
     def _frames(self, samples):
         n_frames = samples.shape[1] // self.samples_per_step * self.stride
-        return self.spectrogram(samples)[:, :, :n_frames]
+        return self.scale(self.spectrogram(samples)[:, :, :n_frames])
 
 
 class LogMelEncoder(BaseEstimator):
@@ -113,8 +114,7 @@ class LogMelEncoder(BaseEstimator):
         Share of the clip's long-term spectrum (mean power of every band, in dB) that is subtracted from its
         bands, 0 to 1: how much of what differs between microphones, rooms and voices is taken out, and with it
         of what lasts as long as the clip. With 0 only its level is, with None nothing. (So the past knows the
-        mean of the whole clip, as it does with the report's spectrograms.) The bands as they were can be had
-        with ``pooling="mel_mean"``.
+        mean of the whole clip, as it does with the report's spectrograms.)
     dynamic_range : float, default=50.0
         With ``centring``: levels that lie more than this many dB below the loudest of the clip are raised
         to there. They are noise floor rather than sound.
@@ -211,7 +211,7 @@ class LogMelEncoder(BaseEstimator):
             ahead = max(ahead, n_fft // 2 + spacing // 2)
         lookahead = math.ceil(max(0, ahead) / spacing)
         scale = Scale() if self.centring is None else BandCentring(self.centring, self.dynamic_range)
-        return FrameEncoder(spectrogram, nn.Sequential(scale, *convolutions), hop, stride, lookahead)
+        return FrameEncoder(spectrogram, scale, nn.Sequential(*convolutions), hop, stride, lookahead)
 
     def _check(self):
         check_counts(self, "n_filters", "z_dim", "n_mels", "smoothing", "sample_rate")

@@ -124,7 +124,7 @@ class CPCNetwork(nn.Module):
         n_valid : int Tensor of shape (batch,)
         names : collection of {"z", "c", "context", "mel"}
             Embeddings; contexts after every step; the context after the first ``n_context`` steps;
-            decibels of the mel bands, of an encoder that has a method ``mel``.
+            mel bands, of an encoder that has a method ``mel``.
 
         Returns
         -------

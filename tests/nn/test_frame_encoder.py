@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn_cpc import LogMelEncoder
 from sklearn_cpc.nn.batches import ClipShape
 from sklearn_cpc.nn.frame_encoder import FrameConv
-from sklearn_cpc.nn.frontends import LogMel
+from sklearn_cpc.nn.frontends import BandCentring, LogMel, Scale
 
 # Not centred, which looks at the whole clip, so that each step hears its own stretch of time alone.
 SMALL = LogMelEncoder(
@@ -160,13 +160,13 @@ def test_no_mel_band_is_empty_at_any_usual_rate(rate):
     assert log_mel.n_fft & (log_mel.n_fft - 1) == 0  # a power of two
 
 
-def test_the_mel_layer_is_the_mean_of_the_decibels_of_the_frames_of_each_step():
+def test_the_mel_layer_is_the_mean_of_what_the_convolutions_hear_in_each_step():
     clips = torch.randn(3, N_SAMPLES + 17)
-    for recipe in (SMALL, CENTRED):
+    for recipe, scale in ((SMALL, Scale()), (CENTRED, BandCentring(1.0, 50.0))):
         encoder = build(recipe)
         assert encoder.n_mels == 8
-        decibels = LogMel(4000, N_FFT, HOP, 8)(clips)
-        expected = [decibels[:, :, 2 * step : 2 * step + 2].mean(2) for step in range(N_STEPS)]
+        bands = scale(LogMel(4000, N_FFT, HOP, 8)(clips)[:, :, : 2 * N_STEPS])
+        expected = [bands[:, :, 2 * step : 2 * step + 2].mean(2) for step in range(N_STEPS)]
         torch.testing.assert_close(encoder.mel(clips), torch.stack(expected, dim=1))
 
 
@@ -223,6 +223,11 @@ def test_frames_are_normalised_each_by_itself():
         ({"window_duration": 0}, ValueError),
         ({"window_duration": None}, TypeError),
         ({"window_duration": 1e-4}, ValueError),
+        ({"smoothing": 0}, ValueError),
+        ({"smoothing": 1.5}, TypeError),
+        ({"centring": 1.1}, ValueError),
+        ({"centring": -0.1}, ValueError),
+        ({"centring": "whole"}, TypeError),
         ({"dynamic_range": 0}, ValueError),
         ({"dynamic_range": "loud"}, TypeError),
         ({"kernel_sizes": 3}, ValueError),

@@ -71,9 +71,11 @@ class FrameEncoder(nn.Module):
         """Map (batch, n_samples) to (batch, n_samples // samples_per_step, z_dim)."""
         return self.convolutions(self._frames(samples)).transpose(1, 2)
 
-    def mel(self, samples):
-        """Mel bands as the convolutions take them, means over a step: (batch, n_steps, n_mels)."""
-        return self._frames(samples).unflatten(2, (-1, self.stride)).mean(3).transpose(1, 2)
+    def with_mel(self, samples):
+        """Embeddings, and means over a step of the bands they are made of: (batch, n_steps, n_mels)."""
+        frames = self._frames(samples)
+        bands = frames.unflatten(2, (-1, self.stride)).mean(3)
+        return self.convolutions(frames).transpose(1, 2), bands.transpose(1, 2)
 
     def _frames(self, samples):
         n_frames = samples.shape[1] // self.samples_per_step * self.stride

@@ -79,7 +79,7 @@ class CPCNetwork(nn.Module):
         self.n_context, self.n_future = n_context, n_future
         self.single_context, self.predict_from = single_context, predict_from
         self.dims = {"z": z_dim, "c": c_dim, "context": c_dim}
-        if hasattr(encoder, "mel"):
+        if hasattr(encoder, "with_mel"):
             self.dims["mel"] = encoder.n_mels
 
     def forward(self, clips, n_valid):
@@ -124,16 +124,16 @@ class CPCNetwork(nn.Module):
         n_valid : int Tensor of shape (batch,)
         names : collection of {"z", "c", "context", "mel"}
             Embeddings; contexts after every step; the context after the first ``n_context`` steps;
-            mel bands, of an encoder that has a method ``mel``.
+            mel bands, of an encoder that has a method ``with_mel``.
 
         Returns
         -------
         dict of {str: Tensor of shape (batch, n_steps, dim)}
             By name; "context" has one step.
         """
-        z = self.encoder(clips)
+        z, mel = self.encoder.with_mel(clips) if "mel" in names else (self.encoder(clips), None)
         layers = {
-            "mel": lambda: self.encoder.mel(clips),
+            "mel": lambda: mel,
             "z": lambda: z,
             "c": lambda: self.autoregressor(z),
             "context": lambda: self.context(z, n_valid.clamp_max(self.n_context))[:, None],

@@ -59,7 +59,7 @@ def modules_of(folder):
 ESTIMATOR_MODULES = ["sklearn_cpc", *(f"sklearn_cpc.{name}" for name in ("autoencoder", "cpc", "mfcc", "probe"))]
 FORBIDDEN = {
     "audio": ["torch", "skorch", "sklearn_cpc.nn", *ESTIMATOR_MODULES],
-    "nn": ["soundfile", "sklearn_cpc.datasets", *ESTIMATOR_MODULES],
+    "nn": ["soundfile", "sklearn_cpc.datasets", "sklearn_cpc.evaluation", *ESTIMATOR_MODULES],
 }
 
 

@@ -1,0 +1,320 @@
+"""Representations compared: every score against a loop of one's own, and folds that do not leak."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from corpus import rising_tones, small_cpc
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_cpc import MFCCTransformer, sample_clips
+from sklearn_cpc.evaluation import compare_representations
+from sklearn_cpc.evaluation._comparison import paired_interval
+from sklearn_cpc.evaluation._representations import default_probe
+
+MFCC = MFCCTransformer(n_mfcc=5, sample_rate=8000, n_fft=256, hop_length=128, n_mels=20)
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    random = np.random.default_rng(0)
+    y = np.repeat(["cat", "dog", "owl"], 20)
+    X = random.standard_normal((60, 12))
+    X[:, 0] += 2 * (y == "dog")
+    X[:, 1] += 2 * (y == "owl")
+    return X, y, np.tile(np.arange(5), 12)
+
+
+class Recorder(TransformerMixin, BaseEstimator):
+    """Takes rows for features, if they are numbers, and notes what it is fitted on."""
+
+    fits = []  # noqa: RUF012  # survives clone
+
+    def fit(self, X, y=None):
+        self.fits.append((np.asarray(X), None if y is None else np.asarray(y)))
+        return self
+
+    def transform(self, X):
+        return np.asarray(X)
+
+
+@pytest.fixture
+def fits():
+    Recorder.fits.clear()
+    return Recorder.fits
+
+
+def fold_scores(table, name):
+    return table.loc[name, [column for column in table if column.startswith("fold")]].to_numpy(float)
+
+
+# The scores
+
+
+def test_scores_are_those_of_cross_val_score(blobs):
+    X, y, groups = blobs
+    table = compare_representations({"pca": PCA(3, random_state=0)}, X, y, groups=groups, cv=LeaveOneGroupOut())
+    expected = cross_val_score(
+        make_pipeline(PCA(3, random_state=0), default_probe()), X, y, groups=groups, cv=LeaveOneGroupOut()
+    )
+    np.testing.assert_array_equal(table.filter(regex="^fold[0-9]").loc["pca"].to_numpy(float), expected)
+    assert table.loc["pca", "mean"] == pytest.approx(expected.mean())
+    assert table.loc["pca", "std"] == pytest.approx(expected.std(ddof=1))
+
+
+def test_a_pipeline_that_ends_in_a_classifier_is_scored_as_it_is(blobs):
+    X, y, _ = blobs
+    chain = make_pipeline(StandardScaler(), PCA(2, random_state=0), LogisticRegression(C=10))
+    cv = StratifiedKFold(3)
+    table = compare_representations({"chain": chain}, X, y, cv=cv, probe=DummyClassifier())
+    assert table.loc["chain", "mean"] == pytest.approx(cross_val_score(chain, X, y, cv=cv).mean())
+
+
+@pytest.mark.parametrize("classifier", [LogisticRegression(), make_pipeline(LogisticRegression())])
+def test_a_classifier_alone_is_scored_on_the_rows(blobs, classifier):
+    X, y, _ = blobs
+    table = compare_representations(classifier, X, y, cv=StratifiedKFold(3))
+    assert table.loc["representation", "mean"] == pytest.approx(
+        cross_val_score(LogisticRegression(), X, y, cv=StratifiedKFold(3)).mean()
+    )
+
+
+def test_scoring_may_be_another(blobs):
+    X, y, _ = blobs
+    table = compare_representations({"raw": "passthrough"}, X, y, cv=StratifiedKFold(3), scoring="neg_log_loss")
+    expected = cross_val_score(default_probe(), X, y, cv=StratifiedKFold(3), scoring="neg_log_loss")
+    assert table.loc["raw", "mean"] == pytest.approx(expected.mean())
+
+
+def test_chance_is_the_share_of_the_most_frequent_class(blobs):
+    X, y, _ = blobs
+    keep = np.r_[:20, 20:30, 40:50]  # 20 cats, 10 dogs, 10 owls
+    assert compare_representations(PCA(2), X[keep], y[keep]).loc["chance", "mean"] == pytest.approx(0.5)
+
+
+# Differences
+
+
+def test_differences_are_paired_with_the_reference(blobs):
+    X, y, _ = blobs
+    table = compare_representations({"raw": "passthrough", "pca": PCA(1), "two": PCA(2)}, X, y, reference="pca")
+    differences = fold_scores(table, "two")[-5:] - fold_scores(table, "pca")[-5:]
+    half = stats.t.ppf(0.975, 4) * np.sqrt((1 / 5 + 12 / 48) * differences.var(ddof=1))
+    assert table.loc["two", "difference"] == pytest.approx(differences.mean())
+    assert table.loc["two", "difference_low"] == pytest.approx(differences.mean() - half)
+    assert table.loc["two", "difference_high"] == pytest.approx(differences.mean() + half)
+    assert table.loc["pca", ["difference", "difference_low", "difference_high"]].isna().all()
+    assert (table["reference"] == "pca").all()
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=30), st.floats(0.05, 1), st.floats(0.5, 0.99))
+def test_the_interval_is_wider_than_that_of_independent_scores(differences, ratio, confidence):
+    mean, half = paired_interval(differences, ratio, confidence)
+    naive = stats.sem(differences) * stats.t.ppf((1 + confidence) / 2, len(differences) - 1)
+    assert mean == pytest.approx(np.mean(differences))
+    assert half >= naive * (1 - 1e-9)
+    assert paired_interval(differences, 0, confidence)[1] == pytest.approx(naive)
+
+
+def test_one_fold_has_no_interval(blobs):
+    X, y, _ = blobs
+    fold = [(np.arange(0, 60, 2), np.arange(1, 60, 2))]
+    table = compare_representations({"raw": "passthrough", "pca": PCA(1)}, X, y, cv=fold)
+    assert np.isfinite(table.loc["pca", "difference"])
+    assert np.isnan(table.loc["pca", "difference_low"])
+    assert np.isnan(table.loc["pca", "std"])
+
+
+# Baselines
+
+
+def test_recordings_are_seen_beside_chance_mfcc_and_the_untrained_twin(corpus):
+    table = compare_representations({"cpc": small_cpc()}, corpus.paths, corpus.y, groups=corpus.groups)
+    assert table.index.tolist() == ["chance", "mfcc", "cpc (untrained)", "cpc"]
+    assert table.loc["cpc", "reference"] == "mfcc"
+    difference = fold_scores(table, "cpc") - fold_scores(table, "cpc (untrained)")
+    assert table.loc["cpc", "gain"] == pytest.approx(difference.mean())
+    assert table["gain"].notna().tolist() == [False, False, False, True]
+
+
+def test_the_twin_is_the_same_but_for_the_training():
+    X, y = rising_tones(24), np.tile(["a", "b"], 12)
+    chain = make_pipeline(small_cpc(callbacks=[]), PCA(2, random_state=0))
+    cv = StratifiedKFold(3)
+    table = compare_representations({"chain": chain}, X, y, cv=cv)
+    twin = clone(chain).set_params(cpctransformer__max_epochs=0)
+    expected = cross_val_score(make_pipeline(twin, default_probe()), X, y, cv=cv)
+    np.testing.assert_array_equal(table.filter(regex="^fold[0-9]").loc["chain (untrained)"], expected)
+
+
+def test_samples_are_read_at_the_rate_of_the_network():
+    X, y = rising_tones(12), np.tile(["a", "b"], 6)
+    assert "mfcc" in compare_representations({"cpc": small_cpc(max_epochs=0)}, X, y, cv=2).index
+
+
+def test_an_untrained_network_has_no_twin(corpus):
+    table = compare_representations({"cpc": small_cpc(max_epochs=0)}, corpus.paths, corpus.y, cv=2)
+    assert table.index.tolist() == ["chance", "mfcc", "cpc"]
+
+
+def test_baselines_can_be_left_out_or_replaced(corpus, blobs):
+    X, y, _ = blobs
+    assert compare_representations(PCA(2), X, y, baselines=False).index.tolist() == ["representation"]
+    own = {"mfcc": MFCC, "cpc": small_cpc()}
+    table = compare_representations(own, corpus.paths, corpus.y, cv=2)
+    assert table.index.tolist() == ["chance", "mfcc", "cpc (untrained)", "cpc"]
+    expected = cross_val_score(
+        make_pipeline(MFCC, default_probe()),
+        corpus.paths,
+        corpus.y,
+        cv=StratifiedKFold(2, shuffle=True, random_state=0),
+    )
+    np.testing.assert_array_equal(table.filter(regex="^fold[0-9]").loc["mfcc"], expected)
+
+
+# Seeds
+
+
+def test_every_seed_is_trained_and_the_given_estimator_is_left_alone(corpus):
+    cpc = small_cpc(random_state=7)
+    args = ({"cpc": cpc}, corpus.paths, corpus.y)
+    both = compare_representations(*args, cv=2, n_seeds=2, random_state=3, baselines=False)
+    assert both.filter(regex="^fold[0-9]").columns.tolist() == [
+        "fold0_seed0",
+        "fold1_seed0",
+        "fold0_seed1",
+        "fold1_seed1",
+    ]
+    second = compare_representations(*args, cv=2, random_state=4, baselines=False)
+    np.testing.assert_array_equal(fold_scores(both, "cpc")[-2:], fold_scores(second, "cpc")[-2:])
+    assert cpc.random_state == 7
+    assert not hasattr(cpc, "network_")
+
+
+def test_processes_change_nothing(corpus):
+    args = ({"cpc": small_cpc()}, corpus.paths, corpus.y)
+    alone, together = (compare_representations(*args, cv=2, n_jobs=n_jobs) for n_jobs in (None, 2))
+    pd.testing.assert_frame_equal(alone.drop(columns="fit_seconds"), together.drop(columns="fit_seconds"))
+
+
+# Folds
+
+
+def test_groups_are_kept_whole_without_a_cv(blobs, fits):
+    X, y, groups = blobs
+    rows = np.column_stack([np.arange(60), X])
+    compare_representations({"rows": Recorder()}, rows, y, groups=groups, baselines=False)
+    for seen, _ in fits:
+        assert len(set(groups[seen[:, 0].astype(int)])) == 4
+
+
+def test_there_are_as_many_folds_as_groups_if_these_are_few(blobs):
+    X, y, _ = blobs
+    table = compare_representations(PCA(2), X, y, groups=np.tile(["a", "b"], 30))
+    assert table.filter(regex="^fold[0-9]").shape[1] == 2
+
+
+def test_clips_of_a_file_are_kept_whole_without_groups(corpus):
+    clips, rows = sample_clips(corpus.paths, n_per_file=2, duration=0.4, random_state=0)
+    table = compare_representations({"mfcc": MFCC}, clips, corpus.y[rows])
+    assert np.isfinite(table.loc["mfcc", "mean"])
+
+
+def test_clips_of_a_file_in_two_parts_are_warned_of(corpus):
+    clips, rows = sample_clips(corpus.paths, n_per_file=2, duration=0.4, random_state=0)
+    with pytest.warns(UserWarning, match=r"12 file\(s\) have clips in both"):
+        compare_representations(
+            {"mfcc": MFCC}, clips, corpus.y[rows], cv=[(np.arange(0, 24, 2), np.arange(1, 24, 2))]
+        )
+
+
+def test_folds_that_split_groups_are_refused(blobs):
+    X, y, groups = blobs
+    with pytest.raises(ValueError, match=r"splits 5 group\(s\) over .* use GroupKFold"):
+        compare_representations(PCA(2), X, y, groups=groups, cv=[(np.arange(40), np.arange(40, 60))])
+
+
+# What is fitted on what
+
+
+def test_features_are_fitted_on_the_training_folds_with_their_classes(blobs, fits):
+    X, y, _ = blobs
+    table = compare_representations({"rows": Recorder()}, X, y, cv=StratifiedKFold(3), baselines=False)
+    for (seen, labels), (train, _) in zip(fits, StratifiedKFold(3).split(X, y), strict=True):
+        np.testing.assert_array_equal(seen, X[train])
+        np.testing.assert_array_equal(labels, y[train])
+    assert (table["fitted_on"] == "training folds").all()
+
+
+def test_unlabelled_rows_are_added_and_classes_withheld(blobs, fits):
+    X, y, _ = blobs
+    compare_representations({"rows": Recorder()}, X, y, unlabelled=X[:7] + 100, cv=2, baselines=False)
+    assert [(len(seen), labels) for seen, labels in fits] == [(37, None), (37, None)]
+    np.testing.assert_array_equal(fits[0][0][-7:], X[:7] + 100)
+
+
+def test_transductive_features_are_fitted_once_on_all_without_classes(blobs, fits):
+    X, y, _ = blobs
+    table = compare_representations({"rows": Recorder()}, X, y, transductive=True, baselines=False)
+    ((seen, labels),) = fits
+    np.testing.assert_array_equal(seen, X)
+    assert labels is None
+    assert (table["fitted_on"] == "all recordings").all()
+    with pytest.raises((TypeError, ValueError)):  # what needs classes cannot be transductive
+        compare_representations(make_pipeline(LinearDiscriminantAnalysis(), PCA(1)), X, y, transductive=True)
+
+
+def test_transductive_scores_are_those_of_probes_on_fixed_features(blobs):
+    X, y, _ = blobs
+    cv = StratifiedKFold(4)
+    table = compare_representations(
+        {"pca": PCA(3, random_state=0)}, X, y, cv=cv, transductive=True, baselines=False
+    )
+    expected = cross_val_score(default_probe(), PCA(3, random_state=0).fit_transform(X), y, cv=cv)
+    np.testing.assert_array_equal(fold_scores(table, "pca")[-4:], expected)
+
+
+@pytest.mark.parametrize("as_type", [list, np.array, pd.Series])
+def test_unlabelled_recordings_come_in_any_form(corpus, as_type):
+    X, more = as_type(corpus.paths[:8]), as_type(corpus.paths[8:])
+    table = compare_representations({"mfcc": MFCC}, X, corpus.y[:8], unlabelled=more, cv=2)
+    assert len(table) == 2
+
+
+def test_test_recordings_passed_as_unlabelled_are_refused(corpus):
+    with pytest.raises(ValueError, match=r"12 file\(s\) of unlabelled are in X too"):
+        compare_representations({"mfcc": MFCC}, corpus.paths, corpus.y, unlabelled=corpus.paths)
+    compare_representations({"mfcc": MFCC}, corpus.paths, corpus.y, unlabelled=corpus.paths, transductive=True)
+
+
+def test_recordings_are_decoded_once(corpus, tmp_path):
+    compare_representations({"mfcc": MFCC}, corpus.paths, corpus.y, cv=2, memory=tmp_path, baselines=False)
+    assert any(tmp_path.rglob("*"))
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"representations": {}}, "representations is empty"),
+        ({"reference": "mfc"}, r"reference='mfc' is none of the representations, \['chance', 'pca'\]"),
+        ({"y": ["a"]}, "inconsistent numbers of samples"),
+        ({"n_seeds": 0}, "n_seeds == 0"),
+        ({"confidence": 95}, "confidence == 95"),
+    ],
+)
+def test_what_cannot_be_used_is_named(blobs, changes, message):
+    X, y, _ = blobs
+    with pytest.raises(ValueError, match=message):
+        compare_representations(**{"representations": {"pca": PCA(2)}, "X": X, "y": y, **changes})

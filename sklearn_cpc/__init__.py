@@ -11,6 +11,7 @@ from .nn.autoregressors import AttentionContext, CausalAttentionContext, GRUCont
 from .nn.encoders import Conv1dEncoder, Conv2dEncoder
 from .nn.frame_encoder import LogMelEncoder
 from .nn.loss import info_nce
+from .nn.monitor import EmbeddingMonitor
 from .probe import LinearProbe
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Clip",
     "Conv1dEncoder",
     "Conv2dEncoder",
+    "EmbeddingMonitor",
     "GRUContext",
     "LSTMContext",
     "LinearProbe",

@@ -1,5 +1,6 @@
 """CPCTransformer: features learned from recordings by Contrastive Predictive Coding."""
 
+import functools
 from numbers import Integral, Real
 
 import numpy as np
@@ -113,7 +114,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         "auto" is a CUDA GPU if there is one, else the CPU.
     callbacks : list of skorch callbacks, default=None
         Early stopping, checkpoints and the like; they may monitor ``train_loss``, ``train_accuracy`` and,
-        with a ``validation_fraction``, ``valid_score``.
+        with a ``validation_fraction``, ``valid_score``. See also :class:`EmbeddingMonitor`.
     warm_start : bool, default=False
         Whether ``fit`` goes on from the network of the last ``fit``.
     memory : str, path-like or joblib.Memory, default=None
@@ -407,15 +408,17 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
                 optimizer_state=self._optimizer_state if go_on else None,
                 schedule=schedule,
                 validate=(lambda module: self._score(held_out, module, device)) if held_out else None,
+                embedder=lambda X: functools.partial(self._embed, read_recordings(self, X, rate, reset=False)),
             )
         self._keep(network, history, optimizer_state, random, go_on)
         self.sample_rate_ = rate
         return recordings
 
-    def _embed(self, recordings):
+    def _embed(self, recordings, network=None):
         """Embed each recording; NaN in the rows of those that cannot be used."""
-        network, device = self._network(recordings.dtype)
-        embeddings = np.full((len(recordings.samples), self._n_features_out), np.nan, recordings.dtype)
+        network, device = self._network(recordings.dtype, network)
+        width = n_features(self._poolings(network), network.dims)
+        embeddings = np.full((len(recordings.samples), width), np.nan, recordings.dtype)
         embeddings[recordings.readable] = embedding.pool(
             network,
             recordings.usable(self.trim),
@@ -435,10 +438,10 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             embedding.forecasts(network, samples, self._clip_shape, **how), self.similarity
         )
 
-    def _network(self, dtype):
-        """Return the network ready to embed input of a dtype, and its device."""
+    def _network(self, dtype, network=None):
+        """Return the network, or one in training, ready to embed input of a dtype, and its device."""
         device = resolve_device(self.device)
-        return in_precision_of(self.network_.to(device), dtype), device
+        return in_precision_of((network or self.network_).to(device).eval(), dtype), device
 
     @property
     def _n_at_once(self):
@@ -446,8 +449,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
 
     @property
     def _n_features_out(self):
-        pooling = (self.pooling,) if isinstance(self.pooling, str) else self.pooling
-        return n_features(pooling, self.network_.dims)
+        return n_features(self._poolings(self.network_), self.network_.dims)
 
     def __sklearn_tags__(self):
         """Say that X may hold strings (paths) and that float32 stays float32."""

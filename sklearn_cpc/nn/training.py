@@ -50,6 +50,7 @@ def train(
     optimizer_state=None,
     schedule="constant",
     validate=None,
+    embedder=None,
 ):
     """Train a module in place with Adam.
 
@@ -81,6 +82,9 @@ def train(
         Course of the learning rate; see :data:`SCHEDULES`.
     validate : callable, default=None
         Called with the module after every epoch; what it returns is recorded as ``valid_score``.
+    embedder : callable, default=None
+        For callbacks, as ``net.embedder``: called with recordings it returns a function of the module that
+        embeds them.
 
     Returns
     -------
@@ -111,7 +115,7 @@ def train(
         device=device,
         verbose=verbose,
     )
-    net.precision = precision
+    net.precision, net.embedder = precision, embedder
     net.initialize()
     if optimizer_state is not None:
         # Its moments alone: lr may have changed. A copy, so that the caller's stays as it is.
@@ -135,6 +139,7 @@ class _Net(NeuralNet):
     """A skorch net whose criterion returns its metrics with the loss, with autocast around the module."""
 
     precision = "float32"
+    embedder = None
 
     def infer(self, x, **fit_params):
         kind = torch.device(self.device).type

@@ -1,0 +1,148 @@
+"""EmbeddingMonitor: a look at the embeddings after every epoch of a training."""
+
+import warnings
+from collections import deque
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import check_scalar
+from skorch.callbacks import Callback
+
+
+class EmbeddingMonitor(Callback):
+    """Watch the embeddings while a :class:`CPCTransformer` is trained, and warn if they collapse.
+
+    A callback. It adds to every row of ``history_``
+
+    - ``effective_rank``: how many directions the embeddings z of single steps fill, from 1 to ``z_dim``;
+    - ``relative_std``: their standard deviation over the size they have, 0 if all are the same, 1 if they are
+      centred;
+    - ``knn_accuracy``, if labels are given: how often the nearest neighbours of a recording agree on its
+      class.
+
+    The first two look at the last embeddings of the epoch that training has computed anyway.
+
+    Parameters
+    ----------
+    labelled : tuple of (X, y), default=None
+        Some recordings and their classes, for ``knn_accuracy``. They are not trained on. They are embedded
+        after every epoch, so let them be few.
+    n_neighbors : int, default=5
+        Neighbours that vote; the recording itself has no vote.
+    n_rows : int, default=2048
+        Embeddings that are looked at.
+    min_rank : float, default=2.0
+        Warn once the effective rank is lower.
+    min_std : float, default=0.01
+        Warn once the relative standard deviation is lower.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When training begins, if a parameter cannot be used.
+
+    Warns
+    -----
+    UserWarning
+        Once per training, if the embeddings collapse.
+
+    Notes
+    -----
+    The effective rank is the exponential of the entropy of the normalised singular values (O. Roy, M. Vetterli,
+    "The effective rank", EUSIPCO 2007), here of centred embeddings.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cpc import Conv1dEncoder, CPCTransformer, EmbeddingMonitor
+    >>> clips = np.random.default_rng(0).standard_normal((16, 2000)).astype("float32")
+    >>> small = Conv1dEncoder(n_filters=8, dense_units=8, z_dim=8, sample_rate=1000)
+    >>> monitor = EmbeddingMonitor(labelled=(clips, np.arange(16) % 2))
+    >>> cpc = CPCTransformer(small, clip_duration=2.0, n_context=3, n_future=1, callbacks=[monitor])
+    >>> last = cpc.fit(clips).history_[-1]
+    >>> 1 < last["effective_rank"] < 8, 0 <= last["knn_accuracy"] <= 1
+    (True, True)
+    """
+
+    def __init__(self, labelled=None, *, n_neighbors=5, n_rows=2048, min_rank=2.0, min_std=0.01):
+        self.labelled = labelled
+        self.n_neighbors = n_neighbors
+        self.n_rows = n_rows
+        self.min_rank = min_rank
+        self.min_std = min_std
+
+    def on_train_begin(self, net, **_):
+        """Check the parameters and read the labelled recordings."""
+        check_scalar(self.n_neighbors, "n_neighbors", Integral, min_val=1)
+        check_scalar(self.n_rows, "n_rows", Integral, min_val=2)
+        for name in ("min_rank", "min_std"):
+            check_scalar(getattr(self, name), name, Real, min_val=0)
+        if net.embedder is None:
+            raise TypeError("EmbeddingMonitor watches a CPCTransformer; remove it from these callbacks.")
+        self.recent_, self.collapsed_ = deque(), False
+        if self.labelled is not None:
+            X, y = self.labelled
+            check_consistent_length(X, y)
+            if len(y) <= self.n_neighbors:
+                raise ValueError(
+                    f"labelled has {len(y)} recording(s), too few for n_neighbors={self.n_neighbors}; give more."
+                )
+            self.embed_, self.classes_ = net.embedder(X), np.asarray(y)
+
+    def on_batch_end(self, net, batch=None, training=False, y_pred=None, **_):
+        """Keep the embeddings of the last batches."""
+        steps = torch.arange(y_pred.z.shape[1], device=y_pred.z.device)
+        self.recent_.append(y_pred.z.detach()[steps < y_pred.n_valid[:, None]])
+        while sum(map(len, self.recent_)) - len(self.recent_[0]) >= self.n_rows:
+            self.recent_.popleft()
+
+    def on_epoch_end(self, net, **_):
+        """Record what the embeddings are like."""
+        rows = torch.cat(tuple(self.recent_))[-self.n_rows :].float().cpu().numpy()
+        self.recent_.clear()
+        rank, std = effective_rank(rows), relative_std(rows)
+        net.history.record("effective_rank", rank)
+        net.history.record("relative_std", std)
+        if self.labelled is not None:
+            net.history.record(
+                "knn_accuracy", knn_accuracy(self.embed_(net.module_), self.classes_, self.n_neighbors)
+            )
+        if not self.collapsed_ and (rank < self.min_rank or std < self.min_std):
+            self.collapsed_ = True
+            warnings.warn(
+                f"the embeddings collapse: after epoch {len(net.history)} those of different steps fill "
+                f"{rank:.1f} of {rows.shape[1]} directions and differ by {100 * std:.1f} % of their size. Such "
+                "features tell little apart; lower lr, use other negatives, or look whether the recordings are "
+                "silent.",
+                stacklevel=2,
+            )
+
+
+def effective_rank(rows):
+    """Exponential of the entropy of the singular values of centred rows, (n_rows, dim); 1 if all are equal."""
+    values = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)
+    share = values[values > 0] / values.sum() if values.any() else np.ones(1)
+    return float(np.exp(-np.sum(share * np.log(share))))
+
+
+def relative_std(rows):
+    """Root mean square distance of rows, (n_rows, dim), from their mean, over that from zero."""
+    size = np.sqrt(np.mean(np.square(rows)))
+    return float(np.sqrt(np.mean(rows.var(axis=0))) / size) if size else 0.0
+
+
+def knn_accuracy(features, classes, n_neighbors):
+    """Share of rows whose nearest others, in standardised features, vote for the row's own class.
+
+    Rows with NaN are left out. Votes that are equal go to the class that comes first.
+    """
+    known = np.isfinite(features).all(axis=1)
+    rows = StandardScaler().fit_transform(features[known])
+    labels, codes = np.unique(classes[known], return_inverse=True)
+    nearest = NearestNeighbors(n_neighbors=n_neighbors).fit(rows).kneighbors(return_distance=False)
+    votes = (codes[nearest][..., None] == np.arange(len(labels))).sum(axis=1)
+    return float(np.mean(votes.argmax(axis=1) == codes))

@@ -30,47 +30,47 @@ from skorch.callbacks import EarlyStopping
 from sklearn_cpc import Augmentation, CausalAttentionContext, GRUContext, MFCCTransformer, make_cpc
 from sklearn_cpc.datasets import load_audio_folder
 
-SMALL = "small-corpus"
 REPORT = ("report-conv1d-gru", "report-conv1d-attention", "report-conv2d-gru")
 TRAINING = {"negatives": "mixed", "similarity": "cosine", "batch_size": 16, "lr": 5e-4, "schedule": "cosine"}
 BEST = {"lower_is_better": False, "load_best": True}
-# What is changed in a named configuration, by the name of the result.
-VARIANTS = {
-    "trained": (SMALL, {}),
+# What is changed in the recommended configuration, by the name of the result.
+CHANGES = {
+    "trained": {},
     # The objective
-    "negatives within only": (SMALL, {"negatives": "within"}),
-    "negatives across only": (SMALL, {"negatives": "across"}),
-    "negatives across at the same step": (SMALL, {"n_across": None}),
-    "prediction from the last step": (SMALL, {"predict_from": "last"}),
-    "12 steps ahead": (SMALL, {"n_context": 38, "n_future": 12}),
-    "dot product": (SMALL, {"similarity": "dot", "temperature": 16.0}),
-    "projection to 128": (SMALL, {"projection": 128}),
+    "negatives within only": {"negatives": "within"},
+    "negatives across only": {"negatives": "across"},
+    "negatives across at the same step": {"n_across": None},
+    "prediction from the last step": {"predict_from": "last"},
+    "12 steps ahead": {"n_context": 38, "n_future": 12},
+    "dot product": {"similarity": "dot", "temperature": 16.0},
+    "projection to 128": {"projection": 128},
     # The network
-    "GRU": (SMALL, {"autoregressor": GRUContext(256)}),
-    "causal attention": (SMALL, {"autoregressor": CausalAttentionContext(256)}),
-    "bands not centred": (SMALL, {"encoder__centring": None}),
-    "bands centred but for the level": (SMALL, {"encoder__centring": 0.0}),
-    "bands centred whole": (SMALL, {"encoder__centring": 1.0}),
-    "bands not smoothed": (SMALL, {"encoder__smoothing": 1}),
-    "silence not trimmed": (SMALL, {"trim": None}),
+    "GRU": {"autoregressor": GRUContext(256)},
+    "causal attention": {"autoregressor": CausalAttentionContext(256)},
+    "bands not centred": {"encoder__centring": None},
+    "bands centred but for the level": {"encoder__centring": 0.0},
+    "bands centred half": {"encoder__centring": 0.5},
+    "bands centred whole": {"encoder__centring": 1.0},
+    "bands not smoothed": {"encoder__smoothing": 1},
+    "silence not trimmed": {"trim": None},
     # The training
-    "augmentation: noise, mixing, reverb": (
-        SMALL,
-        {"augmentation": Augmentation(noise=(10, 40), mixing=(5, 20), reverb=0.3)},
-    ),
-    "augmentation: equalization, pitch": (SMALL, {"augmentation": Augmentation(equalization=5, pitch=2)}),
-    "augmentation: masks": (SMALL, {"augmentation": Augmentation(time_mask=0.2, band_mask=0.2)}),
-    "constant learning rate": (SMALL, {"schedule": "constant"}),
-    "three times the epochs": (SMALL, {"max_epochs": 30}),
-    "best of 30 epochs by score": (
-        SMALL,
-        {
-            "max_epochs": 30,
-            "validation_fraction": 0.1,
-            "callbacks": [EarlyStopping("valid_score", patience=30, **BEST)],
-        },
-    ),
-    # The report's models: as they are, and with the choices above that they can take
+    "no augmentation": {"augmentation": None},
+    "augmentation: noise, mixing": {"augmentation": Augmentation(noise=(10, 40), mixing=(5, 20))},
+    "augmentation: equalization, pitch": {"augmentation": Augmentation(equalization=5, pitch=2)},
+    "augmentation: masks": {"augmentation": Augmentation(time_mask=0.2, band_mask=0.2)},
+    "constant learning rate": {"schedule": "constant"},
+    "3 epochs": {"max_epochs": 3},
+    "30 epochs": {"max_epochs": 30},
+    "best of 30 epochs by score": {
+        "max_epochs": 30,
+        "validation_fraction": 0.1,
+        "callbacks": [EarlyStopping("valid_score", patience=30, **BEST)],
+    },
+}
+# Other configurations: those of the report as they are, and with the choices above that they can take.
+CONFIGURATIONS = {
+    "small-corpus": ("small-corpus", {}),
+    "speech": ("speech", {}),
     **{name: (name, {"lr": 2e-4}) for name in REPORT},
     **{
         f"{name}, better trained": (name, {**TRAINING, "predict_from": "last" if "attention" in name else "all"})
@@ -80,13 +80,16 @@ VARIANTS = {
 # Statistics of one and the same network.
 POOLINGS = {
     "mel bands": ("mel_mean", "mel_std", "mel_max"),
+    "centred bands": ("centred_mean", "centred_std", "centred_max"),
     "max of z": ("z_max",),
     "max of c": ("c_max",),
     "max of z, c": ("z_max", "c_max"),
     "mean, std, max of z": ("z_mean", "z_std", "z_max"),
     "mean, std, max of c": ("c_mean", "c_std", "c_max"),
     "mean, std, max of z, c": ("z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
-    "and mean of mel bands": ("mel_mean", "z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
+    "std, max of z, c": ("z_std", "z_max", "c_std", "c_max"),
+    "std, max of z, c, mean of mel bands": ("mel_mean", "z_std", "z_max", "c_std", "c_max"),
+    "max of z, c, mean, max of centred bands": ("centred_mean", "centred_max", "z_max", "c_max"),
     "thirds, max of z, c": ("z_max", "z_thirds", "c_max", "c_thirds"),
 }
 
@@ -98,7 +101,7 @@ def main():
         corpus = [values[::2] for values in corpus]
     paths, target, groups = corpus
     folds = list(LeaveOneGroupOut().split(paths, target, groups))[: 1 if options.quick else None]
-    names = list(VARIANTS) if "all" in options.variants else options.variants
+    names = [*CHANGES, *CONFIGURATIONS] if "all" in options.variants else options.variants
     tasks = [("mfcc", 0, fold) for fold in range(len(folds))]
     tasks += [(name, seed, fold) for name in names for seed in range(options.seeds) for fold in range(len(folds))]
     print(f"{len(paths)} recordings, {len(folds)} fold(s), {len(names)} variant(s), {options.seeds} seed(s)")
@@ -111,7 +114,7 @@ def main():
         pool = joblib.Parallel(n_jobs=options.jobs, return_as="generator")
         for done in pool(
             joblib.delayed(evaluate)(
-                *task, corpus, ENCODERS[options.corpus], folds[task[2]], options.poolings, memory
+                *task, corpus, RECOMMENDED[options.corpus], folds[task[2]], options.poolings, memory
             )
             for task in tasks
         ):
@@ -131,7 +134,7 @@ def read_options():
         "--variants",
         nargs="+",
         metavar="NAME",
-        choices=[*VARIANTS, "all"],
+        choices=[*CHANGES, *CONFIGURATIONS, "all"],
         default=["trained"],
         help="names of the table in the source, or all",
     )
@@ -158,10 +161,13 @@ def read_esc10(directory):
 
 READERS = {"fsdd": read_fsdd, "esc10": read_esc10}
 # Telephone speech: nothing above 4 kHz, and as many bands below as 64 of 8 kHz would have there.
-ENCODERS = {"fsdd": {"encoder__sample_rate": 8000, "encoder__n_mels": 40}, "esc10": {}}
+RECOMMENDED = {
+    "fsdd": ("speech", {"encoder__sample_rate": 8000, "encoder__n_mels": 40}),
+    "esc10": ("small-corpus", {}),
+}
 
 
-def evaluate(name, seed, fold, corpus, encoder, split, more_poolings, memory):
+def evaluate(name, seed, fold, corpus, recommended, split, more_poolings, memory):
     """Fit on the training part of a fold; returns one row of results, or one per pooling."""
     (paths, target, groups), (train, test) = corpus, split
     about = {"seed": seed, "fold": fold, "held_out": str(groups[test[0]])}
@@ -170,10 +176,7 @@ def evaluate(name, seed, fold, corpus, encoder, split, more_poolings, memory):
         features = MFCCTransformer(memory=memory).fit_transform(paths)
         seconds = time.perf_counter() - start
         return [{"name": name, **about, "accuracy": probe(features, target, split), "seconds": seconds}]
-    configuration, changes = VARIANTS[name]
-    if configuration == SMALL:
-        changes = {**encoder, **changes}
-    cpc = make_cpc(configuration, **changes).set_params(memory=memory, random_state=seed)
+    cpc = make_variant(name, *recommended).set_params(memory=memory, random_state=seed)
     start = time.perf_counter()
     cpc.fit(paths[train])
     seconds = time.perf_counter() - start
@@ -192,6 +195,13 @@ def evaluate(name, seed, fold, corpus, encoder, split, more_poolings, memory):
         }
         for label in poolings
     ]
+
+
+def make_variant(name, recommended, of_corpus):
+    """Return the recommended configuration with changes, or another one; both suit the corpus."""
+    configuration, changes = CONFIGURATIONS.get(name, (recommended, CHANGES.get(name)))
+    fitting = {} if configuration in REPORT else of_corpus
+    return make_cpc(configuration, **fitting, **changes)
 
 
 def embed(cpc, paths, poolings):

@@ -1,29 +1,39 @@
-"""Named configurations of CPCTransformer: the recommended one, and the three of the report."""
+"""Named configurations of CPCTransformer: the recommended ones, and the three of the report."""
 
 from sklearn.base import clone
 
 from .cpc import CPCTransformer
+from .nn.augmentation import Augmentation
 from .nn.autoregressors import LSTMContext
 from .nn.frame_encoder import LogMelEncoder
 from .nn.loss import check_option
 
+SMALL_CORPUS = {
+    "autoregressor": LSTMContext(c_dim=256),
+    "clip_duration": 1.0,
+    "trim": 40,
+    "n_context": 44,
+    "n_future": 6,
+    "negatives": "mixed",
+    "n_across": 64,
+    "similarity": "cosine",
+    "predict_from": "all",
+    "max_epochs": 12,
+    "batch_size": 32,
+    "lr": 1e-3,
+    "schedule": "cosine",
+}
 CONFIGURATIONS = {
     "small-corpus": CPCTransformer(
-        LogMelEncoder(),
-        LSTMContext(c_dim=256),
-        clip_duration=1.0,
-        trim=40,
-        n_context=44,
-        n_future=6,
-        negatives="mixed",
-        n_across=64,
-        similarity="cosine",
-        predict_from="all",
-        max_epochs=12,
-        batch_size=32,
-        lr=1e-3,
-        schedule="cosine",
-        pooling=("mel_mean", "mel_max", "z_max", "c_max"),
+        LogMelEncoder(centring=1.0),
+        augmentation=Augmentation(noise=(10, 40), mixing=(5, 20)),
+        pooling=("mel_mean", "z_std", "z_max", "c_std", "c_max"),
+        **SMALL_CORPUS,
+    ),
+    "speech": CPCTransformer(
+        LogMelEncoder(centring=0.5),
+        pooling=("centred_mean", "centred_max", "z_max", "c_max"),
+        **SMALL_CORPUS,
     ),
     "report-conv1d-gru": CPCTransformer("conv1d", "gru"),
     "report-conv1d-attention": CPCTransformer("conv1d", "attention"),
@@ -40,9 +50,10 @@ def make_cpc(configuration="small-corpus", **parameters):
     Parameters
     ----------
     configuration : str, default="small-corpus"
-        "small-corpus" is for minutes to hours of recordings, a few seconds or less each, and a laptop:
-        see the study in the user guide. "report-conv1d-gru", "report-conv1d-attention" and
-        "report-conv2d-gru" are the report's three models, meant for days of audio.
+        "small-corpus" is for minutes to hours of recordings of any kind, and a laptop; "speech" is the same
+        for what is said, in words or syllables, whoever says it: see the study in the user guide.
+        "report-conv1d-gru", "report-conv1d-attention" and "report-conv2d-gru" are the report's three
+        models, meant for days of audio.
     **parameters
         Parameters of :class:`CPCTransformer` that shall have other values, also nested ones such as
         ``encoder__sample_rate=44100``.

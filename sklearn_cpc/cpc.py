@@ -98,8 +98,9 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     pooling : str or tuple of str, default="context"
         What becomes of a row's steps: "context", the context after T steps, averaged over the clips
         (section 2.2.3); "z_mean", "z_std", "z_max", statistics over all steps, and "z_thirds", the means
-        over its first, second and last third; the same for c, and for "mel", the mel bands as
-        the convolutions take them, where the encoder has some; or several of them, concatenated.
+        over its first, second and last third; the same for c and, where the encoder has mel bands, for
+        "mel", these in dB, and "centred", these as its convolutions take them; or several of them,
+        concatenated.
     n_clips : int, default=None
         Clips per row at transform, evenly spread (one: the middle). None: all of it, in clips of
         ``clip_duration`` or, where the encoder takes any number of steps ("logmel"), of 20 times that

@@ -34,22 +34,24 @@ def test_every_call_gives_an_estimator_of_its_own():
 
 def test_an_unknown_name_is_answered_with_those_there_are():
     with pytest.raises(
-        ValueError, match="configuration='tiny' is unknown; use 'small-corpus', 'report-conv1d-gru'"
+        ValueError, match="configuration='tiny' is unknown; use 'small-corpus', 'speech', 'report-conv1d-gru'"
     ):
         make_cpc("tiny")
     with pytest.raises(ValueError, match="Invalid parameter 'n_mels'"):
         make_cpc(n_mels=7)
 
 
-def test_the_recommended_one_learns_from_short_and_from_long_recordings(tmp_path):
+@pytest.mark.parametrize(("name", "n_features"), [("small-corpus", 64 + 4 * 16), ("speech", 2 * 64 + 2 * 16)])
+def test_the_recommended_ones_learn_from_short_and_from_long_recordings(name, n_features, tmp_path):
     paths = [
         path
         for duration in (0.3, 1.0, 2.5)
         for path in write_corpus(_made(tmp_path / str(duration)), n_files=4, duration=duration).paths
     ]
-    cpc = make_cpc(encoder__n_filters=16, encoder__z_dim=16, autoregressor__c_dim=16, max_epochs=8, random_state=0)
+    small = {"encoder__n_filters": 16, "encoder__z_dim": 16, "autoregressor__c_dim": 16}
+    cpc = make_cpc(name, **small, max_epochs=8, random_state=0)
     features = cpc.fit_transform(paths)
-    assert features.shape == (12, 2 * 64 + 2 * 16)
+    assert features.shape == (12, n_features)
     assert np.isfinite(features).all()
     assert cpc.history_[-1]["train_loss"] < cpc.history_[0]["train_loss"]
 

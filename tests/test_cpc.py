@@ -311,9 +311,12 @@ def test_features_are_named_after_the_estimator_and_counted_by_the_pooling(tones
     assert cpc.transform(tones).shape == (12, 16)
 
 
-@pytest.mark.parametrize(("centring", "gain"), [(None, 20 / 50), (0.5, 0.0)])  # 50 dB become 1
-def test_mel_bands_are_pooled_where_the_encoder_has_them(tones, centring, gain):
-    encoder, pooling = small_logmel(n_mels=6, centring=centring), ("mel_mean", "z_mean", "mel_thirds")
+@pytest.mark.parametrize(
+    ("layer", "centring", "gain"),
+    [("mel", 0.5, 20), ("centred", None, 20 / 50), ("centred", 0.5, 0.0)],  # 50 dB become 1
+)
+def test_mel_bands_are_pooled_where_the_encoder_has_them(tones, layer, centring, gain):
+    encoder, pooling = small_logmel(n_mels=6, centring=centring), (f"{layer}_mean", "z_mean", f"{layer}_thirds")
     embeddings = small_cpc(encoder=encoder, pooling=pooling).fit_transform(tones)
     assert embeddings.shape == (12, 6 + 8 + 18)
     louder = small_cpc(encoder=encoder, pooling=pooling, max_epochs=0).fit(tones).transform(10 * tones)
@@ -326,7 +329,7 @@ def test_mel_bands_are_pooled_where_the_encoder_has_them(tones, centring, gain):
 def test_rows_of_any_length_do_not_depend_on_their_company(autoregressor, centring, samples, tmp_path):
     lengths = [1000, 20, 400, 95, 1000, 401, 130, 260, 55, 999, 700, 310]
     paths = write_samples(tmp_path, [row[:length] for row, length in zip(samples, lengths, strict=True)])
-    pooling = ("z_mean", "z_std", "z_max", "z_thirds", "c_mean", "c_thirds", "context", "mel_mean")
+    pooling = ("z_mean", "z_std", "z_max", "z_thirds", "c_mean", "c_thirds", "context", "mel_mean", "centred_max")
     cpc = small_cpc(encoder=small_logmel(centring=centring), autoregressor=autoregressor, pooling=pooling)
     cpc.set_params(predict_from="all").fit(paths)
     alone = np.vstack([cpc.transform([path]) for path in paths])

@@ -69,17 +69,28 @@ class FrameEncoder(nn.Module):
 
     def forward(self, samples):
         """Map (batch, n_samples) to (batch, n_samples // samples_per_step, z_dim)."""
-        return self.convolutions(self._frames(samples)).transpose(1, 2)
+        return self.convolutions(self.scale(self._decibels(samples))).transpose(1, 2)
 
     def with_mel(self, samples):
-        """Embeddings, and means over a step of the bands they are made of: (batch, n_steps, n_mels)."""
-        frames = self._frames(samples)
-        bands = frames.unflatten(2, (-1, self.stride)).mean(3)
-        return self.convolutions(frames).transpose(1, 2), bands.transpose(1, 2)
+        """Embeddings, and the bands they are made of, as means over a step.
 
-    def _frames(self, samples):
+        Returns
+        -------
+        z : Tensor of shape (batch, n_steps, z_dim)
+        bands : dict of {str: Tensor of shape (batch, n_steps, n_mels)}
+            "mel": in decibels; "centred": as the convolutions take them.
+        """
+        decibels = self._decibels(samples)
+        frames = self.scale(decibels)
+        bands = {"mel": decibels, "centred": frames}
+        steps = {
+            name: band.unflatten(2, (-1, self.stride)).mean(3).transpose(1, 2) for name, band in bands.items()
+        }
+        return self.convolutions(frames).transpose(1, 2), steps
+
+    def _decibels(self, samples):
         n_frames = samples.shape[1] // self.samples_per_step * self.stride
-        return self.scale(self.spectrogram(samples)[:, :, :n_frames])
+        return self.spectrogram(samples)[:, :, :n_frames]
 
 
 class LogMelEncoder(BaseEstimator):

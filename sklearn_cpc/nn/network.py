@@ -80,7 +80,7 @@ class CPCNetwork(nn.Module):
         self.single_context, self.predict_from = single_context, predict_from
         self.dims = {"z": z_dim, "c": c_dim, "context": c_dim}
         if hasattr(encoder, "with_mel"):
-            self.dims["mel"] = encoder.n_mels
+            self.dims["mel"] = self.dims["centred"] = encoder.n_mels
 
     def forward(self, clips, n_valid):
         """Encode every window once and predict; returns a :class:`Forecast`.
@@ -122,23 +122,23 @@ class CPCNetwork(nn.Module):
         ----------
         clips : float Tensor of shape (batch, n_samples)
         n_valid : int Tensor of shape (batch,)
-        names : collection of {"z", "c", "context", "mel"}
-            Embeddings; contexts after every step; the context after the first ``n_context`` steps;
-            mel bands, of an encoder that has a method ``with_mel``.
+        names : collection of {"z", "c", "context", "mel", "centred"}
+            Embeddings; contexts after every step; the context after the first ``n_context`` steps; mel
+            bands in decibels and as the convolutions take them, of an encoder that has ``with_mel``.
 
         Returns
         -------
         dict of {str: Tensor of shape (batch, n_steps, dim)}
             By name; "context" has one step.
         """
-        z, mel = self.encoder.with_mel(clips) if "mel" in names else (self.encoder(clips), None)
+        with_mel = not {"mel", "centred"}.isdisjoint(names)
+        z, bands = self.encoder.with_mel(clips) if with_mel else (self.encoder(clips), {})
         layers = {
-            "mel": lambda: mel,
             "z": lambda: z,
             "c": lambda: self.autoregressor(z),
             "context": lambda: self.context(z, n_valid.clamp_max(self.n_context))[:, None],
         }
-        return {name: layers[name]() for name in names}
+        return {name: bands[name] if name in bands else layers[name]() for name in names}
 
 
 class InfoNCELoss(nn.Module):

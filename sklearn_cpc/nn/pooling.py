@@ -14,7 +14,7 @@ N_THIRDS = 3
 class Pooling(NamedTuple):
     """One way to pool: of which frames, with what statistic, and how many numbers per dimension."""
 
-    layer: str  # "context", "z", "c" or "mel"
+    layer: str  # "context", "z", "c", "mel" or "centred"
     statistic: Callable  # builds a Mean, Std, Max or Thirds
     width: int = 1
 
@@ -103,7 +103,7 @@ POOLINGS: dict[str, Pooling] = {
     "context": Pooling("context", Mean),  # c_T, the report's features, averaged over the clips
     **{
         f"{layer}_{name}": Pooling(layer, statistic, width)
-        for layer in ("z", "c", "mel")
+        for layer in ("z", "c", "mel", "centred")
         for name, statistic, width in [("mean", Mean, 1), ("std", Std, 1), ("max", Max, 1), ("thirds", Thirds, 3)]
     },
 }

@@ -160,15 +160,16 @@ def test_no_mel_band_is_empty_at_any_usual_rate(rate):
     assert log_mel.n_fft & (log_mel.n_fft - 1) == 0  # a power of two
 
 
-def test_the_mel_layer_is_the_mean_of_what_the_convolutions_hear_in_each_step():
+def test_the_layers_of_bands_are_means_over_each_step():
     clips = torch.randn(3, N_SAMPLES + 17)
     for recipe, scale in ((SMALL, Scale()), (CENTRED, BandCentring(1.0, 50.0))):
         encoder = build(recipe)
         assert encoder.n_mels == 8
-        bands = scale(LogMel(4000, N_FFT, HOP, 8)(clips)[:, :, : 2 * N_STEPS])
-        expected = [bands[:, :, 2 * step : 2 * step + 2].mean(2) for step in range(N_STEPS)]
-        z, mel = encoder.with_mel(clips)
-        torch.testing.assert_close(mel, torch.stack(expected, dim=1))
+        decibels = LogMel(4000, N_FFT, HOP, 8)(clips)[:, :, : 2 * N_STEPS]
+        z, layers = encoder.with_mel(clips)
+        for name, bands in {"mel": decibels, "centred": scale(decibels)}.items():
+            expected = [bands[:, :, 2 * step : 2 * step + 2].mean(2) for step in range(N_STEPS)]
+            torch.testing.assert_close(layers[name], torch.stack(expected, dim=1))
         assert torch.equal(z, encoder(clips))
 
 

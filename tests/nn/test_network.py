@@ -324,10 +324,10 @@ def test_an_encoder_of_mel_bands_gives_them_as_a_layer():
     recipe = LogMelEncoder(n_filters=4, z_dim=Z_DIM, n_mels=6, sample_rate=1000)
     network = build_network(recipe, AUTOREGRESSORS["gru"], 700, N_CONTEXT, N_FUTURE, "last").eval()
     clips = torch.randn(2, 700)
-    assert network.dims == {"z": Z_DIM, "c": C_DIM, "context": C_DIM, "mel": 6}
-    mel = network.layers(clips, torch.tensor([N_STEPS, 3]), ["mel"])["mel"]
-    assert mel.shape == (2, N_STEPS, 6)
-    assert_close(mel, network.encoder.with_mel(clips)[1])
+    assert network.dims == {"z": Z_DIM, "c": C_DIM, "context": C_DIM, "mel": 6, "centred": 6}
+    layers = network.layers(clips, torch.tensor([N_STEPS, 3]), ["mel", "centred"])
+    assert layers["mel"].shape == layers["centred"].shape == (2, N_STEPS, 6)
+    assert_close(layers, network.encoder.with_mel(clips)[1])
     assert "mel" not in build().dims
 
 

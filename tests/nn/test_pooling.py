@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sklearn_cpc.nn.pooling import POOLINGS, Pooler, n_features
 
-DIMS = {"z": 3, "c": 2, "context": 2, "mel": 4}
+DIMS = {"z": 3, "c": 2, "context": 2, "mel": 4, "centred": 4}
 STATISTICS = {"mean": np.mean, "std": np.std, "max": np.max}
 
 
@@ -90,7 +90,7 @@ def test_how_a_recording_is_cut_does_not_matter_but_to_the_context(split):
     names = tuple(name for name in POOLINGS if name != "context")
     (clip,) = draw([[12]])[0]
     edges = np.cumsum(split)[:-1]
-    parts = {layer: np.split(clip[layer], edges) for layer in ("z", "c", "mel")}
+    parts = {layer: np.split(clip[layer], edges) for layer in ("z", "c", "mel", "centred")}
     clips = [{layer: parts[layer][i] for layer in parts} for i in range(len(split))]
     np.testing.assert_allclose(pool(names, [clips]), pool(names, [[clip]]), rtol=1e-9, atol=1e-12)
 
@@ -165,5 +165,5 @@ def test_the_poolings_are_these():
     statistics = ["mean", "std", "max", "thirds"]
     assert list(POOLINGS) == [
         "context",
-        *(f"{layer}_{name}" for layer in ("z", "c", "mel") for name in statistics),
+        *(f"{layer}_{name}" for layer in ("z", "c", "mel", "centred") for name in statistics),
     ]

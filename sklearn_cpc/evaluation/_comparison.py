@@ -114,6 +114,7 @@ def compare_representations(
 
     See Also
     --------
+    compare_scores : The same differences of scores that come from elsewhere.
     overfitting_gaps : Whether the network or the probe over-fits.
 
     Notes
@@ -162,11 +163,65 @@ def compare_representations(
     for (name, _, _), (of_part, fit_seconds) in zip(tasks, results, strict=True):
         scores[name] += of_part
         seconds[name].append(fit_seconds)
-    table = _table(scores, reference, np.mean([len(test) / len(train) for train, test in folds]), confidence)
+    test_ratio = np.mean([len(test) / len(train) for train, test in folds])
+    table = compare_scores(scores, reference, test_ratio=test_ratio, confidence=confidence)
     table["fit_seconds"] = [np.mean(seconds[name]) for name in named]
     table["fitted_on"] = "all recordings" if transductive else "training folds"
     columns = [_column(fold, seed, n_seeds) for seed in range(n_seeds) for fold in range(len(folds))]
     return table.join(pd.DataFrame.from_dict(scores, orient="index", columns=columns))
+
+
+def compare_scores(scores, reference=None, *, test_ratio=0.25, confidence=0.95):
+    """Means of paired scores, and their differences with confidence intervals.
+
+    What :func:`compare_representations` makes of its scores, for scores that come from elsewhere.
+
+    Parameters
+    ----------
+    scores : dict of {str: sequence of float}
+        By name of the representation; all in the same order of folds and seeds.
+    reference : str, default=None
+        Name of what the others are compared with. None: "mfcc" if there is one, else the first but for
+        "chance".
+    test_ratio : float, default=0.25
+        Test rows per training row (five folds); see the Notes of :func:`compare_representations`.
+    confidence : float, default=0.95
+        Of the intervals.
+
+    Returns
+    -------
+    DataFrame
+        One row per name, with the columns ``mean``, ``std``, ``difference``, ``difference_low``,
+        ``difference_high``, ``reference``, and ``gain``, ``gain_low``, ``gain_high`` over
+        "<name> (untrained)" where there is one.
+
+    Raises
+    ------
+    ValueError
+        If the reference is unknown, or lengths differ.
+
+    Examples
+    --------
+    >>> from sklearn_cpc.evaluation import compare_scores
+    >>> table = compare_scores({"mfcc": [0.6, 0.7, 0.8], "cpc": [0.8, 0.8, 0.9]})
+    >>> table.loc["cpc", ["mean", "difference", "difference_low"]].astype(float).round(2).tolist()
+    [0.83, 0.13, -0.06]
+    """
+    if not scores:
+        raise ValueError("scores is empty; pass at least one list of scores by name.")
+    check_consistent_length(*scores.values())
+    reference = _choose_reference(reference, scores)
+    rows = {}
+    for name, values in scores.items():
+        other, twin = None if name == reference else scores[reference], scores.get(UNTRAINED.format(name))
+        rows[name] = {
+            "mean": np.mean(values),
+            "std": np.std(values, ddof=1) if len(values) > 1 else np.nan,
+            **_paired("difference", values, other, test_ratio, confidence),
+            "reference": reference,
+            **_paired("gain", values, twin, test_ratio, confidence),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 # Folds
@@ -262,7 +317,7 @@ def _joined(X, more):
     return np.concatenate([X, more]) if isinstance(X, np.ndarray) else [*X, *more]
 
 
-# The table
+# Differences
 
 
 def _choose_reference(reference, named):
@@ -271,21 +326,6 @@ def _choose_reference(reference, named):
     if reference not in named:
         raise ValueError(f"reference={reference!r} is none of the representations, {list(named)}.")
     return reference
-
-
-def _table(scores, reference, test_ratio, confidence):
-    """Means, and differences from the reference and from the untrained twins."""
-    rows = {}
-    for name, values in scores.items():
-        other, twin = None if name == reference else scores[reference], scores.get(UNTRAINED.format(name))
-        rows[name] = {
-            "mean": np.mean(values),
-            "std": np.std(values, ddof=1) if len(values) > 1 else np.nan,
-            **_paired("difference", values, other, test_ratio, confidence),
-            "reference": reference,
-            **_paired("gain", values, twin, test_ratio, confidence),
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _paired(label, scores, others, test_ratio, confidence):

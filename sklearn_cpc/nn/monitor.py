@@ -18,10 +18,10 @@ class EmbeddingMonitor(Callback):
 
     A callback. It adds to every row of ``history_``
 
-    - ``effective_rank``: how many directions the embeddings z of single steps fill, from 1 to ``z_dim``;
-    - ``relative_std``: their standard deviation over the size they have, 0 if all are the same, 1 if they are
-      centred;
-    - ``knn_accuracy``, if labels are given: how often the nearest neighbours of a recording agree on its
+    - ``train_effective_rank``: how many directions the embeddings z of single steps fill, from 1 to ``z_dim``;
+    - ``train_relative_std``: their standard deviation over the size they have, 0 if all are the same, 1 if
+      they are centred;
+    - ``valid_knn_accuracy``, if labels are given: how often the nearest neighbours of a recording agree on its
       class.
 
     The first two look at the last embeddings of the epoch that training has computed anyway.
@@ -29,7 +29,7 @@ class EmbeddingMonitor(Callback):
     Parameters
     ----------
     labelled : tuple of (X, y), default=None
-        Some recordings and their classes, for ``knn_accuracy``. They are not trained on. They are embedded
+        Some recordings and their classes, for ``valid_knn_accuracy``. They are not trained on. They are embedded
         after every epoch, so let them be few.
     n_neighbors : int, default=5
         Neighbours that vote; the recording itself has no vote.
@@ -64,7 +64,7 @@ class EmbeddingMonitor(Callback):
     >>> monitor = EmbeddingMonitor(labelled=(clips, np.arange(16) % 2))
     >>> cpc = CPCTransformer(small, clip_duration=2.0, n_context=3, n_future=1, callbacks=[monitor])
     >>> last = cpc.fit(clips).history_[-1]
-    >>> 1 < last["effective_rank"] < 8, 0 <= last["knn_accuracy"] <= 1
+    >>> 1 < last["train_effective_rank"] < 8, 0 <= last["valid_knn_accuracy"] <= 1
     (True, True)
     """
 
@@ -105,11 +105,11 @@ class EmbeddingMonitor(Callback):
         rows = torch.cat(tuple(self.recent_))[-self.n_rows :].float().cpu().numpy()
         self.recent_.clear()
         rank, std = effective_rank(rows), relative_std(rows)
-        net.history.record("effective_rank", rank)
-        net.history.record("relative_std", std)
+        net.history.record("train_effective_rank", rank)
+        net.history.record("train_relative_std", std)
         if self.labelled is not None:
             net.history.record(
-                "knn_accuracy", knn_accuracy(self.embed_(net.module_), self.classes_, self.n_neighbors)
+                "valid_knn_accuracy", knn_accuracy(self.embed_(net.module_), self.classes_, self.n_neighbors)
             )
         if not self.collapsed_ and (rank < self.min_rank or std < self.min_std):
             self.collapsed_ = True

@@ -63,14 +63,16 @@ def test_every_epoch_is_recorded_and_the_training_is_the_same():
     plain = small_cpc(max_epochs=2).fit(X)
     cpc = small_cpc(max_epochs=2, callbacks=[EmbeddingMonitor(labelled=(X, y), n_neighbors=3)]).fit(X)
     assert [row["train_loss"] for row in cpc.history_] == [row["train_loss"] for row in plain.history_]
-    assert all(1 <= row["effective_rank"] <= 8 and 0 < row["relative_std"] <= 1 for row in cpc.history_)
-    assert cpc.history_[-1]["knn_accuracy"] == knn_accuracy(cpc.transform(X), y, 3)
+    assert all(
+        1 <= row["train_effective_rank"] <= 8 and 0 < row["train_relative_std"] <= 1 for row in cpc.history_
+    )
+    assert cpc.history_[-1]["valid_knn_accuracy"] == knn_accuracy(cpc.transform(X), y, 3)
 
 
 def test_labelled_recordings_may_be_files(corpus):
     monitor = EmbeddingMonitor(labelled=(corpus.paths, corpus.y), n_neighbors=1)
     cpc = small_cpc(callbacks=[monitor]).fit(corpus.paths)
-    assert cpc.history_[-1]["knn_accuracy"] == knn_accuracy(cpc.transform(corpus.paths), corpus.y, 1)
+    assert cpc.history_[-1]["valid_knn_accuracy"] == knn_accuracy(cpc.transform(corpus.paths), corpus.y, 1)
 
 
 class Collapsed(nn.Module):

@@ -1,7 +1,6 @@
 """Representations compared inside the same folds."""
 
 import time
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -9,12 +8,12 @@ import pandas as pd
 from joblib import Parallel, delayed
 from scipy import stats
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import check_scalar
 
 from .._progress import progress
 from ..audio.clips import clips_of
+from ._folds import make_folds
 from ._representations import UNTRAINED, decoded_once, divide, named_estimators, ready, with_baselines
 
 
@@ -139,7 +138,7 @@ def compare_representations(
     >>> table.loc["pca", ["difference", "difference_low", "difference_high"]].astype(float).round(2).tolist()
     [0.12, 0.03, 0.2]
     """
-    folds = _folds(X, y, groups, cv)
+    folds = make_folds(X, y, groups, cv)
     check_scalar(n_seeds, "n_seeds", Integral, min_val=1)
     check_scalar(random_state, "random_state", Integral, min_val=0)
     check_scalar(confidence, "confidence", Real, min_val=0, max_val=1, include_boundaries="neither")
@@ -224,39 +223,7 @@ def compare_scores(scores, reference=None, *, test_ratio=0.25, confidence=0.95):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-# Folds
-
-
-def _folds(X, y, groups, cv):
-    """Return index pairs of training and test rows, after a look at whether they leak."""
-    check_consistent_length(X, y, groups)
-    clips = clips_of(X)
-    files = None if clips is None else np.array([str(clip.path) for clip in clips])
-    if cv is None or isinstance(cv, Integral):
-        several = files is not None and len(set(files)) < len(files)
-        groups = files if groups is None and several else groups
-        most = 5 if groups is None else min(5, len(np.unique(groups)))
-        k = most if cv is None else cv
-        cv = StratifiedKFold(k, shuffle=True, random_state=0) if groups is None else StratifiedGroupKFold(k)
-    folds = list(check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y, groups))
-    if groups is not None and _n_split(groups, folds):
-        raise ValueError(
-            f"cv={cv!r} splits {_n_split(groups, folds)} group(s) over the training and the test part of a fold; "
-            "use GroupKFold, StratifiedGroupKFold or LeaveOneGroupOut, or cv=None."
-        )
-    if files is not None and _n_split(files, folds):
-        warnings.warn(
-            f"{_n_split(files, folds)} file(s) have clips in both the training and the test part of a fold, which "
-            "makes features look better than they are; pass groups, one value per file, or cv=None.",
-            stacklevel=3,
-        )
-    return folds
-
-
-def _n_split(groups, folds):
-    """Count the groups that are on both sides of some fold."""
-    groups = np.asarray(groups)
-    return len({group for train, test in folds for group in set(groups[train]) & set(groups[test])})
+# What is fitted on what
 
 
 def _check_unlabelled(X, unlabelled, transductive):

@@ -1,16 +1,18 @@
 """Over-fitting of the network and of the probe, told apart."""
 
 from numbers import Integral
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import cross_val_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_scalar
 
+from ._folds import make_folds
 from ._representations import decoded_once, divide, named_estimators, ready, untrained_twin
 
 
@@ -21,7 +23,7 @@ def overfitting_gaps(
     C,
     *,
     probe=None,
-    cv=5,
+    cv=None,
     baselines=True,
     n_seeds=1,
     random_state=0,
@@ -36,13 +38,13 @@ def overfitting_gaps(
     ----------
     representation : transformer or pipeline
         One that ends in a classifier is used with this instead of ``probe``.
-    A, B, C : tuple of (X, y)
-        Recordings and their classes; the classes have to be the same in all three, and their shares
-        and the number of rows should be.
+    A, B, C : tuple of (X, y) or (X, y, groups)
+        Recordings, their classes and what must not be split over folds; the classes have to be the same in
+        all three, and their shares and the number of rows should be.
     probe : classifier, default=None
         With ``predict_proba``. None: logistic regression (C = 0.05) on standardised features.
-    cv : int, default=5
-        Folds of the probes' losses by cross-validation.
+    cv : int, cross-validation generator or iterable, default=None
+        Folds of the probes' losses by cross-validation, as in :func:`compare_representations`.
     baselines : bool, default=True
         Whether to add the representation with the random weights its network starts from, "untrained". It
         has heard neither A nor B, so a gap of the network's that it has as well is a difference between
@@ -90,14 +92,11 @@ def overfitting_gaps(
     >>> bool(gaps.loc["trained", "probe_gap"] > 0)
     True
     """
-    parts = {"a": A, "b": B, "c": C}
-    for name, part in parts.items():
-        if not isinstance(part, (tuple, list)) or len(part) != 2:
-            raise TypeError(f"{name.upper()} must be a tuple (X, y), got {type(part).__name__}.")
-        check_consistent_length(*part)
-    classes = {name.upper(): np.unique(y).tolist() for name, (_, y) in parts.items()}
+    parts = {name: _part(name, part) for name, part in zip("abc", (A, B, C), strict=True)}
+    classes = {name.upper(): np.unique(part.y).tolist() for name, part in parts.items()}
     if not classes["A"] == classes["B"] == classes["C"]:
         raise ValueError(f"A, B and C must have the same classes, but they have {classes}.")
+    folds = {name: make_folds(parts[name].X, parts[name].y, parts[name].groups, cv) for name in "ab"}
     check_scalar(n_seeds, "n_seeds", Integral, min_val=1)
     named = named_estimators({"trained": representation})
     twin = untrained_twin(named["trained"])
@@ -106,7 +105,7 @@ def overfitting_gaps(
     tasks = [(name, seed) for name in named for seed in range(random_state, random_state + n_seeds)]
     with decoded_once(memory) as memory:
         losses = Parallel(n_jobs=n_jobs)(
-            delayed(_losses)(ready(named[name], seed, memory), probe, parts, cv) for name, seed in tasks
+            delayed(_losses)(ready(named[name], seed, memory), probe, parts, folds) for name, seed in tasks
         )
     table = pd.DataFrame(losses, index=[name for name, _ in tasks]).groupby(level=0, sort=False).mean()
     table.insert(3, "network_gap", table["loss_b"] - table["loss_a"])
@@ -115,20 +114,32 @@ def overfitting_gaps(
     return table
 
 
-def _losses(estimator, probe, parts, cv):
+class Part(NamedTuple):
+    """One of the three corpora."""
+
+    X: Any
+    y: np.ndarray
+    groups: np.ndarray | None = None
+
+
+def _part(name, part):
+    if not isinstance(part, (tuple, list)) or len(part) not in (2, 3):
+        raise TypeError(f"{name.upper()} must be a tuple (X, y) or (X, y, groups), got {type(part).__name__}.")
+    check_consistent_length(*part)
+    return Part(part[0], *map(np.asarray, part[1:]))
+
+
+def _losses(estimator, probe, parts, folds):
     """Fit features on A and probes on A and on B; returns losses and accuracies by name."""
     features, classifier = divide(estimator, probe)
-    features.fit(*parts["a"])
-    embedded = {name: (features.transform(X), np.asarray(y)) for name, (X, y) in parts.items()}
+    features.fit(parts["a"].X, parts["a"].y)
+    embedded = {name: (features.transform(part.X), part.y) for name, part in parts.items()}
     probes = {name: clone(classifier).fit(*embedded[name]) for name in "ab"}
     tested = {"a": probes["a"], "b": probes["b"], "c": probes["b"]}
     results = {f"loss_{name}": _cross_entropy(probe, *embedded[name]) for name, probe in tested.items()}
-    folds = StratifiedKFold(cv, shuffle=True, random_state=0)
     for name in "ab":
-        scores = cross_val_score(
-            classifier, *embedded[name], cv=folds, scoring="neg_log_loss", error_score="raise"
-        )
-        results[f"cv_loss_{name}"] = -scores.mean()
+        how = {"cv": folds[name], "scoring": "neg_log_loss", "error_score": "raise"}
+        results[f"cv_loss_{name}"] = -cross_val_score(classifier, *embedded[name], **how).mean()
     return results | {f"accuracy_{name}": probe.score(*embedded[name]) for name, probe in tested.items()}
 
 

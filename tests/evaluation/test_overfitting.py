@@ -76,5 +76,16 @@ def test_other_classes_are_refused():
     a, b, (X, _) = parts()
     with pytest.raises(ValueError, match=r"must have the same classes, but they have .*'C': \['x'\]"):
         overfitting_gaps(PCA(2), a, b, (X, ["x"] * len(X)))
-    with pytest.raises(TypeError, match=r"B must be a tuple \(X, y\)"):
+    with pytest.raises(TypeError, match=r"B must be a tuple \(X, y\) or"):
         overfitting_gaps(PCA(2), a, X, b)
+
+
+def test_groups_are_kept_whole_in_cross_validation():
+    random = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    groups = np.arange(60) // 4 * 2 + y  # two rows of a class, and all that they share
+    X = random.standard_normal((60, 30))[groups]
+    sets = [(X, y, groups), (X, y, groups), (X, y)]
+    kept, split = (overfitting_gaps("passthrough", *parts).loc["trained"] for parts in (sets, [sets[2]] * 3))
+    assert kept["cv_loss_a"] > split["cv_loss_a"] + 0.2
+    assert kept["loss_a"] == split["loss_a"]

@@ -1,0 +1,22 @@
+"""Figures are drawn without a screen, and closed after each test."""
+
+import matplotlib
+import pytest
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+
+
+@pytest.fixture(autouse=True)
+def figures():
+    """Close all figures, whose settings no display may change."""
+    settings = dict(matplotlib.rcParams)
+    yield
+    plt.close("all")
+    assert dict(matplotlib.rcParams) == settings
+
+
+@pytest.fixture
+def draw():
+    """Render a figure, as saving it does: layout and text are worked out only then."""
+    return lambda display: display.figure_.canvas.draw()

@@ -1,0 +1,154 @@
+"""What all displays share: the public surface, its documentation, and how axes are taken."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from sklearn_cpc import displays
+from sklearn_cpc.displays import ConfusionDisplay, EmbeddingDisplay, LossCurveDisplay, RecordingDisplay
+from sklearn_cpc.displays._style import COLOURS, MARKERS, text_colour_on
+
+PACKAGE = Path(displays.__file__).parent
+CLASSES = [getattr(displays, name) for name in displays.__all__ if inspect.isclass(getattr(displays, name))]
+
+
+def a_loss_curve(**how):
+    return LossCurveDisplay.from_history([{"train_loss": 2.0, "train_accuracy": 0.5}], **how)
+
+
+def a_confusion(**how):
+    return ConfusionDisplay.from_predictions(["a", "b", "b"], ["a", "a", "b"], **how)
+
+
+def an_embedding(**how):
+    rows = np.random.default_rng(0).standard_normal((8, 2))
+    return EmbeddingDisplay.from_embeddings(rows[:5], list("aabba"), rows[5:], list("abb"), random_state=0, **how)
+
+
+def a_recording(**how):
+    return RecordingDisplay.from_frames(np.sin(np.arange(400.0)), 1000, **how)
+
+
+DISPLAYS = pytest.mark.parametrize("display", [a_loss_curve, a_confusion, an_embedding, a_recording])
+
+
+def test_public_names_are_these():
+    expected = ["ConfusionDisplay", "EmbeddingDisplay", "LossCurveDisplay", "RecordingDisplay", "record_training"]
+    assert sorted(displays.__all__) == expected
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_matplotlib_is_imported_only_where_something_is_drawn(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+    names += [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    assert [name for name in names if name.startswith("matplotlib")] == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_nothing_shows_figures_or_changes_settings(path):
+    assert re.findall(r"rcParams|plt\.show|plt\.style|pyplot\.show", path.read_text(encoding="utf-8")) == []
+
+
+@DISPLAYS
+def test_a_display_makes_a_figure_of_its_own(display, draw):
+    drawn = display()
+    assert drawn.figure_ is drawn.ax_.figure
+    draw(drawn)
+    assert plt.get_fignums() == [drawn.figure_.number]
+
+
+@DISPLAYS
+def test_the_axes_given_are_drawn_into(display, draw):
+    figure, (_, ax) = plt.subplots(1, 2)
+    drawn = display(ax=ax)
+    assert drawn.ax_ is ax
+    assert drawn.figure_ is figure
+    assert plt.get_fignums() == [figure.number]
+    draw(drawn)
+
+
+@DISPLAYS
+def test_axes_placed_by_hand_will_do(display, draw):
+    ax = plt.figure().add_axes([0.2, 0.2, 0.6, 0.6])
+    drawn = display(ax=ax)
+    draw(drawn)
+    for panel in drawn.figure_.axes:
+        if panel.get_subplotspec() is not None:
+            box = panel.get_position()
+            assert box.x0 >= 0.19
+            assert box.y1 <= 0.81
+
+
+@DISPLAYS
+def test_a_display_can_be_drawn_again(display):
+    first = display()
+    figure = first.figure_
+    assert first.plot() is first
+    assert first.figure_ is not figure
+
+
+@pytest.mark.parametrize(("display", "n_panels"), [(a_loss_curve, 2), (a_recording, 2)])
+def test_as_many_axes_as_panels_may_be_given(display, n_panels):
+    axes = plt.subplots(1, n_panels)[1]
+    assert list(display(ax=axes).axes_.values()) == list(axes)
+    with pytest.raises(ValueError, match=rf"ax holds {n_panels + 1} axes, but there are {n_panels} panels"):
+        display(ax=plt.subplots(1, n_panels + 1)[1])
+
+
+def test_text_stands_out_from_its_ground():
+    assert text_colour_on((1, 1, 1, 1)) == "black"
+    assert text_colour_on((0, 0, 0, 1)) == "white"
+    assert text_colour_on((1, 0.9, 0, 1)) == "black"
+    assert text_colour_on((0, 0.13, 0.3, 1)) == "white"
+
+
+def test_56_classes_differ_in_colour_or_marker():
+    assert np.gcd(len(COLOURS), len(MARKERS)) == 1
+    assert len(COLOURS) * len(MARKERS) == 56
+
+
+# Documentation
+
+
+def section(function, title):
+    """Names in a numpydoc section."""
+    match = re.search(rf"^{title}\n-+\n(.*?)(?=^\S[^\n]*\n-+$|\Z)", inspect.getdoc(function), re.M | re.S)
+    lines = re.findall(r"^(\w[\w, ]*?)(?: : (.*))?$", match[1], re.M) if match else []
+    return {name.strip(): kind for names, kind in lines for name in names.split(",")}
+
+
+def public_methods(cls):
+    for name in vars(cls):
+        if not name.startswith("_") and callable(getattr(cls, name)):
+            yield getattr(cls, name)
+
+
+DOCUMENTED = [displays.record_training, *CLASSES, *(method for cls in CLASSES for method in public_methods(cls))]
+
+
+@pytest.mark.parametrize("public", DOCUMENTED, ids=lambda public: public.__qualname__)
+def test_every_parameter_is_documented_with_its_default(public):
+    documented, parameters = section(public, "Parameters"), inspect.signature(public).parameters
+    assert set(documented) == set(parameters) - {"self"}
+    for name, kind in documented.items():
+        if kind and "default=" in kind:
+            assert ast.literal_eval(kind.split("default=")[1]) == parameters[name].default, name
+        elif kind:
+            assert parameters[name].default is inspect.Parameter.empty, name
+
+
+@pytest.mark.parametrize("public", [displays.record_training, *CLASSES], ids=lambda public: public.__name__)
+def test_everything_public_has_an_example(public):
+    assert "Examples\n--------\n" in inspect.getdoc(public)
+
+
+@pytest.mark.parametrize("make", ["from_estimator", "plot"])
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_display_follows_the_convention(cls, make):
+    assert "ax" in inspect.signature(getattr(cls, make)).parameters

@@ -2,11 +2,15 @@
 
 import numpy as np
 
-# Okabe and Ito's palette without its yellow, which is too pale for lines and dots on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's palette without its yellow, which is too pale for lines and dots on white, then indigo, wine and
+# olive of Paul Tol's, which are as dark as to differ from those to colour-blind readers too.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+    *("#332288", "#882255", "#999933"),
+)
 # All can be drawn filled or hollow. Their number shares no factor with that of the colours, so that
-# 56 classes pass before a pair comes back.
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# 70 classes pass before a pair comes back.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 QUIET = "0.45"  # grey of what is not data: levels of chance, bars of equal shares
 CHARACTER = 0.6  # width of a letter or digit, in font sizes
 

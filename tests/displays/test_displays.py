@@ -108,9 +108,9 @@ def test_text_stands_out_from_its_ground():
     assert text_colour_on((0, 0.13, 0.3, 1)) == "white"
 
 
-def test_56_classes_differ_in_colour_or_marker():
+def test_70_classes_differ_in_colour_or_marker():
     assert np.gcd(len(COLOURS), len(MARKERS)) == 1
-    assert len(COLOURS) * len(MARKERS) == 56
+    assert len(COLOURS) * len(MARKERS) == 70
 
 
 # Documentation

@@ -56,7 +56,7 @@ def compare_representations(
     cv : int, cross-validation generator or iterable, default=None
         Folds, as in scikit-learn. A number k, or None for 5, is k stratified folds: of whole groups if there
         are ``groups``, of whole files if X holds several clips of a file, and shuffled otherwise. None is
-        the number of groups if there are fewer than 5.
+        fewer than 5 where a class has fewer rows or groups.
     unlabelled : recordings, default=None
         More of them without labels, on which transformers are fitted as well.
     transductive : bool, default=False

@@ -34,8 +34,7 @@ def make_folds(X, y, groups, cv):
     if cv is None or isinstance(cv, Integral):
         several = files is not None and len(set(files)) < len(files)
         groups = files if groups is None and several else groups
-        most = 5 if groups is None else min(5, len(np.unique(groups)))
-        k = most if cv is None else cv
+        k = _n_folds(y, groups) if cv is None else cv
         cv = StratifiedKFold(k, shuffle=True, random_state=0) if groups is None else StratifiedGroupKFold(k)
     folds = list(check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y, groups))
     if groups is not None and _n_split(groups, folds):
@@ -50,6 +49,13 @@ def make_folds(X, y, groups, cv):
             stacklevel=4,
         )
     return folds
+
+
+def _n_folds(y, groups):
+    """Five, or as few as a class has rows or groups, so that every part can hold all classes; at least two."""
+    groups = np.arange(len(y)) if groups is None else np.asarray(groups)
+    fewest = min(len(np.unique(groups[np.asarray(y) == label])) for label in np.unique(y))
+    return max(2, min(5, fewest))
 
 
 def _n_split(groups, folds):

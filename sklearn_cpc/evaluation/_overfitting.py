@@ -136,12 +136,13 @@ def _losses(estimator, probe, parts, folds):
     embedded = {name: (features.transform(part.X), part.y) for name, part in parts.items()}
     probes = {name: clone(classifier).fit(*embedded[name]) for name in "ab"}
     tested = {"a": probes["a"], "b": probes["b"], "c": probes["b"]}
-    results = {f"loss_{name}": _cross_entropy(probe, *embedded[name]) for name, probe in tested.items()}
+    results = {f"loss_{name}": cross_entropy(probe, *embedded[name]) for name, probe in tested.items()}
     for name in "ab":
-        how = {"cv": folds[name], "scoring": "neg_log_loss", "error_score": "raise"}
-        results[f"cv_loss_{name}"] = -cross_val_score(classifier, *embedded[name], **how).mean()
+        how = {"cv": folds[name], "scoring": cross_entropy, "error_score": "raise"}
+        results[f"cv_loss_{name}"] = cross_val_score(classifier, *embedded[name], **how).mean()
     return results | {f"accuracy_{name}": probe.score(*embedded[name]) for name, probe in tested.items()}
 
 
-def _cross_entropy(probe, X, y):
+def cross_entropy(probe, X, y):
+    """Mean of a fitted classifier's, in nats; y need not hold all its classes."""
     return log_loss(y, probe.predict_proba(X), labels=probe.classes_)

@@ -1,5 +1,6 @@
 """Audio features learned from your own recordings, as scikit-learn estimators."""
 
+from . import _storable  # noqa: F401 (says what can be saved)
 from ._version import __version__
 from .audio.clips import Clip, sample_clips
 from .autoencoder import AutoencoderReducer
@@ -12,6 +13,7 @@ from .nn.encoders import Conv1dEncoder, Conv2dEncoder
 from .nn.frame_encoder import LogMelEncoder
 from .nn.loss import info_nce
 from .nn.monitor import EmbeddingMonitor
+from .persistence import load, save
 from .probe import LinearProbe
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "MFCCTransformer",
     "__version__",
     "info_nce",
+    "load",
     "make_cpc",
     "sample_clips",
+    "save",
 ]

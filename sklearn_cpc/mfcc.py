@@ -8,9 +8,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
 from .audio.store import read_recordings
+from .persistence import SaveMixin
 
 
-class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Mean and standard deviation over time of mel-frequency cepstral coefficients.
 
     The usual hand-crafted features: what learned ones must beat.

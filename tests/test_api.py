@@ -26,11 +26,12 @@ RECIPES = [
     "LSTMContext",
     "LogMelEncoder",
 ]
-OTHERS = ["Clip", "EmbeddingMonitor", "__version__", "info_nce", "make_cpc", "sample_clips"]
+FUNCTIONS = ["info_nce", "load", "make_cpc", "sample_clips", "save"]
+OTHERS = ["Clip", "EmbeddingMonitor", "__version__"]
 
 
 def test_public_names_are_these():
-    assert sorted(sklearn_cpc.__all__) == sorted(ESTIMATORS + RECIPES + OTHERS)
+    assert sorted(sklearn_cpc.__all__) == sorted(ESTIMATORS + RECIPES + FUNCTIONS + OTHERS)
     assert [name for name in sklearn_cpc.__all__ if not hasattr(sklearn_cpc, name)] == []
 
 
@@ -60,6 +61,7 @@ ESTIMATOR_MODULES = ["sklearn_cpc", *(f"sklearn_cpc.{name}" for name in ("autoen
 FORBIDDEN = {
     "audio": ["torch", "skorch", "sklearn_cpc.nn", *ESTIMATOR_MODULES],
     "nn": ["soundfile", "sklearn_cpc.datasets", "sklearn_cpc.evaluation", *ESTIMATOR_MODULES],
+    "persistence": ["sklearn_cpc.audio", "sklearn_cpc.nn", "sklearn_cpc._storable", *ESTIMATOR_MODULES],
     "displays": ["torch", "skorch", "sklearn_cpc.nn", *ESTIMATOR_MODULES],
 }
 
@@ -98,7 +100,7 @@ def parameters_of(function):
     return {name: parameter.default for name, parameter in parameters.items() if name != "self"}
 
 
-@pytest.mark.parametrize("name", [*ESTIMATORS, *RECIPES, "Clip", "info_nce", "sample_clips"])
+@pytest.mark.parametrize("name", [*ESTIMATORS, *RECIPES, "Clip", "info_nce", "load", "sample_clips", "save"])
 def test_every_parameter_is_documented_in_order_with_its_default(name):
     public = getattr(sklearn_cpc, name)
     documented, parameters = section(public.__doc__, "Parameters"), parameters_of(public)
@@ -112,7 +114,7 @@ def test_every_parameter_is_documented_in_order_with_its_default(name):
             assert ast.literal_eval(stated[1]) == default, parameter
 
 
-@pytest.mark.parametrize("name", [*ESTIMATORS, *RECIPES, "Clip", "info_nce", "sample_clips"])
+@pytest.mark.parametrize("name", [*ESTIMATORS, *RECIPES, "Clip", "info_nce", "load", "sample_clips", "save"])
 def test_every_docstring_has_an_example_and_a_one_line_summary(name):
     docstring = inspect.cleandoc(getattr(sklearn_cpc, name).__doc__)
     assert docstring.split("\n")[0].endswith(".")

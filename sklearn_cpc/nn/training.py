@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from .._progress import progress
+from ..persistence import SaveMixin
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 WARM_UP = 0.1  # of all batches
@@ -195,8 +196,8 @@ class ProgressBar(Callback):
         self.bar_.close()
 
 
-class FittedNetworkMixin:
-    """What a fitted estimator keeps of its training, and how it is pickled."""
+class FittedNetworkMixin(SaveMixin):
+    """What a fitted estimator keeps of its training, and how it is saved and pickled."""
 
     random_state: object
     history_: list[dict]

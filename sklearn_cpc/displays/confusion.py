@@ -85,7 +85,8 @@ class ConfusionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw. None: a new figure that grows with the number of classes.
+            Where to draw. Bars and title lie outside of these axes: make their figure with
+            ``layout="constrained"``, or leave room. None: a new figure that grows with the number of classes.
         include_values : bool, default=None
             Whether to write the shares into the cells. None: if they can be read.
         values_format : str, default=None
@@ -114,13 +115,14 @@ class ConfusionDisplay:
         include_values = size >= SMALLEST if include_values is None else include_values
         self.text_ = self._write(texts, size) if include_values else None
         self._name_classes(cell, xticks_rotation)
-        bars = np.clip(0.16 * length, 24, 60) if marginals else 0
-        marginal_axes = self._draw_marginals(bars, size if include_values else None) if marginals else ()
-        self.axes_ = np.array([ax, *marginal_axes], dtype=object)
+        room = 0.0, 0.0  # above and on the right
+        self.axes_ = np.array([ax], dtype=object)
+        if marginals:
+            room = self._draw_marginals(np.clip(0.13 * length, 20, 50), size if include_values else None)
         if colorbar or (colorbar is None and not include_values):
-            cax = beside(ax, "right", bars + 2.5 * GAP, 10)
+            cax = beside(ax, "right", room[1] + 2 * GAP, 10)
             self.figure_.colorbar(self.im_, cax=cax, label="share of all rows")
-        ax.set_title(f"accuracy {self.accuracy:.3f}", pad=bars + 2 * GAP if marginals else None)
+        ax.set_title(f"accuracy {self.accuracy:.3f}", pad=room[0] + GAP)
         return self
 
     @classmethod
@@ -313,15 +315,19 @@ class ConfusionDisplay:
         self.ax_.set_yticks(range(len(names)), names, fontsize=size)
         self.ax_.set(xlabel="predicted class", ylabel="true class")
 
-    def _draw_marginals(self, height, text_size):
-        """Draw the sums of columns on top and of rows on the right; a dotted line is where all would be equal."""
+    def _draw_marginals(self, length, text_size):
+        """Draw the sums of columns on top and of rows on the right; a dotted line is where all would be equal.
+
+        The longest bar has a length in points; returns the room that all take, above and on the right.
+        """
+        height, width = length + 1.5 * (text_size or 4), length + 3 * (text_size or 2)
         top = beside(self.ax_, "top", GAP, height, sharex=self.ax_)
-        right = beside(self.ax_, "right", GAP, height, sharey=self.ax_)
+        right = beside(self.ax_, "right", GAP, width, sharey=self.ax_)
+        self.axes_ = np.array([self.ax_, top, right], dtype=object)
         positions, style = np.arange(len(self.confusion_matrix)), {"color": COLOURS[0], "zorder": 2}
         largest = max(self.predicted_shares.max(), self.true_shares.max())
-        room = 1.1 if text_size is None else 1.5
-        top.set_ylim(0, room * largest)
-        right.set_xlim(0, room * largest)
+        top.set_ylim(0, largest * height / length)
+        right.set_xlim(0, largest * width / length)
         for draw_line in (top.axhline, right.axvline):
             draw_line(1 / len(positions), color=QUIET, linestyle=":", linewidth=1.2, zorder=1)
         self._measure(top.bar(positions, self.predicted_shares, width=0.8, **style), top.yaxis, text_size)
@@ -333,7 +339,7 @@ class ConfusionDisplay:
         right.tick_params(axis="y", labelleft=False, left=False)
         top.spines[["top", "right"]].set_visible(False)
         right.spines[["bottom", "right"]].set_visible(False)
-        return top, right
+        return GAP + height, GAP + width
 
     def _measure(self, bars, axis, text_size):
         """Say how long bars are: in numbers at their ends or, where those could not be read, by ticks."""

@@ -357,6 +357,10 @@ def _cells(keys):
 
 def _draw(curves, panel, models, line_kw):
     """Draw the curves of one panel: colours tell models apart, or else splits or future steps."""
+    from matplotlib.cbook import normalize_kwargs
+    from matplotlib.lines import Line2D
+
+    line_kw = normalize_kwargs(line_kw, Line2D)  # "lw" is "linewidth"
     n_splits, n_steps = len({curve.split for curve in curves}), max(curve.step or 0 for curve in curves)
     for curve in curves:
         if len(models) > 1:

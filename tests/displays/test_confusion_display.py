@@ -103,6 +103,18 @@ def test_bars_lie_beside_their_rows_and_columns(draw):
     assert display.axes_[2].get_ylim() == display.ax_.get_ylim()
 
 
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_numbers_of_bars_have_room(n_classes, draw):
+    display = of_classes(n_classes, colorbar=True)
+    draw(display)
+    _, top, right = display.axes_
+    colour_bar = next(ax for ax in display.figure_.findobj(plt.Axes) if ax.get_ylabel() == "share of all rows")
+    for text in right.texts:
+        assert text.get_window_extent().x1 < colour_bar.get_window_extent().x0
+    for text in top.texts:
+        assert text.get_window_extent().y1 < display.ax_.title.get_window_extent().y0 + 2
+
+
 @pytest.mark.parametrize("n_classes", [1, 2, 10, 20, 40])
 def test_nothing_is_cut_off_and_no_names_overlap(n_classes, draw):
     display = of_classes(n_classes)

@@ -170,7 +170,7 @@ def test_quantities_and_splits_can_be_chosen():
     assert list(display.axes_) == [("", "loss")]
     assert list(lines_of(display.ax_)) == ["one", "two"]
     assert display.ax_.get_legend().get_title().get_text() == "test"
-    display.plot(splits=["train", "test"], line_kw={"linewidth": 7})
+    display.plot(splits=["train", "test"], line_kw={"lw": 7})
     assert {line.get_linewidth() for line in display.axes_["", "loss"].get_lines()} == {7}
 
 

@@ -194,7 +194,7 @@ class EmbeddingDisplay:
             the principal components, after a PCA to 50 features if there are more.
         max_points : int, default=5000
             Points of train and of test each (section 2.3); more are drawn from at random. None: no limit.
-            t-SNE of 10,000 points takes about a minute.
+            t-SNE of 10,000 points takes a minute or two.
         random_state : int, RandomState instance or None, default=None
             Seeds the draw and t-SNE; a projection of your own has its own seed.
         by, ax

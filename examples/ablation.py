@@ -20,6 +20,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from scipy.stats import spearmanr
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut
@@ -121,7 +122,7 @@ def main():
             rows += done
             print(format_row(done[0]), flush=True)
             options.json.write_text(json.dumps(summarize(rows, options), indent=1) + "\n")
-    print(f"\n{format_table(rows)}")
+    print(f"\n{format_table(rows)}\n\n{rank_correlation(rows)}")
 
 
 def read_options():
@@ -181,6 +182,7 @@ def evaluate(name, seed, fold, corpus, recommended, split, more_poolings, memory
     cpc.fit(paths[train])
     seconds = time.perf_counter() - start
     twin = clone(cpc).set_params(max_epochs=0, callbacks=None).fit(paths[train])
+    score = cpc.score(paths[split[1]])
     poolings = {name: cpc.pooling}
     if more_poolings:
         poolings |= {f"{name}: {label}": pooling for label, pooling in POOLINGS.items()}
@@ -191,6 +193,7 @@ def evaluate(name, seed, fold, corpus, recommended, split, more_poolings, memory
             **about,
             "accuracy": probe(trained[label], target, split),
             "untrained": probe(untrained[label], target, split),
+            "score": score,
             "seconds": seconds,
         }
         for label in poolings
@@ -251,20 +254,35 @@ def format_row(row):
 def format_table(rows):
     """Accuracies in percent as Markdown, and differences from the untrained twin in the same fold and seed."""
     lines = [
-        "| features | accuracy | untrained twin | difference | better in | fit (s) |",
-        "|---|---|---|---|---|---|",
+        "| features | accuracy | untrained twin | difference | better in | score | fit (s) |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, accuracy in by_name(rows, "accuracy").items():
         mine = [row for row in rows if row["name"] == name]
         seconds = np.mean([row["seconds"] for row in mine])
-        cells = "| | "
+        cells = "| | | "
         if name != "mfcc":
             gain = 100 * np.array([row["accuracy"] - row["untrained"] for row in mine])
             error = f" (s.e. {gain.std(ddof=1) / np.sqrt(len(gain)):.1f})" if len(gain) > 1 else ""
             twin = 100 * np.mean([row["untrained"] for row in mine])
-            cells = f"{twin:.1f} | {gain.mean():+.1f}{error} | {(gain > 0).sum()} of {len(gain)}"
+            score = np.mean([row["score"] for row in mine])
+            cells = f"{twin:.1f} | {gain.mean():+.1f}{error} | {(gain > 0).sum()} of {len(gain)} | {score:.3f}"
         lines.append(f"| {name} | {100 * np.mean(accuracy):.1f} | {cells} | {seconds:.0f} |")
     return "\n".join(lines)
+
+
+def rank_correlation(rows):
+    """Tell whether the unsupervised score ranks the variants as the probe does."""
+    trained = [row for row in rows if "score" in row]
+    scores, accuracies = by_name(trained, "score"), by_name(trained, "accuracy")
+    if len(scores) < 3:
+        return "too few variants to rank"
+    means = [[np.mean(values[name]) for name in scores] for values in (scores, accuracies)]
+    correlation = spearmanr(*means)
+    return (
+        f"score and accuracy of {len(scores)} variants: rank correlation {correlation.statistic:+.2f} "
+        f"(p = {correlation.pvalue:.2f})"
+    )
 
 
 if __name__ == "__main__":

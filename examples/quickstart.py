@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score
+from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -27,10 +27,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_cpc import AutoencoderReducer, LinearProbe, MFCCTransformer, make_cpc
 from sklearn_cpc.configurations import CONFIGURATIONS
 from sklearn_cpc.datasets import load_audio_folder, make_synthetic_corpus
+from sklearn_cpc.displays import ConfusionDisplay, LossCurveDisplay
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
-from matplotlib.ticker import MaxNLocator
 
 
 def main():
@@ -46,11 +46,13 @@ def main():
         print(f"\n{table}\n")
         (options.output / "table.md").write_text(table + "\n")
         draw_comparison(results, options.output / "accuracy.png")
-        draw_confusion(corpus, results["CPC, trained"]["predictions"], options.output / "confusion.png")
+        ConfusionDisplay.from_predictions(corpus.target, results["CPC, trained"]["predictions"])
+        plt.savefig(options.output / "confusion.png", dpi=120, bbox_inches="tight")
 
         print("fitting the pipeline on all recordings ...")
         final = pipelines["CPC, trained"].fit(corpus.paths, corpus.target)
-        draw_loss(final["cpc"].history_, options.output / "loss.png")
+        LossCurveDisplay.from_estimator(final)
+        plt.savefig(options.output / "loss.png", dpi=120, bbox_inches="tight")
         joblib.dump(final.set_params(cpc__memory=None), options.output / "pipeline.joblib")
     print(f"table.md, accuracy.png, confusion.png, loss.png and pipeline.joblib are in {options.output}")
 
@@ -142,32 +144,6 @@ def draw_comparison(results, path):
         title="recordings of unseen folds (a line joins the results of one fold)", ylabel="accuracy", ylim=(0, 1)
     )
     figure.legend(loc="outside lower center", ncols=2)
-    figure.savefig(path, dpi=120)
-
-
-def draw_confusion(corpus, predictions, path):
-    accuracy = accuracy_score(corpus.target, predictions)
-    figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
-    ConfusionMatrixDisplay.from_predictions(
-        corpus.target, predictions, ax=ax, cmap="cividis", colorbar=False, xticks_rotation=45
-    )
-    plt.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
-    ax.set_title(f"CPC, trained: recordings of unseen folds, accuracy {accuracy:.2f}")
-    figure.savefig(path, dpi=120)
-
-
-def draw_loss(history, path):
-    epochs = [row["epoch"] for row in history]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
-    axes[0].plot(epochs, [row["train_loss"] for row in history])
-    for ax in axes:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0].set(title="CPC loss (InfoNCE)", xlabel="epoch", ylabel="nats")
-    for k in range(1, 1 + sum(key.startswith("train_accuracy_") for key in history[0])):
-        axes[1].plot(epochs, [row[f"train_accuracy_{k}"] for row in history], label=f"{k} ahead")
-    axes[1].set(title="true future ranked first", xlabel="epoch", ylabel="share of predictions")
-    axes[1].set_ylim(bottom=0)
-    axes[1].legend(title="steps", loc="upper left", bbox_to_anchor=(1, 1))
     figure.savefig(path, dpi=120)
 
 

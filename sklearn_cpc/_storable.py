@@ -18,7 +18,7 @@ from .nn.frame_encoder import LogMelEncoder
 from .nn.network import AUTOREGRESSORS, ENCODERS, CPCNetwork, sample_rate_of
 from .nn.pooling import check_pooling
 from .nn.training import check_training_parameters
-from .persistence._attributes import Array, Derived, History, Labels, Names, Output, Random, Whole
+from .persistence._attributes import Array, Derived, Flag, History, Labels, Names, Output, Random, Whole
 from .persistence._forms import FORMS, EstimatorForm, Part, PipelineForm
 from .persistence._network import Network
 from .persistence._parameters import RECIPES, NameOrRecipe, Nothing, Parameter, Parameters
@@ -49,7 +49,10 @@ weights = Parameter(str, dict, NONE)
 PARAMETERS = {
     **dict.fromkeys(("dual", "fit_intercept", "standardize", "verbose", "warm_start"), flag),
     **dict.fromkeys(("copy", "with_mean", "with_std"), flag),
-    **dict.fromkeys(("batch_size", "max_epochs", "max_iter", "n_components", "n_context", "n_future"), whole),
+    **dict.fromkeys(
+        ("batch_size", "checkpoint_every", "max_epochs", "max_iter", "n_components", "n_context", "n_future"),
+        whole,
+    ),
     **dict.fromkeys(("c_dim", "dff", "n_heads", "n_layers", "z_dim"), whole),
     **dict.fromkeys(("hop_length", "n_fft", "n_mels", "n_mfcc", "sample_rate"), whole),
     **dict.fromkeys(("clip_duration", "dropout", "lr", "validation_fraction"), number),
@@ -164,7 +167,12 @@ def n_logits(classifier):
 
 FEATURES = {"n_features_in_": Whole(1), "feature_names_in_": Names(optional=True)}
 SAMPLES = {"n_features_in_": Whole(1, optional=True), "feature_names_in_": Names(optional=True)}
-TRAINING = {"history_": History(), "n_iter_": Derived(n_epochs), "_random": Random(optional=True)}
+TRAINING = {
+    "history_": History(),
+    "n_iter_": Derived(n_epochs),
+    "interrupted_": Flag(optional=True),
+    "_random": Random(optional=True),
+}
 OUTPUT = {"_sklearn_output_config": Output(optional=True)}
 PER_FEATURE = Array(lambda scaler: (scaler.n_features_in_,))
 
@@ -188,7 +196,7 @@ LOGISTIC_REGRESSION = EstimatorForm(
     },
 )
 CPC = EstimatorForm(
-    Parameters(CPCTransformer, PARAMETERS, dropped=("memory",)),
+    Parameters(CPCTransformer, PARAMETERS, dropped=("memory", "checkpoint")),
     {
         **SAMPLES,
         **TRAINING,

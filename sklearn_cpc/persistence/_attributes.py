@@ -9,7 +9,7 @@ from ._parameters import JOBLIB, decode, encode, expect, plain
 MAX_CHARACTERS = 2**24  # of all class labels, padded to the longest
 N_KEYS = 624  # numbers in the state of RandomState
 
-CHANGED = f"A parameter was changed after fit: set it back or fit again, {JOBLIB}."
+CHANGED = f"If a parameter was changed after fit, set it back or fit again, {JOBLIB}."
 
 
 class Attribute:
@@ -66,6 +66,18 @@ class Whole(Attribute):
         return entry
 
 
+class Flag(Attribute):
+    """Something that is so or not."""
+
+    def write(self, value, place, arrays):
+        """Return whether it is so."""
+        return bool(value)
+
+    def read(self, entry, place, arrays, estimator):
+        """Return whether it is so."""
+        return expect(bool, entry, place)
+
+
 class Derived(Attribute):
     """What follows from the rest: it is not stored but computed, by a function of the estimator."""
 
@@ -118,7 +130,8 @@ class Labels(Attribute):
 
     def read(self, entry, place, arrays, estimator):
         """Return an array of the type."""
-        dtype, values = expect(str, entry["dtype"], place), expect(list, entry["values"], place)
+        dtype, values = (expect(dict, entry, place).get(key) for key in ("dtype", "values"))
+        expect(str, dtype, place), expect(list, values, place)
         if not self._are_labels(values, dtype):
             raise ValueError(f"{place} holds other labels than {dtype!r}")
         length = self._length(dtype)

@@ -47,6 +47,8 @@ def pack(node, arrays):
     ------
     TypeError
         If an array is of a type that files do not hold.
+    ValueError
+        If the description is too long.
     """
     for name, array in arrays.items():
         if array.dtype.name not in DTYPES.values():
@@ -54,6 +56,11 @@ def pack(node, arrays):
             raise TypeError(f"{name} is of type {array.dtype.name}, but a file holds {known} only.")
     document = {"sha256": NO_DIGEST, "format": FORMAT, "versions": versions(), "estimator": node}
     metadata = {KEY: json.dumps(document, allow_nan=False)}
+    if len(metadata[KEY]) > MAX_HEADER // 2:  # quotes are escaped, and arrays need room
+        raise ValueError(
+            f"parameters, names, labels and history take {len(metadata[KEY])} bytes as JSON, of {MAX_HEADER // 2} "
+            "that are allowed; shorten history_, for example."
+        )
     # Copies, since safetensors takes the memory of an array as it lies there.
     data = safetensors.numpy.save({name: np.array(a, order="C") for name, a in arrays.items()}, metadata)
     start, stop = digest_place(data[: 8 + header_length(data[:8], len(data))])
@@ -172,8 +179,8 @@ def write_bytes(path, data):
     """
     target = os.path.realpath(path)  # a link stays one
     check_target(target)
-    folder, name = os.path.split(target)
-    scratch = os.path.join(folder, f".{name[:100]}.{secrets.token_hex(8)}.tmp")
+    folder = os.path.dirname(target)
+    scratch = os.path.join(folder, f".sklearn_cpc-{secrets.token_hex(8)}.tmp")
     try:
         with open(scratch, "xb") as file:
             file.write(data)
@@ -191,7 +198,7 @@ def write_bytes(path, data):
             error.errno,
             f"cannot write there: {error.strerror}. What was there before is as it was; make room or choose "
             "another folder",
-            str(path),
+            path,
         ) from error
     sync_folder(folder)
 

@@ -60,6 +60,8 @@ class EstimatorForm:
         """
         name = self.cls.__name__
         check_keys(node, ("class", "parameters", "state"), name)
+        if node["class"] != name:
+            raise ValueError(f"{place or 'it'} is a {node['class']!r}, not a {name}")
         estimator = self.parameters.build(node["parameters"], name)
         if self.check is not None:
             self.check(estimator)

@@ -104,7 +104,7 @@ class NameOrRecipe(Parameter):
             return super().decode(entry, where)
         name, recipe = expect(list, entry["named"], where)
         recipe = super().decode(recipe, where)
-        now = self.known.get(name, type(None))()
+        now = self.known.get(expect(str, name, where), type(None))()
         unchanged = type(now) is type(recipe) and now.get_params() == recipe.get_params()
         return name if unchanged else recipe
 

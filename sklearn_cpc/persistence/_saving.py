@@ -2,6 +2,7 @@
 
 import os
 
+from ._attributes import CHANGED
 from ._file import check_target, pack, read_bytes, unpack, write_bytes
 from ._forms import compare, put_together, take_apart
 
@@ -38,7 +39,7 @@ def save(estimator, path):
 
     Notes
     -----
-    What is not stored: ``memory``, which belongs to a machine; the state of the optimizer, so that
+    What is not stored: directories of one machine, such as ``memory``; the state of the optimizer, so that
     ``partial_fit`` starts it anew, as after joblib; and on which device the network was. NumPy's numbers among
     the parameters come back as Python's, a ``torch.device`` as its name.
 
@@ -55,11 +56,16 @@ def save(estimator, path):
     >>> np.array_equal(same.transform(rows), reducer.transform(rows))
     True
     """
+    path = os.fsdecode(path)
     check_target(os.path.realpath(path))
     arrays: dict = {}
     node = take_apart(estimator, "", arrays)
     data = pack(node, arrays)
-    compare(estimator, from_bytes(data))
+    try:
+        loaded = from_bytes(data)
+    except ValueError as error:
+        raise ValueError(f"cannot save what load would refuse: {error}. {CHANGED}") from error
+    compare(estimator, loaded)
     write_bytes(path, data)
 
 
@@ -106,13 +112,14 @@ def load(path):
     ...     load(f"{folder}/mfcc.safetensors")
     MFCCTransformer(n_mfcc=13)
     """
+    path = os.fsdecode(path)
     try:
         return from_bytes(read_bytes(path))
     except (OSError, MemoryError):
         raise
     except Exception as error:  # of what is malformed in a new way, too
         reason = error if isinstance(error, ValueError) else f"it is malformed ({type(error).__name__}: {error})"
-        raise ValueError(f"cannot load {os.fspath(path)!r}: {reason}.") from error
+        raise ValueError(f"cannot load {path!r}: {reason}.") from error
 
 
 def from_bytes(data):

@@ -1,0 +1,402 @@
+"""What is saved comes back: results, parameters and fitted attributes, bit for bit; or it is said why not."""
+
+import pickle
+
+import joblib
+import numpy as np
+import pytest
+import sklearn.pipeline
+import torch
+from corpus import CLIP, rising_tones, small_cpc
+from models import CLIPS, MODELS, ROWS, Y, assert_same_results, fitted, input_of, mfcc, probe, reducer
+from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator, clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import EarlyStopping
+from torch import nn
+
+from sklearn_cpc import (
+    Conv1dEncoder,
+    CPCTransformer,
+    GRUContext,
+    LogMelEncoder,
+    MFCCTransformer,
+    _storable,
+    load,
+    save,
+)
+from sklearn_cpc.nn.network import ENCODERS
+from sklearn_cpc.persistence._forms import FORMS
+from sklearn_cpc.persistence._parameters import RECIPES
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def saved(estimator, path):
+    """Return what comes back of an estimator."""
+    save(estimator, path)
+    return load(path)
+
+
+def parameters(estimator):
+    """Return all parameters, with recipes and estimators as their classes."""
+    values = estimator.get_params(deep=True)
+    return {key: type(value) if isinstance(value, BaseEstimator) else value for key, value in values.items()}
+
+
+# What comes back
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_result_is_the_same(name, path):
+    assert_same_results(fitted(name), saved(fitted(name), path))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "pipeline" not in name])
+def test_every_parameter_and_attribute_is_the_same(name, path):
+    before, after = fitted(name), saved(fitted(name), path)
+    assert repr(parameters(after)) == repr({key: plain(value) for key, value in parameters(before).items()})
+    learned = vars(before).keys() - {"_optimizer_state"}
+    assert vars(after).keys() == {key for key in learned if not is_global_generator(getattr(before, key))}
+    for key in ("history_", "n_iter_", "sample_rate_", "n_features_in_", "_clip_shape", "_sklearn_output_config"):
+        assert getattr(after, key, None) == getattr(before, key, None)
+        assert type(getattr(after, key, None)) is type(getattr(before, key, None))
+    for key in ("classes_", "feature_names_in_", "mean_", "coef_", "n_samples_seen_"):
+        if hasattr(before, key):
+            assert_array_equal(getattr(after, key), getattr(before, key), strict=True)
+
+
+def plain(value):
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def is_global_generator(value):
+    return value is np.random.mtrand._rand
+
+
+def test_a_pipeline_keeps_its_steps_by_name(path):
+    pipeline = saved(fitted("pipeline"), path)
+    assert type(pipeline) is Pipeline
+    assert list(pipeline.named_steps) == ["cpc", "ae", "clf"]
+    assert_same_results(pipeline["cpc"], fitted("pipeline")["cpc"])
+    assert pipeline["cpc"].history_ == fitted("pipeline")["cpc"].history_
+
+
+def test_the_method_writes_what_the_function_does(path, tmp_path):
+    fitted("mfcc").save(str(path))
+    save(fitted("mfcc"), tmp_path / "other")
+    assert path.read_bytes() == (tmp_path / "other").read_bytes()
+    assert all(hasattr(fitted(name), "save") for name in ("small-corpus", "reducer", "probe of bool"))
+
+
+def test_the_same_estimator_makes_the_same_file(path):
+    names = "pipeline", "all options"
+    for name in names:
+        save(fitted(name), path)
+        once = path.read_bytes()
+        saved(load(path), path)
+        assert path.read_bytes() == once
+
+
+def test_a_file_is_no_larger_than_its_weights(path):
+    cpc = CPCTransformer(Conv1dEncoder(n_filters=64), max_epochs=0, clip_duration=1.0, n_context=6, n_future=1)
+    save(cpc.fit(np.ones((2, 4410), np.float32)), path)
+    weights = sum(tensor.nbytes for tensor in cpc.network_.state_dict().values())
+    assert weights < path.stat().st_size < 1.02 * weights
+
+
+def test_other_readers_of_safetensors_find_the_weights(path):
+    from safetensors import safe_open
+
+    save(fitted("small-corpus"), path)
+    with safe_open(path, "np") as file:
+        stored = {name.removeprefix("network_/"): file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for name, weights in fitted("small-corpus").network_.state_dict().items():
+        assert_array_equal(stored[name], weights.numpy())
+
+
+def test_tuples_lists_and_numpy_numbers_come_back_as_such(path):
+    options = saved(fitted("all options"), path)
+    assert options.pooling == ("z_thirds", "c_mean")
+    assert options.encoder.strides == [2, 1]
+    assert type(options.lr) is float
+    assert type(options.random_state) is int
+    assert saved(fitted("reducer of float32"), path).get_params()["decoder_units"] == ()
+    assert saved(fitted("probe of int"), path).class_weight == {-1: 1.0, 7: 2, 9: 0.5}
+
+
+def test_a_device_comes_back_as_its_name_and_memory_does_not(path, tmp_path):
+    cpc = small_cpc(device=torch.device("cpu"), memory=str(tmp_path / "cache")).fit(CLIPS)
+    loaded = saved(Pipeline([("cpc", cpc)], memory=str(tmp_path / "steps")), path)
+    assert loaded["cpc"].device == "cpu"
+    assert loaded["cpc"].memory is None
+    assert loaded.memory is None
+    assert b"cache" not in path.read_bytes()
+
+
+@pytest.mark.parametrize("values", [[float("nan"), 0.5], [float("inf"), -0.0], [None, "text"], [True, 2**62]])
+def test_a_history_may_hold_all_that_is_plain(values, path):
+    cpc = small_cpc().fit(CLIPS)
+    cpc.history_[0].update(valid_score=values[0], other=np.float32(0.1), more=(values[1], [1]))
+    row = saved(cpc, path).history_[0]
+    assert repr(row["valid_score"]) == repr(values[0])
+    assert repr(row["more"]) == repr((values[1], [1]))
+    assert row["other"] == np.float32(0.1)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["b", "a"], ["", "a" * 300], [False, True], [2**63 + 1, 2**63], [-5, 5], ["\ud800", "ä"]],
+    ids=["text", "long", "bool", "uint64", "int", "surrogate"],
+)
+def test_labels_keep_their_type(labels, path):
+    y = np.array(labels)[Y % 2]
+    classifier = probe().fit(ROWS, y)
+    assert_array_equal(saved(classifier, path).classes_, np.unique(y), strict=True)
+    assert saved(classifier, path).predict(ROWS).dtype == y.dtype
+
+
+@pytest.mark.parametrize("dtype", [np.int8, ">i4", np.uint16, np.float16, ">f8"])
+def test_labels_of_any_width_keep_theirs(dtype, path):
+    classifier = probe().fit(ROWS, Y.astype(dtype))
+    assert saved(classifier, path).classes_.dtype == np.dtype(dtype).newbyteorder("=")
+
+
+# What can be done with it
+
+
+@pytest.mark.parametrize("name", ["small-corpus", "all options", "reducer", "probe of text"])
+def test_training_goes_on_as_after_joblib(name, path, tmp_path):
+    save(fitted(name), path)
+    joblib.dump(fitted(name), tmp_path / "model.joblib")
+    y = {"y": np.array(["dog", "a cat", "ö"])[Y]} if name == "probe of text" else {}
+    one, other = (
+        estimator.partial_fit(input_of(estimator), **y)
+        for estimator in (load(path), joblib.load(tmp_path / "model.joblib"))
+    )
+    without_time = [[{**row, "dur": 0} for row in e.history_] for e in (one, other)]
+    assert without_time[0] == without_time[1]
+    assert one.n_iter_ == fitted(name).n_iter_ + 1
+    assert_same_results(one, other)
+
+
+@pytest.mark.parametrize("name", ["small-corpus", "all options", "reducer", "mfcc", "pipeline"])
+def test_a_clone_of_it_fits_to_the_same(name, path):
+    copy = clone(saved(fitted(name), path))
+    with pytest.raises(NotFittedError):
+        copy.transform(CLIPS) if name != "pipeline" else copy.predict(CLIPS)
+    X = input_of(fitted(name))
+    fit = copy.fit(X, Y[:12] > 0) if name == "pipeline" else copy.fit(X)
+    assert_same_results(fit, fitted(name))
+
+
+def test_it_can_be_pickled_saved_and_fitted_again(path):
+    loaded = saved(fitted("small-corpus"), path)
+    assert_same_results(pickle.loads(pickle.dumps(loaded)), fitted("small-corpus"))
+    assert_same_results(saved(loaded, path), fitted("small-corpus"))
+    assert loaded.fit(rising_tones(4, seed=1)).n_iter_ == 1
+
+
+def test_random_numbers_of_the_process_are_left_alone(path):
+    save(fitted("all options"), path)
+    generator = np.random.mtrand._rand
+    before = torch.get_rng_state(), generator.get_state()[1]
+    load(path)
+    save(fitted("all options"), path)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert_array_equal(generator.get_state()[1], before[1])
+
+
+def test_a_default_device_of_torch_does_not_matter(path):
+    with torch.device("meta"):
+        loaded = saved(fitted("all options"), path)
+    assert_same_results(loaded, fitted("all options"))
+
+
+def test_a_name_whose_meaning_has_changed_comes_back_as_the_recipe_it_was(path, monkeypatch):
+    cpc = CPCTransformer("logmel", GRUContext(c_dim=4), clip_duration=0.5, n_context=6, n_future=2, max_epochs=0)
+    X = np.random.default_rng(0).standard_normal((3, 8000)).astype(np.float32)
+    save(cpc.fit(X), path)
+    assert load(path).encoder == "logmel"
+    for newcomer in (lambda: LogMelEncoder(smoothing=1), Conv1dEncoder):
+        monkeypatch.setitem(ENCODERS, "logmel", newcomer)
+        loaded = load(path)
+        assert loaded.encoder.get_params() == LogMelEncoder().get_params()
+        assert_array_equal(loaded.transform(X), cpc.transform(X))
+
+
+def test_parameters_that_are_new_in_a_class_get_their_defaults(path):
+    from sklearn_cpc.persistence._file import pack, unpack
+
+    save(fitted("mfcc"), path)
+    node, arrays = unpack(path.read_bytes())
+    del node["parameters"]["n_jobs"]
+    path.write_bytes(pack(node, arrays))
+    assert load(path).n_jobs is None
+
+
+# What cannot be saved
+
+
+class Window(nn.Module):
+    """An encoder of one's own."""
+
+    sample_rate = 1000
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(CLIP // 8, 4)
+
+    def forward(self, samples):
+        return self.linear(samples.reshape(len(samples), 8, -1))
+
+
+class Mine(MFCCTransformer):
+    """A subclass, which may do anything."""
+
+
+class Recipe(Conv1dEncoder):
+    """A recipe of one's own."""
+
+
+def with_attribute():
+    estimator = mfcc().fit(CLIPS)
+    estimator.note = "mine"
+    return estimator
+
+
+def with_record():
+    cpc = small_cpc().fit(CLIPS)
+    cpc.history_[0]["embeddings"] = np.zeros(3)
+    return cpc
+
+
+def of_half_precision():
+    cpc = small_cpc().fit(CLIPS)
+    cpc.network_.half()
+    return cpc
+
+
+NOT_STORABLE = {
+    "a module": (lambda: small_cpc(encoder=Window()).fit(CLIPS), r"CPCTransformer\.encoder .*type Window"),
+    "a function": (lambda: small_cpc(autoregressor=lambda z, _: nn.Linear(z, 3)).fit(CLIPS), "autoregressor"),
+    "a recipe of one's own": (
+        lambda: small_cpc(encoder=Recipe(8, (8,), (4,), 8, 8, 1000)).fit(CLIPS),
+        "encoder .*type Recipe",
+    ),
+    "callbacks": (
+        lambda: small_cpc(callbacks=[EarlyStopping("train_loss")]).fit(CLIPS),
+        r"callbacks .*set_params\(callbacks=None\)",
+    ),
+    "a generator": (
+        lambda: small_cpc(random_state=np.random.RandomState(0)).fit(CLIPS),
+        r"random_state .*set_params\(random_state=0\)",
+    ),
+    "a generator of another kind": (
+        lambda: (
+            probe(random_state=np.random.RandomState(np.random.PCG64(0))).fit(ROWS, Y).set_params(random_state=0)
+        ),
+        "PCG64",
+    ),
+    "an infinite number": (lambda: reducer().fit(ROWS).set_params(lr=float("inf")), "lr is inf"),
+    "a huge number": (lambda: mfcc(verbose=2**70).fit(CLIPS), "64 bits"),
+    "thousands of layers": (lambda: reducer().fit(ROWS).set_params(encoder_units=(1,) * 1001), "1000 at most"),
+    "an unknown name": (lambda: small_cpc().fit(CLIPS).set_params(autoregressor="rnn"), "autoregressor='rnn'"),
+    "a subclass": (lambda: Mine(n_mels=20).fit(np.zeros((1, 22050))), "class Mine"),
+    "another estimator": (lambda: PCA(2).fit(ROWS), "class PCA"),
+    "a pipeline of others": (lambda: make_pipeline(StandardScaler(), PCA(2)).fit(ROWS), "class PCA"),
+    "no estimator": (lambda: 3, "class int"),
+    "labels of another kind": (
+        lambda: probe().fit(ROWS, Y.astype("longdouble")),
+        "longdouble|float128|float96",
+    ),
+    "an attribute of one's own": (with_attribute, r"\['note'\]"),
+    "a record that is no number": (with_record, r"history_\[0\]\['embeddings'\]"),
+    "weights in half precision": (of_half_precision, r"float16; call network_\.float\(\)"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_STORABLE)
+def test_what_is_code_or_unknown_is_named_and_nothing_is_written(case, path):
+    make, message = NOT_STORABLE[case]
+    with pytest.raises(TypeError, match=message):
+        save(make(), path)
+    assert not path.exists()
+
+
+CHANGED = {
+    "the length of clips": ("report-conv1d-gru", {"clip_duration": 0.5}, r"of shape \(8, 48\)"),
+    "the rate of the filters": ("small-corpus", {"encoder__sample_rate": 900}, "samples_per_step is 50 and"),
+    "their smoothing": ("small-corpus", {"encoder__smoothing": 3}, "spectrogram.mel"),
+    "the kind of layer": ("small-corpus", {"encoder__centring": None}, "scale is a BandCentring"),
+    "a setting of a layer": ("small-corpus", {"encoder__dynamic_range": 30.0}, r"dynamic_range is 50\.0"),
+    "the steps": ("small-corpus", {"n_context": 5}, "hop_length|n_context"),
+    "the width": ("reducer", {"n_components": 2}, "shape"),
+    "the coefficients": ("mfcc", {"n_mfcc": 5}, "_n_features_out is 8"),
+    "a parameter out of range": ("reducer", {"batch_size": 0}, "batch_size"),
+    "a pooling that cannot be": ("report-conv1d-attention", {"pooling": "c_mean"}, "pooling"),
+    "a prediction that cannot be": ("report-conv1d-attention", {"predict_from": "all"}, "predict_from"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_parameters_that_no_longer_describe_the_network_are_noticed(case, path):
+    name, change, message = CHANGED[case]
+    estimator = pickle.loads(pickle.dumps(fitted(name))).set_params(**change)
+    with pytest.raises(ValueError, match=message):
+        save(estimator, path)
+    assert not path.exists()
+
+
+def test_parameters_that_decide_later_calls_alone_may_be_changed(path):
+    cpc = pickle.loads(pickle.dumps(fitted("small-corpus")))
+    cpc.set_params(pooling="z_max", lr=0.5, batch_size=7, verbose=1, on_error="nan", similarity="dot", n_clips=1)
+    assert_same_results(saved(cpc, path), cpc)
+
+
+@pytest.mark.parametrize("estimator", [small_cpc(), reducer(), probe(), mfcc(), make_pipeline(mfcc(), probe())])
+def test_what_is_not_fitted_is_not_saved(estimator, path):
+    with pytest.raises(NotFittedError):
+        save(estimator, path)
+    assert not path.exists()
+
+
+def test_a_weight_that_is_not_finite_is_not_saved(path):
+    cpc = small_cpc().fit(CLIPS)
+    with torch.no_grad():
+        cpc.network_.predictor.weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"predictor\.weight holds NaN"):
+        save(cpc, path)
+
+
+# The lists of what can be stored
+
+
+@pytest.mark.parametrize("name", [*FORMS, *RECIPES])
+def test_every_parameter_has_its_types(name):
+    parameters = FORMS[name].parameters if name in FORMS else RECIPES[name]
+    removed = {"multi_class", "n_jobs", "penalty"}  # of LogisticRegression, in some releases of scikit-learn
+    assert parameters.defaults.keys() - removed <= _storable.PARAMETERS.keys()
+
+
+def test_every_form_and_recipe_is_among_the_models():
+    models = [fitted(name) for name in MODELS]
+    kinds = {type(model).__name__ for model in models}
+    recipes = {type(part).__name__ for model in models for part in model.get_params().values()}
+    names = {ENCODERS.get(getattr(model, "encoder", None), str).__name__ for model in models}
+    assert FORMS.keys() <= kinds
+    assert RECIPES.keys() - {"LSTMContext", "CausalAttentionContext"} <= recipes | names | kinds
+
+
+def test_classes_of_the_same_name_elsewhere_have_no_form():
+    class Pipeline(sklearn.pipeline.Pipeline):
+        pass
+
+    with pytest.raises(TypeError, match="class Pipeline cannot"):
+        save(Pipeline([("mfcc", fitted("mfcc"))]), "nowhere")

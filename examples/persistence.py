@@ -2,7 +2,7 @@
 
     python examples/persistence.py
 
-A joblib file can run code when it is loaded: load only files you trust.
+The file holds numbers and text, no code: it may come from anyone.
 """
 
 import subprocess
@@ -10,16 +10,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-import joblib
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from sklearn_cpc import AutoencoderReducer, Conv1dEncoder, CPCTransformer, LinearProbe
+from sklearn_cpc import AutoencoderReducer, Conv1dEncoder, CPCTransformer, LinearProbe, save
 from sklearn_cpc.datasets import make_synthetic_corpus
 
 LOAD = """
-import sys, joblib, numpy
-pipeline, paths = joblib.load(sys.argv[1]), sys.argv[3:]
+import sys, numpy, sklearn_cpc
+pipeline, paths = sklearn_cpc.load(sys.argv[1]), sys.argv[3:]
 numpy.save(sys.argv[2], pipeline.predict_proba(paths))
 """
 
@@ -37,8 +36,8 @@ def main():
         ).fit(corpus.paths, corpus.target)
         expected = pipeline.predict_proba(corpus.paths)
 
-        file = scratch / "pipeline.joblib"
-        joblib.dump(pipeline, file)
+        file = scratch / "pipeline.safetensors"
+        save(pipeline, file)
         weights = sum(
             tensor.nbytes
             for step in pipeline.named_steps.values()

@@ -6,6 +6,7 @@ import joblib
 import numpy as np
 import pytest
 import sklearn.pipeline
+import skops.io
 import torch
 from corpus import CLIP, rising_tones, small_cpc
 from models import CLIPS, MODELS, ROWS, Y, assert_same_results, fitted, input_of, mfcc, probe, reducer
@@ -15,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
@@ -373,6 +375,25 @@ def test_a_weight_that_is_not_finite_is_not_saved(path):
         cpc.network_.predictor.weight[0, 0] = torch.nan
     with pytest.raises(ValueError, match=r"predictor\.weight holds NaN"):
         save(cpc, path)
+
+
+# Beside skops
+
+
+@pytest.mark.parametrize("estimator", [CPCTransformer(), reducer(), probe(), fitted("mfcc")])
+def test_skops_asks_for_one_trusted_type_where_no_network_is_fitted(estimator):
+    data = skops.io.dumps(estimator)
+    trusted = skops.io.get_untrusted_types(data=data)
+    assert trusted == [f"{type(estimator).__module__}.{type(estimator).__name__}"]
+    assert parameters(skops.io.loads(data, trusted=trusted)) == parameters(estimator)
+
+
+def test_skops_stores_the_steps_that_save_does_not(path):
+    pipeline = make_pipeline(small_cpc(), PCA(2), SVC()).fit(CLIPS, Y[:12])
+    save(pipeline[:1], path)
+    rest = skops.io.loads(skops.io.dumps(pipeline[1:]))
+    same = Pipeline([*load(path).steps, *rest.steps])
+    assert_array_equal(same.decision_function(CLIPS), pipeline.decision_function(CLIPS))
 
 
 # The lists of what can be stored

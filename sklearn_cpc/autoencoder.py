@@ -106,6 +106,8 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
         in seconds.
     n_iter_ : int
         Epochs trained.
+    interrupted_ : bool
+        Whether Ctrl-C or an error cut the training short: the network is as after its last finished epoch.
     n_features_in_ : int
         Features of the input.
 
@@ -250,7 +252,7 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
             network = Autoencoder(*sizes)
             if go_on:
                 take_over(self, network)
-            history, optimizer_state = train(
+            training = train(
                 network,
                 TensorBatches(rows, rows, self.batch_size),
                 ReconstructionLoss(),
@@ -262,7 +264,7 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
                 title="autoencoder",
                 optimizer_state=self._optimizer_state if go_on else None,
             )
-        self._keep(network, history, optimizer_state, random, go_on)
+        self._keep(network, training, random, go_on)
         return self
 
     def _run(self, part, rows):

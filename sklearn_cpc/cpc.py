@@ -1,26 +1,24 @@
 """CPCTransformer: features learned from recordings by Contrastive Predictive Coding."""
 
 import functools
-from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, check_scalar
+from sklearn.utils.validation import check_is_fitted
 
+from ._parameters import check_cpc
+from .audio.clips import names_of
 from .audio.store import read_recordings
 from .nn import embedding
-from .nn.augmentation import Augmentation
 from .nn.batches import ClipBatches, ClipShape, check_trainable, hold_out
+from .nn.checkpoint import Checkpoint
 from .nn.embedding import Frames
-from .nn.loss import NEGATIVES, SIMILARITIES, STEP_WEIGHTS, check_option
-from .nn.network import PREDICT_FROM, InfoNCELoss, build_network, sample_rate_of
+from .nn.loss import check_option
+from .nn.network import InfoNCELoss, build_network, sample_rate_of
 from .nn.pooling import check_pooling, n_features
 from .nn.scoring import contrastive_accuracy
 from .nn.training import (
-    PRECISIONS,
-    SCHEDULES,
     FittedNetworkMixin,
-    check_training_parameters,
     in_precision_of,
     resolve_device,
     resolve_precision,
@@ -124,6 +122,12 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         call of ``fit`` and ``transform`` and kept in RAM meanwhile.
     n_jobs : int, default=None
         Threads that decode recordings.
+    checkpoint : str or path-like, default=None
+        Directory in which ``fit`` keeps its state, for the next ``fit`` with the same parameters and recordings
+        to go on from if this one is cut short: on one thread it ends with the same weights. Others are
+        refused; so give every training its own, and none in a grid search. Needs an int as ``random_state``.
+    checkpoint_every : int, default=1
+        Epochs from one checkpoint to the next.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, clips, order and dropout. Pass an int for the same result in every fit.
     verbose : int, default=0
@@ -139,6 +143,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         ``pandas.DataFrame(history_)`` makes a table.
     n_iter_ : int
         Epochs trained.
+    interrupted_ : bool
+        Whether Ctrl-C or an error cut the training short: the network is as after its last finished epoch.
     sample_rate_ : int
         Rate in Hz at which recordings are read.
     n_features_in_ : int
@@ -209,6 +215,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         warm_start=False,
         memory=None,
         n_jobs=None,
+        checkpoint=None,
+        checkpoint_every=1,
         random_state=None,
         verbose=0,
     ):
@@ -240,6 +248,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         self.warm_start = warm_start
         self.memory = memory
         self.n_jobs = n_jobs
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
         self.random_state = random_state
         self.verbose = verbose
 
@@ -367,7 +377,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     def _fit(self, X, go_on, max_epochs, schedule):
         """Read X, build or take over the network, train it; returns the recordings."""
         self._check()
-        go_on = go_on and hasattr(self, "network_")
+        resumable, go_on = not go_on, go_on and hasattr(self, "network_")
         device, random = resolve_device(self.device), self._generator(go_on)
         rate = sample_rate_of(self.encoder)
         clip = round(self.clip_duration * rate)
@@ -385,12 +395,15 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             if self.validation_fraction and not (go_on and hasattr(self, "_split_seed")):
                 # Kept when training goes on: no recording is validated with that was trained on.
                 self._split_seed = random.randint(np.iinfo(np.int32).max)
-            samples, held_out = hold_out(samples, self.validation_fraction, getattr(self, "_split_seed", None))
+            checkpoint = Checkpoint.of(self, network, samples, random) if resumable else None
+            names, rows = names_of(X, recordings.readable), list(range(len(samples)))
+            rows, held_out = hold_out(rows, self.validation_fraction, getattr(self, "_split_seed", None))
+            held_out, samples = [samples[row] for row in held_out], [samples[row] for row in rows]
             if max_epochs:
                 check_trainable(samples, shape, self.batch_size, self.negatives)
-            history, optimizer_state = train(
+            training = train(
                 network,
-                ClipBatches(samples, shape, self.batch_size, random),
+                ClipBatches(samples, shape, self.batch_size, random, [names[row] for row in rows]),
                 InfoNCELoss(
                     self.n_future,
                     negatives=self.negatives,
@@ -409,10 +422,11 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
                 optimizer_state=self._optimizer_state if go_on else None,
                 schedule=schedule,
                 validate=(lambda module: self._score(held_out, module, device)) if held_out else None,
+                checkpoint=checkpoint,
                 embedder=lambda X: functools.partial(self._embed, read_recordings(self, X, rate, reset=False)),
             )
-        self._keep(network, history, optimizer_state, random, go_on)
         self.sample_rate_ = rate
+        self._keep(network, training, random, go_on)
         return recordings
 
     def _embed(self, recordings, network=None):
@@ -460,34 +474,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         return tags
 
     def _check(self):
-        check_training_parameters(self)
-        check_scalar(
-            self.clip_duration, "clip_duration", Real, min_val=0, max_val=np.inf, include_boundaries="neither"
-        )
-        check_scalar(self.n_context, "n_context", Integral, min_val=1)
-        check_scalar(self.n_future, "n_future", Integral, min_val=1)
-        if self.n_clips is not None:
-            check_scalar(self.n_clips, "n_clips", Integral, min_val=1)
-        if self.temperature is not None:
-            check_scalar(self.temperature, "temperature", Real, min_val=0, include_boundaries="neither")
-        if self.trim is not None:
-            check_scalar(self.trim, "trim", Real, min_val=0, include_boundaries="neither")
-        for name in ("n_across", "projection"):
-            if getattr(self, name) is not None:
-                check_scalar(getattr(self, name), name, Integral, min_val=1)
-        check_scalar(
-            self.validation_fraction, "validation_fraction", Real, min_val=0, max_val=1, include_boundaries="left"
-        )
-        if self.augmentation is not None and not isinstance(self.augmentation, Augmentation):
-            raise TypeError(
-                f"augmentation={self.augmentation!r} must be an Augmentation(...) or None for no augmentation."
-            )
-        check_option("schedule", self.schedule, tuple(SCHEDULES))
-        check_option("negatives", self.negatives, NEGATIVES)
-        check_option("similarity", self.similarity, SIMILARITIES)
-        check_option("step_weights", self.step_weights, STEP_WEIGHTS)
-        check_option("predict_from", self.predict_from, PREDICT_FROM)
-        check_option("precision", self.precision, PRECISIONS)
+        check_cpc(self)
 
     def _poolings(self, network):
         """Return ``pooling`` as a tuple, or raise if the network has no such features."""

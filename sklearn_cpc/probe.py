@@ -96,6 +96,8 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
         Per epoch: ``epoch``, ``train_loss`` (cross entropy), ``train_accuracy`` and ``dur`` in seconds.
     n_iter_ : int
         Epochs trained.
+    interrupted_ : bool
+        Whether Ctrl-C or an error cut the training short: the network is as after its last finished epoch.
     n_features_in_ : int
         Features of the input.
 
@@ -232,7 +234,7 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
             network = Probe(X.shape[1], len(self.classes_), self.dropout)
             if go_on:
                 take_over(self, network)
-            history, optimizer_state = train(
+            training = train(
                 network,
                 TensorBatches(rows, torch.from_numpy(labels), self.batch_size),
                 CrossEntropy(torch.from_numpy(weight.astype(np.float32))),
@@ -244,7 +246,7 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
                 title="linear probe",
                 optimizer_state=self._optimizer_state if go_on else None,
             )
-        self._keep(network, history, optimizer_state, random, go_on)
+        self._keep(network, training, random, go_on)
         return self
 
     def _encode(self, y, classes, go_on):

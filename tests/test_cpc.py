@@ -673,6 +673,30 @@ def test_a_loss_that_is_not_finite_ends_training_with_advice(tones):
         small_cpc(encoder=Spectra, autoregressor=RunningMean).fit(1e30 * tones)
 
 
+def test_a_loss_that_is_not_finite_names_the_recordings_of_the_batch(tones):
+    clips = np.array([*tones[:7], 1e30 * tones[7]])
+    cpc = small_cpc(encoder=Spectra, autoregressor=RunningMean, batch_size=4)
+    with pytest.raises(ValueError, match=r"the loss became .* In the batch: (row [0-6], )*row 7(, row [0-6])*\.$"):
+        cpc.fit(clips)
+
+
+def test_an_interrupted_fit_leaves_a_usable_and_marked_estimator(tones):
+    class Interrupt(Callback):
+        def on_batch_begin(self, net, **_):
+            if len(net.history) == 3:
+                raise KeyboardInterrupt
+
+    cpc = small_cpc(max_epochs=5)
+    assert not cpc.fit(tones).interrupted_
+    with pytest.raises(KeyboardInterrupt):
+        cpc.set_params(callbacks=[Interrupt()]).fit(tones)
+    assert (cpc.interrupted_, cpc.n_iter_, len(cpc.history_)) == (True, 2, 2)
+    two = small_cpc(max_epochs=2).fit(tones)
+    assert_allclose(cpc.transform(tones), two.transform(tones))
+    assert cpc.set_params(callbacks=None).partial_fit(tones).n_iter_ == 3
+    assert not cpc.interrupted_
+
+
 def test_bfloat16_trains_the_same_network_only_coarser(tones):
     exact, coarse = (small_cpc(precision=kind, max_epochs=2).fit(tones) for kind in ("float32", "bfloat16"))
     assert coarse.transform(tones).dtype == np.float32

@@ -60,6 +60,12 @@ def clips_of(X):
     return [as_clip(row, index) for index, row in enumerate(rows)]
 
 
+def names_of(X, rows):
+    """Names of rows of X for messages: their files, or their numbers where X holds samples."""
+    clips = clips_of(X)
+    return [f"row {row}" if clips is None else str(clips[row].path) for row in rows]
+
+
 def rows_of(X):
     """Rows of X as a list, or None when X cannot hold recordings."""
     if hasattr(X, "columns"):

@@ -114,10 +114,18 @@ class ClipBatches(IterableDataset):
     batch_size : int
         Clips per batch at most; see :func:`even_batches`.
     random : RandomState
+    names : list of str, default=()
+        Of the recordings, for messages.
     """
 
-    def __init__(self, recordings, shape, batch_size, random):
+    def __init__(self, recordings, shape, batch_size, random, names=()):
         self.recordings, self.shape, self.batch_size, self.random = recordings, shape, batch_size, random
+        self.names, self._rows = names, []
+
+    @property
+    def in_batch(self):
+        """Names of the recordings of the last batch."""
+        return [self.names[row] for row in dict.fromkeys(self._rows)] if self.names else []
 
     @property
     def n_batches(self):
@@ -130,6 +138,7 @@ class ClipBatches(IterableDataset):
         order = self.random.permutation(len(rows))
         batches = even_batches(torch.from_numpy(self._by_length(order, lengths)), self.batch_size)
         for number in self.random.permutation(len(batches)):
+            self._rows = [rows[i] for i in batches[number]]
             pieces = [(self.recordings[rows[i]], starts[i]) for i in batches[number]]
             clips, n_valid = self.shape.stack(pieces, np.float32)
             yield {"clips": clips, "n_valid": n_valid}, n_valid

@@ -83,7 +83,8 @@ class EmbeddingMonitor(Callback):
             check_scalar(getattr(self, name), name, Real, min_val=0)
         if net.embedder is None:
             raise TypeError("EmbeddingMonitor watches a CPCTransformer; remove it from these callbacks.")
-        self.recent_, self.collapsed_ = deque(), False
+        self.recent_: deque[torch.Tensor] = deque()
+        self.collapsed_ = False
         if self.labelled is not None:
             X, y = self.labelled
             check_consistent_length(X, y)

@@ -5,6 +5,7 @@ import copy
 import functools
 import math
 from numbers import Integral, Real
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -52,8 +53,12 @@ def train(
     schedule="constant",
     validate=None,
     embedder=None,
+    checkpoint=None,
 ):
     """Train a module in place with Adam.
+
+    An error or Ctrl-C after the first epoch does not undo what was learned: the module is then as after its
+    last finished epoch, and the error is returned, to be raised by :meth:`FittedNetworkMixin._keep`.
 
     Parameters
     ----------
@@ -86,22 +91,22 @@ def train(
     embedder : callable, default=None
         For callbacks, as ``net.embedder``: called with recordings it returns a function of the module that
         embeds them.
+    checkpoint : Checkpoint, default=None
+        Written after every epoch, and gone on from if there is one.
 
     Returns
     -------
-    history : list of dict
-        One entry per epoch: ``epoch``, ``train_loss``, the metrics as ``train_<metric>``, ``dur`` in
-        seconds, and what callbacks recorded.
-    optimizer_state : dict
-        State of Adam at the end.
+    Training
     """
     scores = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
-    own = [*scores, ("progress", ProgressBar(title, verbose))]
+    own = [*scores, ("forget", ForgetBatches()), ("progress", ProgressBar(title, verbose))]
     if validate is not None:
         own.insert(0, ("validation", Validation(validate)))  # before those that show or monitor it
     if schedule != "constant":
         course = functools.partial(SCHEDULES[schedule], n_batches=max_epochs * batches.n_batches)
         own.append(("schedule", LRScheduler(LambdaLR, lr_lambda=course, step_every="batch", event_name=None)))
+    last_epoch = LastEpoch()
+    after = [("last_epoch", last_epoch), *([("checkpoint", checkpoint)] if checkpoint else [])]
     net = _Net(
         module,
         criterion=criterion,
@@ -110,7 +115,7 @@ def train(
         max_epochs=max_epochs,
         batch_size=None,  # the dataset yields whole batches
         train_split=None,
-        callbacks=own + copy.deepcopy(list(callbacks or [])),
+        callbacks=own + copy.deepcopy(list(callbacks or [])) + after,
         callbacks__valid_loss=None,
         callbacks__print_log=None,
         device=device,
@@ -122,11 +127,56 @@ def train(
         # Its moments alone: lr may have changed. A copy, so that the caller's stays as it is.
         moments = copy.deepcopy(optimizer_state["state"])
         net.optimizer_.load_state_dict({**net.optimizer_.state_dict(), "state": moments})
-    if max_epochs:  # callbacks may not expect a training of no epoch
+    if checkpoint:
+        checkpoint.resume(net)
+    stopped_by = _run(net, batches) if max_epochs else None  # callbacks may not expect a training of no epoch
+    history = [dict(_scalars(row)) for row in net.history if "train_loss" in row]
+    if stopped_by is None:
+        return Training(history, net.optimizer_.state_dict())
+    if last_epoch.weights is None:
+        raise stopped_by
+    module.load_state_dict(last_epoch.weights)
+    return Training(history, None, stopped_by)
+
+
+def _run(net, batches):
+    """Train; returns what stopped it before its time, or None."""
+    try:
         net.partial_fit(batches)
+    except Exception as error:
+        net.notify("on_train_end")  # lets progress bars and the like clean up
+        in_batch = ", ".join(getattr(batches, "in_batch", []))
+        return NonFiniteLossError(f"{error} In the batch: {in_batch}.") if _names(error, in_batch) else error
     if net.history and "train_loss" not in net.history[-1]:
-        raise KeyboardInterrupt  # in mid-epoch, so by the user; skorch would stop without a word
-    return [dict(_scalars(row)) for row in net.history], net.optimizer_.state_dict()
+        return KeyboardInterrupt()  # in mid-epoch, so by the user; skorch would stop without a word
+    return None
+
+
+def _names(error, in_batch):
+    return isinstance(error, NonFiniteLossError) and in_batch
+
+
+class Training(NamedTuple):
+    """What came of a training.
+
+    Attributes
+    ----------
+    history : list of dict
+        One entry per finished epoch: ``epoch``, ``train_loss``, the metrics as ``train_<metric>``, ``dur`` in
+        seconds, and what callbacks recorded.
+    optimizer_state : dict or None
+        State of Adam at the end; None if the training was stopped.
+    stopped_by : BaseException or None
+        What stopped it before its time, after the first epoch.
+    """
+
+    history: list
+    optimizer_state: dict | None
+    stopped_by: BaseException | None = None
+
+
+class NonFiniteLossError(ValueError):
+    """The loss became infinite or NaN."""
 
 
 def _scalars(row):
@@ -151,7 +201,7 @@ class _Net(NeuralNet):
         targets = y_true if y_true is None else y_true.to(self.device)
         loss, metrics = self.criterion_(y_pred, targets)
         if not torch.isfinite(loss):
-            raise ValueError(
+            raise NonFiniteLossError(
                 f"the loss became {loss.item()} in epoch {len(self.history)}; lower lr={self.lr} or look for "
                 "samples of extreme size."
             )
@@ -171,6 +221,26 @@ class Validation(Callback):
         net.history.record("valid_score", self.validate(net.module_.eval()))
 
 
+class LastEpoch(Callback):
+    """Keep the weights as they were after the last finished epoch."""
+
+    def __init__(self):
+        self.weights = None
+
+    def on_epoch_end(self, net, **_):
+        """Copy them."""
+        self.weights = {name: values.clone() for name, values in net.module_.state_dict().items()}
+
+
+class ForgetBatches(Callback):
+    """Drop the records of single batches once their epoch is over: the history of a long training stays small."""
+
+    def on_epoch_begin(self, net, **_):
+        """Drop those of the epoch before."""
+        for row in net.history[-2:-1]:
+            row.pop("batches", None)
+
+
 class ProgressBar(Callback):
     """A bar over epochs that shows the loss and cleans up after itself; see :func:`progress`."""
 
@@ -179,8 +249,10 @@ class ProgressBar(Callback):
         self.verbose = verbose
 
     def on_train_begin(self, net, **_):
-        """Open the bar."""
-        self.bar_ = progress(None, net.max_epochs, self.title, self.verbose)
+        """Open the bar; epochs that a checkpoint holds are done."""
+        n_done = len(net.history)
+        self.bar_ = progress(None, n_done + net.max_epochs, self.title, self.verbose)
+        self.bar_.update(n_done)
 
     def on_epoch_end(self, net, **_):
         """Advance by one epoch and show its loss and metrics."""
@@ -208,14 +280,20 @@ class FittedNetworkMixin(SaveMixin):
         """Random generator of a fit; one that goes on does not draw the same order and clips again."""
         return (go_on and self._random) or check_random_state(self.random_state)
 
-    def _keep(self, network, history, optimizer_state, random, go_on):
-        """Set the fitted attributes; history and epochs add up when training went on."""
+    def _keep(self, network, training, random, go_on):
+        """Set the fitted attributes; history and epochs add up when training went on.
+
+        Raises what stopped the training before its time, if anything did.
+        """
         before = self.history_ if go_on else []
-        self.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in history]
+        self.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in training.history]
         self.n_iter_ = len(self.history_)
+        self.interrupted_ = training.stopped_by is not None
         self.network_ = network.eval()
-        self._optimizer_state = optimizer_state
+        self._optimizer_state = training.optimizer_state
         self._random = random
+        if training.stopped_by is not None:
+            raise training.stopped_by
 
     def __getstate__(self):
         """Leave out the optimizer and move the network to the CPU, so that it loads on any machine."""

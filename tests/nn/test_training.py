@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from sklearn_cpc import AttentionContext, Conv1dEncoder, Conv2dEncoder, GRUContext
+from sklearn_cpc.nn import training
 from sklearn_cpc.nn.batches import ClipBatches, ClipShape, TensorBatches
 from sklearn_cpc.nn.network import InfoNCELoss, build_network
 from sklearn_cpc.nn.training import (
@@ -26,11 +27,18 @@ from sklearn_cpc.nn.training import (
     resolve_precision,
     seeded,
     take_over,
-    train,
 )
 
 CPU = torch.device("cpu")
 NO_GPU = not torch.cuda.is_available()
+
+
+def train(*args, **options):
+    """Train to the end, or raise what came between; returns history and state of the optimizer."""
+    done = training.train(*args, **options)
+    if done.stopped_by is not None:
+        raise done.stopped_by
+    return done.history, done.optimizer_state
 
 
 class SquaredError(nn.Module):
@@ -442,6 +450,44 @@ def test_an_interrupt_in_the_middle_of_an_epoch_is_the_users_and_gets_through():
     inputs, targets, module = regression()
     with pytest.raises(KeyboardInterrupt):
         train(module, SameBatch(inputs, targets), Interrupted(), max_epochs=2, lr=0.1)
+
+
+class Stop(Callback):
+    """Stops a training in the middle of its third epoch."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def on_batch_begin(self, net, **_):
+        if len(net.history) == 3:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError("of a callback")])
+def test_what_stops_a_training_leaves_the_module_as_after_its_last_finished_epoch(error):
+    inputs, targets, module = regression()
+    twin = copy.deepcopy(module)
+    done = training.train(
+        module, SameBatch(inputs, targets), SquaredError(), max_epochs=5, lr=0.1, callbacks=[Stop(error)]
+    )
+    history, _ = train(twin, SameBatch(inputs, targets), SquaredError(), max_epochs=2, lr=0.1)
+    assert torch.equal(weights_of(module), weights_of(twin))
+    assert [row["train_loss"] for row in done.history] == [row["train_loss"] for row in history]
+    assert done.optimizer_state is None
+    assert isinstance(done.stopped_by, error if isinstance(error, type) else type(error))
+
+
+def test_records_of_batches_are_dropped_with_the_epoch():
+    seen = []
+
+    class Look(Callback):
+        def on_epoch_end(self, net, **_):
+            seen.append([len(row.get("batches", [])) for row in net.history])
+
+    inputs, targets, module = regression()
+    train(module, TensorBatches(inputs, targets, 8), SquaredError(), max_epochs=3, lr=0.1, callbacks=[Look()])
+    n_batches = -(-len(inputs) // 8)
+    assert seen == [[n_batches], [0, n_batches], [0, 0, n_batches]]
 
 
 # Progress

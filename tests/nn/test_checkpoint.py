@@ -1,0 +1,258 @@
+"""Checkpoints: whatever cuts a training short, the next fit ends with the weights of one in a single go."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from corpus import rising_tones, small_cpc
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from skorch.callbacks import Callback, EarlyStopping
+
+from sklearn_cpc import Augmentation, EmbeddingMonitor
+from sklearn_cpc.nn import checkpoint as module
+from sklearn_cpc.nn.checkpoint import FILE, digest, is_plain, plain
+
+X = rising_tones(12)
+BEST = {"monitor": "valid_score", "lower_is_better": False, "load_best": True}
+SETTINGS = {
+    "plain": {},
+    "cosine": {"schedule": "cosine"},
+    "augmented": {"augmentation": Augmentation(noise=(10, 40), mixing=(5, 20))},
+    "stopped early": {"validation_fraction": 0.25, "callbacks": [EarlyStopping(patience=2, **BEST)]},
+    "monitored": {"callbacks": [EmbeddingMonitor()]},
+    "every third epoch": {"checkpoint_every": 3},
+}
+
+
+class Stop(Callback):
+    """Cut the training short in the middle of an epoch."""
+
+    def __init__(self, epoch, error=KeyboardInterrupt):
+        self.epoch, self.error = epoch, error
+
+    def on_batch_end(self, net, **_):
+        """Raise after the first batch."""
+        if len(net.history) == self.epoch:
+            raise self.error
+
+
+def weights(cpc):
+    return {name: values.clone() for name, values in cpc.network_.state_dict().items()}
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        assert torch.equal(values, second[name]), name
+
+
+def without_times(history):
+    return [{key: value for key, value in row.items() if key != "dur"} for row in history]
+
+
+def stopped(cpc, epoch, error=KeyboardInterrupt):
+    """Fit until an epoch; returns the estimator as the error left it."""
+    cpc = clone(cpc)
+    cpc.callbacks = [*(cpc.callbacks or []), Stop(epoch, error)]
+    with pytest.raises(error):
+        cpc.fit(X)
+    return cpc
+
+
+# Going on
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("epoch", [2, 5])
+def test_a_training_cut_short_ends_as_one_in_a_single_go(name, epoch, tmp_path, monkeypatch):
+    monkeypatch.setitem(vars(module), "settings_of", same_callbacks(module.settings_of))
+    cpc = small_cpc(max_epochs=6, checkpoint=tmp_path / "new" / "folder", **SETTINGS[name])
+    whole = clone(cpc).set_params(checkpoint=None).fit(X)
+    if len(whole.history_) >= epoch:
+        stopped(cpc, epoch)
+    resumed = clone(cpc).fit(X)
+    assert_same(weights(resumed), weights(whole))
+    assert without_times(resumed.history_) == without_times(whole.history_)
+    assert (resumed.n_iter_, resumed.interrupted_) == (whole.n_iter_, False)
+
+
+def same_callbacks(settings_of):
+    """Let a callback more be no other setting."""
+    return lambda *args: {**settings_of(*args), "callbacks": ""}
+
+
+def test_epochs_that_are_done_are_not_trained_again(tmp_path, monkeypatch):
+    monkeypatch.setitem(vars(module), "settings_of", same_callbacks(module.settings_of))
+    cpc = small_cpc(max_epochs=5, checkpoint=tmp_path)
+    stopped(cpc, 4)
+    epochs = []
+
+    class Count(Callback):
+        def on_epoch_end(self, net, **_):
+            epochs.append(len(net.history))
+
+    clone(cpc).set_params(callbacks=[Count()]).fit(X)
+    assert epochs == [4, 5]
+
+
+def test_a_finished_training_is_taken_as_it_is(tmp_path):
+    cpc = small_cpc(max_epochs=2, checkpoint=tmp_path).fit(X)
+    written = os.stat(tmp_path / FILE).st_mtime_ns
+    again = clone(cpc).fit(X)
+    assert_same(weights(again), weights(cpc))
+    assert again.history_ == cpc.history_
+    assert os.stat(tmp_path / FILE).st_mtime_ns == written
+
+
+def test_training_goes_on_by_partial_fit_as_without_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.setitem(vars(module), "settings_of", same_callbacks(module.settings_of))
+    cpc = small_cpc(max_epochs=3, checkpoint=tmp_path)
+    whole = clone(cpc).set_params(checkpoint=None).fit(X).partial_fit(X)
+    stopped(cpc, 2)
+    assert_same(weights(clone(cpc).fit(X).partial_fit(X)), weights(whole))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+def test_processes_that_are_killed_go_on():
+    script = Path(__file__).parents[1] / "kill_and_resume.py"
+    command = [sys.executable, script, "--kills", "3", "--seed", "0"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "3 of 3 ended with the weights" in ended.stdout
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"lr": 2e-3}, "lr was 0.001, is 0.002"),
+        ({"max_epochs": 3}, "max_epochs was 2, is 3"),
+        ({"random_state": 1}, "random_state was 0, is 1"),
+        ({"encoder__n_filters": 4}, "encoder__n_filters was 8, is 4"),
+    ],
+)
+def test_other_settings_are_told_and_refused(changes, told, tmp_path):
+    cpc = small_cpc(max_epochs=2, checkpoint=tmp_path).fit(X)
+    kept = (tmp_path / FILE).read_bytes()
+    with pytest.raises(ValueError, match=f"other settings or recordings .*{told}.*; give another checkpoint"):
+        clone(cpc).set_params(**changes).fit(X)
+    assert (tmp_path / FILE).read_bytes() == kept
+
+
+def test_other_recordings_are_refused(tmp_path):
+    cpc = small_cpc(checkpoint=tmp_path).fit(X)
+    other = X.copy()
+    other[5, 7] += 1e-3
+    for changed in (other, X[:-1], X[::-1]):
+        with pytest.raises(ValueError, match=r"other settings or recordings \(recordings was"):
+            clone(cpc).fit(changed)
+
+
+def test_what_does_not_change_the_weights_may_change(tmp_path):
+    cpc = small_cpc(checkpoint=tmp_path).fit(X)
+    clone(cpc).set_params(pooling="z_mean", n_clips=1, n_jobs=2, on_error="nan", memory=str(tmp_path)).fit(X)
+
+
+@pytest.mark.parametrize("length", [0, 1, 100, 0.5, -1])
+def test_a_damaged_checkpoint_is_refused(length, tmp_path):
+    cpc = small_cpc(checkpoint=tmp_path).fit(X)
+    file = tmp_path / FILE
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(length * len(whole)) if isinstance(length, float) else length])
+    with pytest.raises(ValueError, match=r"checkpoint.pt' is damaged or no checkpoint; delete it"):
+        clone(cpc).fit(X)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "exploded"),))
+
+    torch.save({"settings": Bomb()}, tmp_path / FILE)
+    with pytest.raises(ValueError, match="is damaged or no checkpoint"):
+        small_cpc(checkpoint=tmp_path).fit(X)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_other_versions_are_told(tmp_path, monkeypatch):
+    cpc = small_cpc(checkpoint=tmp_path).fit(X)
+    monkeypatch.setattr(module, "versions", lambda: {"torch": "99"})
+    with pytest.warns(UserWarning, match="was written by .* the result may differ"):
+        clone(cpc).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"random_state": None}, ValueError, "needs an int for random_state, got None"),
+        ({"warm_start": True}, ValueError, "cannot go with warm_start=True"),
+        ({"checkpoint": 3}, TypeError, "checkpoint=3 must be a directory"),
+        ({"checkpoint_every": 0}, ValueError, "checkpoint_every == 0"),
+    ],
+)
+def test_parameters_that_cannot_be_resumed_are_named(changes, error, message, tmp_path):
+    with pytest.raises(error, match=message):
+        small_cpc(**{"checkpoint": tmp_path, **changes}).fit(X)
+
+
+# Disks
+
+
+def test_a_place_that_is_no_directory_is_told_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"file' is no directory that can be written to"):
+        small_cpc(checkpoint=tmp_path / "file").fit(X)
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+def test_a_full_disk_loses_no_earlier_checkpoint_and_no_epoch(broken, tmp_path, monkeypatch):
+    monkeypatch.setitem(vars(module), "settings_of", same_callbacks(module.settings_of))
+    cpc = small_cpc(max_epochs=4, checkpoint=tmp_path)
+    stopped(cpc, 3)
+    kept = (tmp_path / FILE).read_bytes()
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, broken, full)
+        failed = clone(cpc)
+        with pytest.raises(OSError, match=r"checkpoint after epoch 3 cannot be written .*No space left"):
+            failed.fit(X)
+    assert (tmp_path / FILE).read_bytes() == kept
+    assert os.listdir(tmp_path) == [FILE]
+    assert (failed.n_iter_, failed.interrupted_) == (3, True)
+    whole = clone(cpc).set_params(checkpoint=None).fit(X)
+    assert_same(weights(clone(cpc).fit(X)), weights(whole))
+
+
+# What is kept of callbacks, and how recordings are told apart
+
+
+@given(
+    st.recursive(st.none() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner), max_leaves=5)
+)
+def test_plain_values_are_kept_as_they_are(value):
+    assert is_plain(value)
+    assert repr(plain(value)) == repr(value)
+
+
+def test_code_is_not_kept():
+    assert not any(map(is_plain, [print, object(), {"a": [len]}, {(1, 2): 3}]))
+    assert plain(np.float64(2)) == 2
+    assert type(plain({"a": [np.int64(2)]})["a"][0]) is int
+
+
+def test_arrays_of_the_same_bytes_but_other_shapes_differ():
+    arrays = [np.zeros(4), np.zeros((2, 2)), np.zeros(8, np.float32), np.zeros(0)]
+    assert len({digest(array) for array in arrays}) == 4
+    assert digest(np.zeros(2), np.zeros(2)) != digest(np.zeros(4))

@@ -182,8 +182,8 @@ def form_of(estimator):
     form = FORMS.get(type(estimator).__name__)
     if form is None or type(estimator) is not form.cls:
         raise TypeError(
-            f"estimators of class {type(estimator).__name__} cannot be saved, only {', '.join(FORMS)}. Save the "
-            f"others alone, {JOBLIB}."
+            f"estimators of class {type(estimator).__name__} cannot be saved, only {', '.join(FORMS)}. Save those "
+            f"in it, such as best_estimator_ or steps, by themselves, {JOBLIB}."
         )
     return form
 

@@ -179,7 +179,9 @@ def described(value):
 
 
 def plain(value):
-    """Return NumPy's scalars and torch's devices as what JSON knows."""
+    """Return NumPy's scalars and torch's devices, also in tuples and lists, as what JSON knows."""
+    if type(value) in (tuple, list):
+        return type(value)(plain(entry) for entry in value)
     if isinstance(value, torch.device):
         return str(value)
     return value.item() if isinstance(value, np.generic) else value

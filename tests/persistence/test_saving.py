@@ -4,16 +4,18 @@ import pickle
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.pipeline
 import skops.io
 import torch
-from corpus import CLIP, rising_tones, small_cpc
-from models import CLIPS, MODELS, ROWS, Y, assert_same_results, fitted, input_of, mfcc, probe, reducer
+from corpus import CLIP, rising_tones, small_cpc, small_encoder
+from models import CLIPS, MODELS, ROWS, TABLE, Y, assert_same_results, fitted, input_of, mfcc, probe, reducer
 from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -131,6 +133,23 @@ def test_tuples_lists_and_numpy_numbers_come_back_as_such(path):
     assert type(options.random_state) is int
     assert saved(fitted("reducer of float32"), path).get_params()["decoder_units"] == ()
     assert saved(fitted("probe of int"), path).class_weight == {-1: 1.0, 7: 2, 9: 0.5}
+
+
+def test_numpy_numbers_in_tuples_come_back_as_numbers(path):
+    cpc = small_cpc(encoder=small_encoder(kernel_sizes=tuple(np.array([8, 4]))), pooling=(np.str_("z_max"),)).fit(
+        CLIPS
+    )
+    loaded = saved(cpc, path)
+    assert repr(loaded.encoder.kernel_sizes) == "(8, 4)"
+    assert repr(loaded.pooling) == "('z_max',)"
+    assert_same_results(loaded, cpc)
+
+
+def test_the_output_of_a_pipeline_is_still_a_table(path):
+    pipeline = make_pipeline(StandardScaler(), reducer()).set_output(transform="pandas").fit(TABLE)
+    loaded = saved(pipeline, path)
+    pd.testing.assert_frame_equal(loaded.transform(TABLE), pipeline.transform(TABLE), check_exact=True)
+    assert loaded.feature_names_in_.tolist() == list("abcdef")
 
 
 def test_a_device_comes_back_as_its_name_and_memory_does_not(path, tmp_path):
@@ -313,6 +332,10 @@ NOT_STORABLE = {
     "a subclass": (lambda: Mine(n_mels=20).fit(np.zeros((1, 22050))), "class Mine"),
     "another estimator": (lambda: PCA(2).fit(ROWS), "class PCA"),
     "a pipeline of others": (lambda: make_pipeline(StandardScaler(), PCA(2)).fit(ROWS), "class PCA"),
+    "a search": (
+        lambda: GridSearchCV(mfcc(), {"n_mfcc": [3]}, cv=2, scoring=lambda *_: 0).fit(CLIPS),
+        "class GridSearchCV .*best_estimator_",
+    ),
     "no estimator": (lambda: 3, "class int"),
     "labels of another kind": (
         lambda: probe().fit(ROWS, Y.astype("longdouble")),

@@ -17,7 +17,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     corpus = make_synthetic_corpus(
-        folder / "recordings", n_per_class=5, duration=2.0, sample_rate=11025, random_state=0
+        folder / "recordings", n_per_class=6, duration=2.0, sample_rate=11025, random_state=0
     )
     for name in corpus.target_names[3:]:  # three classes will do
         shutil.rmtree(folder / "recordings" / name)

@@ -90,6 +90,7 @@ POOLINGS = {
     "mean, std, max of z, c": ("z_mean", "z_std", "z_max", "c_mean", "c_std", "c_max"),
     "std, max of z, c": ("z_std", "z_max", "c_std", "c_max"),
     "std, max of z, c, mean of mel bands": ("mel_mean", "z_std", "z_max", "c_std", "c_max"),
+    "max of z, c, mean of mel bands": ("mel_mean", "z_max", "c_max"),
     "max of z, c, mean, max of centred bands": ("centred_mean", "centred_max", "z_max", "c_max"),
     "thirds, max of z, c": ("z_max", "z_thirds", "c_max", "c_thirds"),
 }

@@ -61,6 +61,7 @@ ESTIMATOR_MODULES = ["sklearn_cpc", *(f"sklearn_cpc.{name}" for name in ("autoen
 FORBIDDEN = {
     "audio": ["torch", "skorch", "sklearn_cpc.nn", *ESTIMATOR_MODULES],
     "nn": ["soundfile", "sklearn_cpc.datasets", "sklearn_cpc.evaluation", *ESTIMATOR_MODULES],
+    "datasets": ["torch", "skorch", "sklearn_cpc.nn", *ESTIMATOR_MODULES],
     "persistence": ["sklearn_cpc.audio", "sklearn_cpc.nn", "sklearn_cpc._storable", *ESTIMATOR_MODULES],
     "displays": ["torch", "skorch", "sklearn_cpc.nn", *ESTIMATOR_MODULES],
 }

@@ -19,7 +19,9 @@ def folder(tmp_path_factory):
     corpus = make_synthetic_corpus(
         folder / "recordings", n_per_class=6, duration=2.0, sample_rate=11025, random_state=0
     )
-    for name in corpus.target_names[3:]:  # three classes will do
+    first, *others = corpus.target_names[3:]  # three classes will do
+    (folder / "recordings" / first).rename(folder / "unlabelled")
+    for name in others:
         shutil.rmtree(folder / "recordings" / name)
     return folder
 

@@ -105,7 +105,7 @@ def unpack(data):
     check_format(document["format"], document["versions"])
     for name, tensor in header.items():
         if tensor["dtype"] not in DTYPES:
-            raise ValueError(f"{name} is of type {tensor['dtype']}, not one of {', '.join(DTYPES)}")
+            raise ValueError(f"{name!r} is of type {tensor['dtype']!r}, not one of {', '.join(DTYPES)}")
     return document["estimator"], safetensors.numpy.load(data)  # which checks shapes and offsets
 
 
@@ -166,7 +166,20 @@ def read_bytes(path):
         head = file.read(8)
         header = file.read(header_length(head, size))
         digest_place(head + header)
-        return b"".join([head, header, file.read(size - len(head) - len(header))])
+        n_data = size - len(head) - len(header)
+        if n_data != extent(header):
+            raise ValueError(
+                f"it is cut off or damaged: its arrays take {extent(header)} bytes, not {n_data}. {ADVICE}"
+            )
+        return b"".join([head, header, file.read(n_data)])
+
+
+def extent(header):
+    """Count the bytes of all arrays, by a header."""
+    tensors = parse(header.decode())
+    return max(
+        (tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"), default=0
+    )
 
 
 def write_bytes(path, data):

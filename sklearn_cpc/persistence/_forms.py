@@ -168,7 +168,9 @@ def put_together(node, place, arrays):
     """Build the estimator that JSON describes; see :meth:`EstimatorForm.put_together`."""
     name = expect(dict, node, "an estimator").get("class")
     if not isinstance(name, str) or name not in FORMS:
-        raise ValueError(f"its class {name!r} is unknown to this release, which loads {', '.join(FORMS)}")
+        raise ValueError(
+            f"its class {str(name)[:60]!r} is unknown to this release, which loads {', '.join(FORMS)}"
+        )
     return FORMS[name].put_together(node, place, arrays)
 
 

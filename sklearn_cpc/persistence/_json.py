@@ -18,13 +18,12 @@ def parse(text):
         hold.
     """
     check_depth(text)
-    return json.loads(
-        text,
-        object_pairs_hook=_object,
-        parse_int=_integer,
-        parse_float=_float,
-        parse_constant=_float,
-    )
+    try:
+        return json.loads(
+            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_float
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its description is damaged: {error}") from error
 
 
 def check_depth(text):

@@ -20,12 +20,14 @@ class Parameter:
         Of the value; those of recipes too.
     entries : tuple of type, default=()
         Of the entries, where the value may also be a tuple or list.
+    at_most : int, default=None
+        Largest size of an integer, where one that is too large would hold up the machine.
     advice : str
         What to do about another value.
     """
 
-    def __init__(self, *types, entries=(), advice="Give it such a value"):
-        self.types, self.entries, self.advice = types, entries, advice
+    def __init__(self, *types, entries=(), at_most=None, advice="Give it such a value"):
+        self.types, self.entries, self.at_most, self.advice = types, entries, at_most, advice
 
     def encode(self, value, where):
         """Return a value as JSON; raises TypeError if it cannot be stored."""
@@ -48,7 +50,8 @@ class Parameter:
         """Whether the parameter may have the value, as far as types tell."""
         if type(value) in (tuple, list) and self.entries:
             return len(value) <= MAX_ENTRIES and all(allowed(entry, self.entries) for entry in value)
-        return allowed(value, self.types)
+        in_bounds = self.at_most is None or type(value) is not int or abs(value) <= self.at_most
+        return in_bounds and allowed(value, self.types)
 
     def wanted(self):
         """Say in words what may be."""
@@ -56,7 +59,7 @@ class Parameter:
         if self.entries:
             entries = " or ".join(kind.__name__ for kind in self.entries)
             names.append(f"a tuple of {entries}, {MAX_ENTRIES} at most")
-        return ", ".join(names)
+        return ", ".join(names) + ("" if self.at_most is None else f", up to {self.at_most}")
 
 
 class Nothing(Parameter):

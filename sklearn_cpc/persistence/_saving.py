@@ -118,8 +118,9 @@ def load(path):
     except (OSError, MemoryError):
         raise
     except Exception as error:  # of what is malformed in a new way, too
-        reason = error if isinstance(error, ValueError) else f"it is malformed ({type(error).__name__}: {error})"
-        raise ValueError(f"cannot load {path!r}: {reason}.") from error
+        kind = "" if isinstance(error, ValueError) else f"it is malformed, {type(error).__name__}: "
+        reason = str(error)[:1000]  # it may quote what is in the file
+        raise ValueError(f"cannot load {path!r}: {kind}{reason}.") from error
 
 
 def from_bytes(data):

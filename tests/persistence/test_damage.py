@@ -95,7 +95,7 @@ def test_a_file_with_more_at_its_end_is_refused(extra, path):
 def test_the_header_of_one_file_before_the_arrays_of_another_is_refused(path):
     one, other = (bytes_of(name) for name in ("probe of bool", "probe of bytes"))
     ends = [8 + int.from_bytes(data[:8], "little") for data in (one, other)]
-    assert_refused(one[: ends[0]] + other[ends[1] :], path, "checksum")
+    assert_refused(one[: ends[0]] + other[ends[1] :], path, "checksum|cut off")
 
 
 def test_what_is_no_such_file_is_refused(path, tmp_path):
@@ -123,6 +123,11 @@ def test_a_large_file_that_is_none_of_ours_is_not_read(path, monkeypatch):
         file.write((2**20).to_bytes(8, "little"))
         file.truncate(2**40)  # sparse: a terabyte that takes no room
     with pytest.raises(ValueError, match="not written by"):
+        load(path)
+    with path.open("wb") as file:
+        file.write(bytes_of("mfcc"))
+        file.truncate(2**40)
+    with pytest.raises(ValueError, match="cut off or damaged"):
         load(path)
 
 
@@ -170,6 +175,12 @@ def test_files_made_here_are_as_those_that_save_makes(path):
 @pytest.mark.parametrize("number", [0, 2, 10**9, -1, 1.0, "1", None, True, [1]])
 def test_other_formats_are_refused_with_the_release_that_reads_them(number, path):
     assert_refused(file_of(header_of(document(format=number))), path, r"format .*'sklearn_cpc': '9\.9'")
+
+
+def test_a_message_does_not_repeat_the_file(path):
+    with pytest.raises(ValueError, match="unknown") as caught:
+        loaded(forged(bytes_of("mfcc"), put("class", value="x" * 10**5)), path)
+    assert len(str(caught.value)) < 1500
 
 
 def deep(depth):
@@ -291,6 +302,7 @@ HOSTILE = {
     "a long window": (CPC, put(*ENCODER, 1, "window_duration", value=1e9), "samples of a window"),
     "many bands": (CPC, put(*ENCODER, 1, "n_mels", value=10**7), "n_mels"),
     "much smoothing": (CPC, put(*ENCODER, 1, "smoothing", value=10**10), "smoothing"),
+    "many threads": (CPC, put("parameters", "n_jobs", value=10**9), "n_jobs"),
     "one array less": (CPC, drop("network_/predictor.weight"), r"predictor\.weight is missing"),
     "no generator": (CPC, drop("_random"), "_random is missing"),
     "a position beyond the generator": (CPC, put("state", "_random", value=[10**6, 0, 0.0]), "generator"),

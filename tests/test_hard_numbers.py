@@ -1,0 +1,144 @@
+"""Sounds and features at the edge of arithmetic: weights and embeddings stay numbers, and long runs stay small."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from corpus import CLIP, RATE, rising_tones, small_cpc, write_samples
+from sklearn.base import clone
+from skorch.callbacks import Callback
+
+from sklearn_cpc import (
+    AutoencoderReducer,
+    CausalAttentionContext,
+    Conv2dEncoder,
+    LinearProbe,
+    LogMelEncoder,
+    LSTMContext,
+)
+
+CLIPS = rising_tones(8)
+SOUNDS = {
+    "silence": np.zeros_like(CLIPS),
+    "silence beside sound": np.where(np.arange(8)[:, None] % 2, CLIPS, 0),
+    "constant": np.ones_like(CLIPS),
+    "clipped": np.sign(CLIPS),
+    "denormal": CLIPS * 1e-40,
+    "faint": CLIPS * 1e-20,
+    "a million times too loud": CLIPS * 1e6,
+    "a single click": np.eye(8, CLIP, dtype=np.float32),
+    "alternating": np.tile([1.0, -1.0], (8, CLIP // 2)).astype(np.float32),
+}
+LOG_MEL = LogMelEncoder(n_filters=8, z_dim=8, n_mels=8, window_duration=0.032, sample_rate=RATE)
+IMAGES = Conv2dEncoder(
+    n_filters=(4, 4),
+    kernel_sizes=(3, 3),
+    strides=(2, 2),
+    dense_units=8,
+    z_dim=8,
+    n_mels=8,
+    n_fft=64,
+    sample_rate=RATE,
+)
+NETWORKS = {
+    "conv1d": {},
+    "conv2d": {"encoder": IMAGES},
+    "logmel": {
+        "encoder": LOG_MEL,
+        "pooling": POOLING,
+        "predict_from": "all",
+    },
+    "whole": {"encoder": clone(LOG_MEL).set_params(centring=1.0), "predict_from": "all"},
+    "lstm, cosine": {"autoregressor": LSTMContext(8), "similarity": "cosine", "negatives": "mixed", "n_across": 5},
+    "attention": {"autoregressor": CausalAttentionContext(8, n_heads=2, dff=8), "negatives": "within"},
+    "augmented": {"augmentation": NOISY},
+}
+
+
+def assert_numbers(estimator, features):
+    for name, weights in estimator.network_.state_dict().items():
+        assert torch.isfinite(weights).all(), name
+    assert np.isfinite(features).all()
+    assert np.isfinite([row["train_loss"] for row in estimator.history_]).all()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_no_sound_makes_weights_or_embeddings_other_than_numbers(sound, network):
+    cpc = small_cpc(max_epochs=3, lr=1e-2, **NETWORKS[network])
+    features = cpc.fit_transform(SOUNDS[sound])
+    assert_numbers(cpc, features)
+    assert 0 <= cpc.score(SOUNDS[sound]) <= 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_batches_of_one_clip_are_trained_on(precision):
+    cpc = small_cpc(batch_size=1, negatives="within", precision=precision, max_epochs=2)
+    assert_numbers(cpc, cpc.fit_transform(CLIPS))
+
+
+FEATURES = {
+    "constant": np.ones((12, 5)),
+    "zero": np.zeros((12, 5)),
+    "huge": 1e30 * np.random.default_rng(0).standard_normal((12, 5)),
+    "tiny": 1e-30 * np.random.default_rng(0).standard_normal((12, 5)),
+    "one column constant": np.column_stack([np.ones(12), np.arange(12.0)]),
+    "one row apart": np.vstack([np.zeros((11, 5)), np.full((1, 5), 1e12)]),
+}
+
+
+@pytest.mark.parametrize("features", FEATURES)
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_no_features_make_an_autoencoder_or_a_probe_other_than_numbers(features, batch_size):
+    X, y = FEATURES[features], np.arange(12) % 2
+    how = {"max_epochs": 5, "lr": 1e-2, "batch_size": batch_size, "random_state": 0}
+    reducer = AutoencoderReducer(encoder_units=(8,), n_components=2, decoder_units=(8,), **how)
+    assert_numbers(reducer, reducer.fit_transform(X))
+    assert np.isfinite(reducer.inverse_transform(reducer.transform(X))).all()
+    probe = LinearProbe(**how).fit(X, y)
+    assert_numbers(probe, probe.predict_proba(X))
+
+
+# Long runs
+
+
+PROC = Path("/proc/self")
+needs_proc = pytest.mark.skipif(not PROC.is_dir(), reason="counts pages and files where Linux shows them")
+
+
+class Usage(Callback):
+    """Notes the memory in use, in bytes, and the number of open files, after some epochs."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __deepcopy__(self, memo):
+        return self  # the copy that is trained with notes here, too
+
+    def on_epoch_end(self, net, **_):
+        if len(net.history) in (100, 500):
+            pages = int((PROC / "statm").read_text().split()[1])
+            self.seen.append((pages * os.sysconf("SC_PAGE_SIZE"), len(list((PROC / "fd").iterdir()))))
+
+
+@needs_proc
+def test_five_hundred_epochs_take_no_more_memory_and_files_than_a_hundred(tmp_path):
+    usage = Usage()
+    cpc = small_cpc(max_epochs=500, callbacks=[usage], checkpoint=tmp_path / "kept", checkpoint_every=50)
+    cpc.fit(write_samples(tmp_path, CLIPS))
+    (early, files), (late, files_late) = usage.seen
+    assert late - early < 8e6
+    assert files_late == files
+    assert cpc.history_[0].keys() == cpc.history_[-1].keys()
+
+
+@needs_proc
+def test_fits_and_transforms_leave_no_file_open(corpus, tmp_path):
+    cpc = small_cpc(memory=tmp_path / "decoded", checkpoint=tmp_path / "kept")
+    counts = []
+    for _ in range(3):
+        cpc.fit(corpus.paths).transform(corpus.paths)
+        counts.append(len(list((PROC / "fd").iterdir())))
+    assert counts[2] <= counts[0]

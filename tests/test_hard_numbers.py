@@ -32,16 +32,10 @@ SOUNDS = {
     "alternating": np.tile([1.0, -1.0], (8, CLIP // 2)).astype(np.float32),
 }
 LOG_MEL = LogMelEncoder(n_filters=8, z_dim=8, n_mels=8, window_duration=0.032, sample_rate=RATE)
-IMAGES = Conv2dEncoder(
-    n_filters=(4, 4),
-    kernel_sizes=(3, 3),
-    strides=(2, 2),
-    dense_units=8,
-    z_dim=8,
-    n_mels=8,
-    n_fft=64,
-    sample_rate=RATE,
-)
+LAYERS = {"n_filters": (4, 4), "kernel_sizes": (3, 3), "strides": (2, 2), "dense_units": 8, "z_dim": 8}
+IMAGES = Conv2dEncoder(**LAYERS, n_mels=8, n_fft=64, sample_rate=RATE)
+NOISY = Augmentation(noise=(0, 40), mixing=(0, 20), reverb=0.5, equalization=6, gain=12)
+POOLING = ("mel_mean", "centred_max", "z_std", "c_thirds")
 NETWORKS = {
     "conv1d": {},
     "conv2d": {"encoder": IMAGES},

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from sklearn_cpc import (
+    Augmentation,
     AutoencoderReducer,
     CausalAttentionContext,
     Conv2dEncoder,

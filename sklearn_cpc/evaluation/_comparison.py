@@ -289,7 +289,7 @@ def _joined(X, more):
 
 def _choose_reference(reference, named):
     if reference is None:
-        return "mfcc" if "mfcc" in named else next(name for name in named if name != "chance")
+        return "mfcc" if "mfcc" in named else next((name for name in named if name != "chance"), "chance")
     if reference not in named:
         raise ValueError(f"reference={reference!r} is none of the representations, {list(named)}.")
     return reference

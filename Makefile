@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test lint format clean
+.PHONY: demo test bench lint format clean
 
 demo: $(VENV)/.installed  ## Train on a synthetic corpus, end to end: table and figures in results/quickstart
 	$(RUN) examples/quickstart.py
 
 test: $(VENV)/.installed  ## Run all tests, doctests included
 	$(RUN) -m pytest
+
+bench: $(VENV)/.installed  ## Measure speed: ratios within one run, in benchmarks/results/latest.json
+	$(RUN) benchmarks/run.py
 
 lint: $(VENV)/.installed  ## Check style and types
 	$(RUN) -m ruff check .

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_scalar
 
-from .reading import UnreadableAudioError, duration_of
+from .reading import UnreadableAudioError, duration_of, printable
 
 
 class Clip(NamedTuple):
@@ -63,7 +63,7 @@ def clips_of(X):
 def names_of(X, rows):
     """Names of rows of X for messages: their files, or their numbers where X holds samples."""
     clips = clips_of(X)
-    return [f"row {row}" if clips is None else str(clips[row].path) for row in rows]
+    return [f"row {row}" if clips is None else printable(clips[row].path) for row in rows]
 
 
 def rows_of(X):
@@ -110,21 +110,22 @@ def as_clip(row, index):
         raise ValueError(f"element {index} of X has {len(parts)} entries; a clip is (path, onset, duration).")
     path, onset, duration = Clip(*parts)
     path = str(os.fsdecode(path))
-    onset = seconds("onset", onset, index, path)
+    name = f"element {index} of X, {printable(path)}"
+    onset = seconds("onset", onset, name)
     if not 0 <= onset < np.inf:
-        raise ValueError(f"element {index} of X, {path}: onset={onset} s must be 0 or more, and finite.")
+        raise ValueError(f"{name}: onset={onset} s must be 0 or more, and finite.")
     if duration is not None:
-        duration = seconds("duration", duration, index, path)
+        duration = seconds("duration", duration, name)
         duration = None if np.isnan(duration) else duration  # how tables hold None
     if duration is not None and not 0 < duration < np.inf:
-        raise ValueError(f"element {index} of X, {path}: duration={duration} s must be above 0, and finite.")
+        raise ValueError(f"{name}: duration={duration} s must be above 0, and finite.")
     return Clip(path, onset, duration)
 
 
-def seconds(name, value, index, path):
+def seconds(what, value, name):
     """Return a time as float, or raise a TypeError that names the clip."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"element {index} of X, {path}: {name}={value!r} must be a number of seconds.")
+        raise TypeError(f"{name}: {what}={value!r} must be a number of seconds.")
     return float(value)
 
 

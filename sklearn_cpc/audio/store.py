@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_memory, validate_data
 
 from .._progress import progress
 from .clips import clips_of
-from .reading import UnreadableAudioError, read_audio, status_of
+from .reading import UnreadableAudioError, lines_of, look_at, read_audio
 
 ON_ERROR = ("raise", "nan")
 
@@ -142,7 +142,7 @@ def report(reasons, n_total, on_error, nothing_to_fit):
     if on_error == "raise":
         advice = "repair them, leave them out, or set on_error='nan' to keep their rows as NaN"
         raise UnreadableAudioError(reasons, n_total, advice)
-    message = "\n".join(f"  {path}: {reason}" for path, reason in reasons.items())
+    message = "\n".join(lines_of(reasons))
     warnings.warn(f"{len(reasons)} recordings cannot be used; their rows are NaN:\n{message}", stacklevel=5)
 
 
@@ -188,13 +188,15 @@ def read_files(paths, sample_rate, memory=None, n_jobs=None, verbose=0):
 def _try_reading(read, path, sample_rate):
     """Read one file; returns its samples and None, or None and the reason."""
     try:
-        status = status_of(path)
+        status, _ = look_at(path)
         samples = read(os.path.abspath(path), status.st_size, status.st_mtime_ns, sample_rate)
         if isinstance(samples, np.memmap):
             samples = OnDisk((samples.filename, samples.offset, len(samples)), 0, len(samples))
         return samples, None
     except ValueError as error:
         return None, str(error)
+    except MemoryError:
+        return None, "does not fit into memory; cut it into pieces."
 
 
 def _read_version(path, size, mtime_ns, sample_rate):

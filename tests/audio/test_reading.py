@@ -118,7 +118,7 @@ def test_what_is_written_without_loss_is_read_bit_for_bit(samples, rate, ending)
 def test_a_recording_of_any_length_gives_samples_at_any_rate(n_samples, rate, wanted):
     with tempfile.TemporaryDirectory() as folder:
         read = read_audio(write(os.path.join(folder, "a.wav"), noise(n_samples), rate), wanted)
-    assert len(read) == int(np.ceil(n_samples * wanted / rate))
+    assert len(read) == int(np.ceil(n_samples * (wanted / rate)))  # as librosa rounds
     assert np.isfinite(read).all()
 
 

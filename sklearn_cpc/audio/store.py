@@ -1,9 +1,9 @@
 """Recordings in memory: every file decoded once per rate, and the clips cut from them."""
 
+import functools
 import os
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
 
 import joblib
 import librosa
@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_memory, validate_data
 
 from .._progress import progress
+from .cache import Cache, OnDisk
 from .clips import clips_of
 from .reading import UnreadableAudioError, lines_of, look_at, read_audio
 
@@ -44,45 +45,6 @@ class Recordings:
         """Return the samples of the readable rows, without the silence that :func:`trimmed` cuts off."""
         samples = [self.samples[row] for row in self.readable]
         return samples if top_db is None else [trimmed(stretch, self.rate, top_db) for stretch in samples]
-
-
-@dataclass(frozen=True)
-class OnDisk:
-    """Samples that lie in a file: they have a length, are sliced, and become an array when NumPy needs one.
-
-    Arrays mapped into memory would each keep a file open, and a system allows about a thousand.
-
-    Attributes
-    ----------
-    file : tuple of (str, int, int)
-        Name, first byte and number of samples: what :func:`mapped` takes.
-    start, stop : int
-        The stretch of these samples.
-    """
-
-    file: tuple
-    start: int
-    stop: int
-
-    def __len__(self):
-        """Count the samples."""
-        return self.stop - self.start
-
-    def __getitem__(self, stretch):
-        """Slice, without touching the file."""
-        start, stop, _ = stretch.indices(len(self))
-        return OnDisk(self.file, self.start + start, self.start + max(start, stop))
-
-    def __array__(self, dtype=None, copy=None):
-        """Return the samples, mapped into memory unless ``dtype`` or ``copy`` asks for more."""
-        samples = np.asanyarray(mapped(*self.file)[self.start : self.stop], dtype)
-        return samples.copy() if copy else samples
-
-
-@lru_cache(maxsize=512)
-def mapped(name, offset, n_samples):
-    """Map the samples of a recording into memory."""
-    return np.memmap(name, np.float32, "r", offset, (n_samples,))
 
 
 def read_recordings(estimator, X, sample_rate, *, reset):
@@ -169,9 +131,8 @@ def read_files(paths, sample_rate, memory=None, n_jobs=None, verbose=0):
     reasons : dict of {str: str}
         Why the others cannot, by path.
     """
-    if isinstance(memory, (str, os.PathLike)):
-        memory = joblib.Memory(os.fspath(memory), mmap_mode="r", verbose=0)
-    read = check_memory(memory).cache(_read_version)
+    failures: list[Exception] = []
+    read = reader_of(memory, failures)
     unique = list(dict.fromkeys(paths))
     sample_rate = int(sample_rate)  # NumPy's integers would be other keys of the cache
     pool = joblib.Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
@@ -182,6 +143,12 @@ def read_files(paths, sample_rate, memory=None, n_jobs=None, verbose=0):
             samples[path] = signal
         else:
             reasons[path] = reason
+    if failures:
+        warnings.warn(
+            f"{len(failures)} of {len(unique)} decoded recordings cannot be kept in memory={memory!r} and stay in "
+            f"RAM ({failures[0]}); make room there, or choose another directory.",
+            stacklevel=5,
+        )
     return samples, reasons
 
 
@@ -189,14 +156,46 @@ def _try_reading(read, path, sample_rate):
     """Read one file; returns its samples and None, or None and the reason."""
     try:
         status, _ = look_at(path)
-        samples = read(os.path.abspath(path), status.st_size, status.st_mtime_ns, sample_rate)
-        if isinstance(samples, np.memmap):
-            samples = OnDisk((samples.filename, samples.offset, len(samples)), 0, len(samples))
-        return samples, None
+        return read(path, status, sample_rate), None
     except ValueError as error:
         return None, str(error)
     except MemoryError:
         return None, "does not fit into memory; cut it into pieces."
+
+
+def reader_of(memory, failures):
+    """Return a function of path, status and rate that decodes, and adds to failures what it cannot keep."""
+    if memory is None:
+        return lambda path, status, sample_rate: read_audio(path, sample_rate)
+    if isinstance(memory, (str, os.PathLike)):
+        return functools.partial(_read_kept, Cache(memory), failures)
+    return functools.partial(_read_memorized, check_memory(memory).cache(_read_version), failures)
+
+
+def _read_kept(cache, failures, path, status, sample_rate):
+    """Read a file by way of a directory."""
+    found = cache.find(path, status, sample_rate)
+    if found is not None:
+        return found
+    samples = read_audio(path, sample_rate)
+    try:
+        return cache.keep(path, status, sample_rate, samples)
+    except OSError as error:
+        failures.append(error)
+        return samples
+
+
+def _read_memorized(read, failures, path, status, sample_rate):
+    """Read a file by way of a joblib.Memory."""
+    try:
+        samples = read(os.path.abspath(path), status.st_size, status.st_mtime_ns, sample_rate)
+        if samples.dtype != np.float32 or samples.ndim != 1:
+            raise TypeError(f"what is there is damaged: {samples!r}")
+        return OnDisk.of_memmap(samples, sample_rate) if isinstance(samples, np.memmap) else samples
+    except Exception as error:  # joblib's, when its directory is full or damaged
+        samples = read_audio(path, sample_rate)  # which says so if it is the recording's
+        failures.append(error)
+        return samples
 
 
 def _read_version(path, size, mtime_ns, sample_rate):

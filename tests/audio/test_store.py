@@ -17,11 +17,11 @@ from sounds import RATE, noise, write
 
 from sklearn_cpc import Clip, MFCCTransformer
 from sklearn_cpc.audio import store
+from sklearn_cpc.audio.cache import OnDisk, mapped
 from sklearn_cpc.audio.reading import UnreadableAudioError, read_audio
 from sklearn_cpc.audio.store import (
     cut,
     even_starts,
-    mapped,
     n_clips_to_cover,
     n_sounding,
     read_files,
@@ -464,7 +464,7 @@ def test_silence_and_whole_sounds_of_any_length_stay_as_they_are(length, rate):
 
 def test_what_is_on_disk_is_trimmed_there(on_disk):
     file, samples = on_disk
-    assert isinstance(trimmed(file, RATE, 40), store.OnDisk)
+    assert isinstance(trimmed(file, RATE, 40), OnDisk)
     assert_array_equal(trimmed(file, RATE, 1), trimmed(samples, RATE, 1))
 
 

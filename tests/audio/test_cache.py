@@ -1,0 +1,442 @@
+"""The cache: never half an entry, whoever fills it, is killed in it or damages it."""
+
+import errno
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import tempfile
+import time
+import zlib
+from pathlib import Path
+from random import Random
+
+import joblib
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sounds import RATE, noise, write
+
+from sklearn_cpc import MFCCTransformer
+from sklearn_cpc.audio import cache, store
+from sklearn_cpc.audio.cache import ABANDONED, mapped
+from sklearn_cpc.audio.reading import read_audio
+from sklearn_cpc.audio.store import read_files
+
+posix = pytest.mark.skipif(os.name == "nt", reason="there is no fork and no named pipe")
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Four recordings of 1000 to 1300 samples."""
+    return [write(tmp_path / f"{i}.wav", noise(1000 + 100 * i, seed=i)) for i in range(4)]
+
+
+@pytest.fixture
+def memory(tmp_path):
+    """A directory that is not there yet."""
+    return tmp_path / "memory"
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Paths that are decoded, as they come."""
+    calls = []
+
+    def counting(path, sample_rate):
+        calls.append(path)
+        return read_audio(path, sample_rate)
+
+    monkeypatch.setattr(store, "read_audio", counting)
+    monkeypatch.setattr(cache, "read_audio", counting)
+    return calls
+
+
+@pytest.fixture
+def theirs():
+    """Recordings and a directory for the cache, of somebody who may not do everything, as the superuser may."""
+    user, nobody = os.geteuid(), 65534
+    folder = tempfile.mkdtemp()
+    paths = [write(f"{folder}/{i}.wav", noise(1000 + 100 * i, seed=i)) for i in range(4)]
+    memory = Path(folder, "memory")
+    memory.mkdir()
+    if user == 0:
+        os.chmod(folder, 0o755)
+        os.chown(memory, nobody, nobody)
+        os.seteuid(nobody)
+    yield paths, memory
+    os.seteuid(user)
+    memory.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def entries(memory):
+    return sorted(Path(memory).rglob("*.f32"))
+
+
+def unfinished(memory):
+    return list((Path(memory) / "sklearn_cpc" / "unfinished").iterdir())
+
+
+def replace(file, content):
+    """Put another file into the place of one, as whatever was written there and came to nothing."""
+    file.unlink()
+    file.write_bytes(content)
+
+
+def assert_read(paths, memory, n_decoded=None, decoded=None):
+    """Check that what is read is what is in the files."""
+    before = len(decoded or ())
+    samples, reasons = read_files(paths, RATE, memory=memory)
+    assert reasons == {}
+    for path in paths:
+        assert_array_equal(samples[path], read_audio(path, RATE))
+    if decoded is not None:
+        assert len(decoded) - before == n_decoded
+    return samples
+
+
+# Entries
+
+
+def test_an_entry_is_the_samples_and_their_checksum_and_nothing_else_is_left(paths, memory):
+    assert_read(paths, memory)
+    sizes = [4 * 1000 + 400 * i + 4 for i in range(4)]
+    assert sorted(file.stat().st_size for file in entries(memory)) == sizes
+    assert unfinished(memory) == []
+    assert (memory / "sklearn_cpc" / ".gitignore").read_text() == "*\n"
+
+
+def test_entries_are_readable_by_whom_the_user_lets_read(paths, memory):
+    mask = os.umask(0o022)
+    try:
+        assert_read(paths, memory)
+    finally:
+        os.umask(mask)
+    assert {file.stat().st_mode & 0o777 for file in entries(memory)} == {0o644}
+
+
+def damages(random, content):
+    """Ways to damage an entry, by name."""
+    at, bit = random.randrange(len(content)), 1 << random.randrange(8)
+    size = random.randrange(1, 500)
+    return {
+        "truncated": content[:at],
+        "flipped": content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :],
+        "zeros": bytes(len(content)),
+        "zeros from somewhere on": content[:at].ljust(len(content), b"\0") + b"\1",
+        "garbage": random.randbytes(len(content)),
+        "empty": b"",
+        "longer": content + random.randbytes(size),
+        "cut out": content[: at // 2] + content[at // 2 + 4 * size :]
+        if at // 2 + 4 * size < len(content)
+        else b"",
+        "another": b"RIFF" + content,
+    }
+
+
+@pytest.mark.parametrize("damage", damages(Random(0), bytes(10)))
+def test_damaged_entries_are_decoded_anew_and_replaced(paths, memory, decoded, damage):
+    assert_read(paths, memory, 4, decoded)
+    for seed in range(20):
+        file = Random(seed).choice(entries(memory))
+        replace(file, damages(Random(seed), file.read_bytes())[damage])
+        assert_read(paths, memory, 1, decoded)
+        assert_read(paths, memory, 0, decoded)
+    assert unfinished(memory) == []
+
+
+@posix
+def test_what_is_no_file_in_the_place_of_an_entry_is_not_waited_for(paths, memory, decoded):
+    assert_read(paths, memory)
+    pipe, link, gone = entries(memory)[:3]
+    for file in (pipe, link, gone):
+        file.unlink()
+    os.mkfifo(pipe)
+    link.symlink_to(link)
+    assert_read(paths, memory, 3, decoded)
+    assert_read(paths, memory, 0, decoded)
+
+
+def test_a_folder_in_the_place_of_an_entry_is_warned_of(paths, memory):
+    assert_read(paths, memory)
+    file = entries(memory)[0]
+    file.unlink()
+    file.mkdir()
+    with pytest.warns(UserWarning, match="1 of 4 decoded recordings cannot be kept in memory="):
+        assert_read(paths, memory)
+
+
+@posix
+def test_entries_that_one_may_not_read_are_replaced_where_one_may_write(theirs, decoded):
+    paths, memory = theirs
+    assert_read(paths, memory, 4, decoded)
+    entries(memory)[0].chmod(0)
+    cache.count_samples.cache_clear()
+    assert_read(paths, memory, 1, decoded)
+    assert entries(memory)[0].stat().st_mode & 0o400
+
+
+def test_an_entry_is_checked_once_and_then_taken_as_it_is_until_it_changes(paths, memory, monkeypatch):
+    assert_read(paths[:1], memory)
+    checks, crc32 = [], zlib.crc32
+    monkeypatch.setattr(cache.zlib, "crc32", lambda *block: checks.append(block) or crc32(*block))
+    for _ in range(3):
+        assert_read(paths[:1], memory)
+    assert len(checks) == 1
+    os.utime(entries(memory)[0])
+    assert_read(paths[:1], memory)
+    assert len(checks) == 2
+
+
+# Directories
+
+
+@posix
+def test_a_directory_that_cannot_be_written_is_warned_of_once(theirs):
+    paths, memory = theirs
+    memory.chmod(0o555)
+    with pytest.warns(UserWarning, match="cannot be kept") as caught:
+        samples = assert_read(paths, memory)
+    assert len(caught) == 1
+    message = str(caught[0].message)
+    assert message.startswith(f"4 of 4 decoded recordings cannot be kept in memory={memory!r} and stay in RAM (")
+    assert "Permission denied" in message
+    assert all(type(signal) is np.ndarray for signal in samples.values())
+
+
+@posix
+def test_a_directory_that_is_full_already_need_not_be_written(theirs, decoded):
+    paths, memory = theirs
+    assert_read(paths, memory, 4, decoded)
+    for folder in (memory, memory / "sklearn_cpc", memory / "sklearn_cpc" / "unfinished"):
+        folder.chmod(0o555)
+    cache.count_samples.cache_clear()
+    assert_read(paths, memory, 0, decoded)
+    for folder in (memory, memory / "sklearn_cpc", memory / "sklearn_cpc" / "unfinished"):
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
+def test_a_directory_that_cannot_be_is_warned_of(paths, tmp_path, name):
+    (tmp_path / "file").write_text("no directory")
+    with pytest.warns(UserWarning, match="4 of 4 decoded recordings cannot be kept"):
+        assert_read(paths, tmp_path / name)
+
+
+def test_a_full_disk_is_warned_of_and_nothing_half_is_left(paths, memory, monkeypatch):
+    assert_read(paths[:1], memory)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cache.os, "replace", full)
+    with pytest.warns(UserWarning, match=r"3 of 4 decoded .* \(\[Errno 28\] No space left on device\); make room"):
+        assert_read(paths, memory)
+    assert unfinished(memory) == []
+    assert len(entries(memory)) == 1
+
+
+def test_an_interruption_leaves_nothing_half(paths, memory, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        read_files(paths, RATE, memory=memory)
+    assert unfinished(memory) == entries(memory) == []
+
+
+def test_what_killed_processes_left_is_removed_after_a_day(paths, memory):
+    assert_read(paths, memory)
+    old, young = (memory / "sklearn_cpc" / "unfinished" / name for name in ("old", "young"))
+    for file in (old, young):
+        file.write_bytes(b"half")
+    os.utime(old, (time.time() - ABANDONED - 10,) * 2)
+    assert_read(paths, memory)
+    assert unfinished(memory) == [young]
+
+
+def test_the_cache_of_a_pipeline_may_lie_in_the_same_directory(paths, memory, decoded):
+    joblib.Memory(memory, verbose=0).cache(len)([1])
+    assert_read(paths, memory, 4, decoded)
+    joblib.Memory(memory, verbose=0).clear(warn=False)
+    assert_read(paths, memory)
+
+
+# In use
+
+
+def test_what_is_removed_from_the_directory_while_in_use_comes_back(paths, memory, decoded, monkeypatch):
+    monkeypatch.chdir(os.path.dirname(paths[0]))
+    samples = assert_read([os.path.basename(path) for path in paths], memory)
+    for file in entries(memory):
+        file.unlink()
+    mapped.cache_clear()
+    monkeypatch.chdir(memory)
+    for path in paths:
+        assert_array_equal(samples[os.path.basename(path)], read_audio(path, RATE))
+    assert decoded[4:] == paths
+    assert len(entries(memory)) == 4
+
+
+def test_a_recording_that_cannot_come_back_stays_in_ram(paths, memory, monkeypatch):
+    samples = assert_read(paths, memory)
+    shutil.rmtree(memory)
+    memory.write_text("no directory")
+    mapped.cache_clear()
+    for path in paths:
+        assert_array_equal(samples[path], read_audio(path, RATE))
+
+
+def test_a_recording_that_has_changed_meanwhile_is_not_mixed_with_what_it_was(paths, memory):
+    samples = assert_read(paths, memory)
+    entries(memory)[0].unlink()
+    for path in paths:
+        write(path, noise(500))
+    mapped.cache_clear()
+    with pytest.raises(RuntimeError, match=r"\.wav has changed while it was in use; start again"):
+        [np.asarray(samples[path]) for path in paths]
+
+
+def test_an_entry_that_is_cut_while_mapped_is_replaced_and_not_touched_again(paths, memory):
+    samples = assert_read(paths, memory)
+    arrays = [np.asarray(samples[path]) for path in paths]  # to read on in these would be the end of the process
+    for file in entries(memory):
+        os.truncate(file, 100)
+    again = assert_read(paths, memory)
+    for path, array in zip(paths, arrays, strict=True):
+        assert len(array) == len(again[path])
+
+
+def test_an_entry_that_is_replaced_while_mapped_stays_as_it_is(paths, memory):
+    samples = assert_read(paths, memory)
+    arrays = [np.asarray(samples[path]) for path in paths]
+    for file in entries(memory):
+        replace(file, b"damaged")
+    assert_read(paths, memory)
+    for path, array in zip(paths, arrays, strict=True):
+        assert_array_equal(array, read_audio(path, RATE))
+
+
+def test_what_travels_to_other_processes_is_where_the_samples_are(paths, memory):
+    samples = assert_read(paths, memory)[paths[0]]
+    copy = pickle.loads(pickle.dumps(samples[10:20]))
+    assert_array_equal(copy, read_audio(paths[0], RATE)[10:20])
+    assert len(pickle.dumps(samples)) < 1000
+
+
+# joblib.Memory
+
+
+def joblib_entries(memory):
+    return sorted(Path(memory).rglob("output.pkl"))
+
+
+@pytest.mark.parametrize("mmap_mode", [None, "r"])
+def test_damaged_entries_of_a_memory_of_joblib_are_decoded_anew(paths, memory, mmap_mode):
+    def kept():
+        return joblib.Memory(memory, mmap_mode=mmap_mode, verbose=0)
+
+    assert_read(paths, kept())
+    first, second, third, _ = joblib_entries(memory)
+    for file, content in {first: b"", second: b"garbage", third: third.read_bytes()[:99]}.items():
+        replace(file, content)
+    assert_read(paths, kept())
+    joblib.dump("no samples", joblib_entries(memory)[0])
+    with pytest.warns(UserWarning, match=r"1 of 4 decoded .* \('str' object has no attribute 'dtype'\)"):
+        assert_read(paths, kept())
+
+
+def test_a_memory_of_joblib_that_cannot_keep_samples_is_warned_of(paths, memory, monkeypatch):
+    kept = joblib.Memory(memory, mmap_mode="r", verbose=0)
+    kept.store_backend.dump_item = lambda *arguments, **how: None
+    monkeypatch.setattr("joblib.memory.MemorizedFunc._load_item", lambda *arguments: {}["not there"])
+    with pytest.warns(UserWarning, match=r"4 of 4 decoded .* \('not there'\)"):
+        assert_read(paths, kept)
+
+
+def test_a_bad_recording_is_not_the_fault_of_a_memory_of_joblib(memory, tmp_path):
+    (tmp_path / "text.wav").write_text("text")
+    _, reasons = read_files([str(tmp_path / "text.wav")], RATE, memory=joblib.Memory(memory, verbose=0))
+    assert reasons[str(tmp_path / "text.wav")].startswith("is not audio")
+
+
+# Processes
+
+
+def read_for_ever(paths, expected, memory, seed, seen):
+    """Read, and compare, until killed; damages what it finds as often as not."""
+    random = Random(seed)
+    while True:
+        samples, reasons = read_files(paths, RATE, memory=memory)
+        same = [np.array_equal(samples[path], array) for path, array in zip(paths, expected, strict=True)]
+        if reasons or not all(same):
+            seen.put((reasons, same))
+        for file in entries(memory):
+            if random.random() < 0.1:
+                damaged = memory / f"{seed}"
+                damaged.write_bytes(random.randbytes(random.randrange(4000)))
+                os.replace(damaged, file)
+            elif random.random() < 0.1:
+                file.unlink(missing_ok=True)
+        seen.put(None)
+
+
+@posix
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_processes_that_fill_damage_and_die_in_one_directory_never_see_anything_wrong(tmp_path, memory):
+    paths = [write(tmp_path / f"{i}.wav", noise(50_000, seed=i)) for i in range(5)]
+    expected = [read_audio(path, RATE) for path in paths]
+    context, random = multiprocessing.get_context("fork"), Random(0)
+    seen = [context.SimpleQueue() for _ in range(4)]  # one each: who is killed may hold its lock
+    memory.mkdir()
+
+    def started(number):
+        how = paths, expected, memory, number, seen[number]
+        process = context.Process(target=read_for_ever, args=how, daemon=True)
+        process.start()
+        return process
+
+    processes = [started(number) for number in range(4)]
+    n_killed, n_read, end = 0, 0, time.monotonic() + 2
+    while time.monotonic() < end:
+        time.sleep(random.uniform(0, 0.05))
+        victim = random.randrange(4)
+        assert processes[victim].exitcode is None, "died of itself"
+        os.kill(processes[victim].pid, signal.SIGKILL)
+        processes[victim].join()
+        n_killed += 1
+        while not seen[victim].empty():
+            assert seen[victim].get() is None
+            n_read += 1
+        seen[victim] = context.SimpleQueue()
+        processes[victim] = started(victim)
+    for process in processes:
+        process.kill()
+        process.join()
+    assert n_killed > 10
+    assert n_read > 10
+    assert_read(paths, memory)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_grid_search_in_processes_that_share_a_directory_scores_as_without(corpus, memory):
+    def scores(memory, n_jobs):
+        pipeline = make_pipeline(MFCCTransformer(sample_rate=RATE, n_fft=512, n_mels=40), LogisticRegression())
+        pipeline.set_params(mfcctransformer__memory=memory)
+        search = GridSearchCV(
+            pipeline, {"mfcctransformer__n_mfcc": [5, 20]}, cv=3, n_jobs=n_jobs, error_score="raise"
+        )
+        with joblib.parallel_config("multiprocessing"):
+            return search.fit(corpus.paths, corpus.y).cv_results_["mean_test_score"]
+
+    expected = scores(None, None)
+    for _ in range(2):
+        assert_array_equal(scores(memory, 2), expected)
+        for file in entries(memory)[::3]:
+            replace(file, file.read_bytes()[:-1000])

@@ -194,8 +194,8 @@ def evaluate(name, seed, fold, corpus, recommended, split, more_poolings, memory
             **about,
             "accuracy": probe(trained[label], target, split),
             "untrained": probe(untrained[label], target, split),
-            "score": score,
             "seconds": seconds,
+            **({"score": score} if label == name else {}),
         }
         for label in poolings
     ]
@@ -266,8 +266,9 @@ def format_table(rows):
             gain = 100 * np.array([row["accuracy"] - row["untrained"] for row in mine])
             error = f" (s.e. {gain.std(ddof=1) / np.sqrt(len(gain)):.1f})" if len(gain) > 1 else ""
             twin = 100 * np.mean([row["untrained"] for row in mine])
-            score = np.mean([row["score"] for row in mine])
-            cells = f"{twin:.1f} | {gain.mean():+.1f}{error} | {(gain > 0).sum()} of {len(gain)} | {score:.3f}"
+            scores = [row["score"] for row in mine if "score" in row]
+            score = f"{np.mean(scores):.3f}" if scores else ""
+            cells = f"{twin:.1f} | {gain.mean():+.1f}{error} | {(gain > 0).sum()} of {len(gain)} | {score}"
         lines.append(f"| {name} | {100 * np.mean(accuracy):.1f} | {cells} | {seconds:.0f} |")
     return "\n".join(lines)
 

@@ -121,8 +121,8 @@ FIELDS = {  # where numbers lie that matter, from the first byte of a tag on: (o
     b"Creative Voice File": [(20, 2), (26, 1), (27, 3)],
     b"MATLAB 5.0": [(126, 2), (128, 4), (132, 4), (144, 4), (148, 4)],
 }
-CHUNKS = b"""LIST INFO adtl bext cart cue  smpl acid inst strc PEAK id3  DISP PAD  junk fact levl labl exif ICMT INAM
-    MARK INST COMT APPL NAME AUTH ANNO (c)  FVER AESD basc chan info strg uuid free peak data SSND""".split()
+CHUNKS = b"""LIST INFO adtl bext cart cue  smpl acid inst strc PEAK id3  DISP PAD  junk fact levl labl exif ICMT
+    INAM MARK INST COMT APPL NAME AUTH ANNO (c)  FVER AESD basc chan info strg uuid free peak data SSND""".split()
 CHUNKS = [chunk.ljust(4) for chunk in CHUNKS]
 MAGICS = [
     b"RIFF",
@@ -241,7 +241,9 @@ def set_magic(random, data, other):
 
 
 def add_tag(random, data, other):
-    return b"ID3\4\0\0" + number(random, 4) + random.randbytes(random.randrange(50)) + data
+    size = random.randrange(300)
+    stated = number(random, 4) if random.random() < 0.5 else bytes([0, 0, size >> 7, size & 0x7F])
+    return b"ID3\4\0\0" + stated + bytes(size) + data
 
 
 def empty(random, data, other):
@@ -261,7 +263,7 @@ DAMAGE = {  # and how often
     set_field: 8,
     insert_chunk: 1,
     set_magic: 1,
-    add_tag: 0.5,
+    add_tag: 1,
     empty: 0.05,
 }
 
@@ -541,14 +543,11 @@ def main(arguments=None):
                 findings.append(result)
                 if options.keep:
                     keep(result, options.keep)
+    seconds = time.perf_counter() - start
     print(table(results))
-    print(
-        f"\n{len(results)} inputs, {len(findings)} findings, {time.perf_counter() - start:.1f} s, seed {options.seed}"
-    )
+    print(f"\n{len(results)} inputs, {len(findings)} findings, {seconds:.1f} s, seed {options.seed}")
     for finding in findings[:20]:
-        print(
-            f"\n{finding['outcome']}: {finding['path']}, {finding['file']}, {finding['damage']}\n{finding['detail']}"
-        )
+        print("\n{outcome}: {path}, {file}, {damage}\n{detail}".format_map(finding))
     return 1 if findings else 0
 
 

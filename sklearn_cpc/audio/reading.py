@@ -10,8 +10,8 @@ import soundfile as sf
 import soxr
 
 RATES = 100, 10_000_000  # Hz; headers that state others are damaged
-CHUNKED = b"RIFF", b"RIFX", b"FORM"
-KNOWN = *CHUNKED, b"fLaC", b"OggS", b".snd", b"caff"  # first bytes by which libsndfile tells the format
+KNOWN = re.compile(rb"fLaC|OggS|RIFF....WAVE|FORM....AIF[FC]", re.DOTALL)  # by which libsndfile tells the format
+UNTAGGED = tuple(b"RIFF RIFX RF64 riff FORM caff .snd Crea NIST PVF1 2BIT MATL".split())
 LOUDEST = 1e12  # full scale is 1; squares of what is louder by far do not fit into float32
 
 
@@ -288,7 +288,7 @@ def look_at(path):
         status = os.stat(path)
         if stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
             with open(path, "rb", buffering=0) as file:
-                head = file.read(4)
+                head = file.read(12)
     except FileNotFoundError:
         raise ValueError("does not exist.") from None
     except OSError as error:
@@ -305,18 +305,18 @@ def look_at(path):
 
 
 def check_tags(path, head):
-    """Refuse ID3 tags before chunks: libsndfile looks for the end of damaged ones for ever."""
+    """Refuse ID3 tags before wav, aiff and their kin: libsndfile looks for the end of damaged ones for ever."""
     if not head.startswith(b"ID3"):
         return
     with open(path, "rb") as file:
         skip_tags(file)
-        if file.read(4) in CHUNKED:
-            raise ValueError("has an ID3 tag before a wav or aiff file, where none belongs; remove the tag.")
+        if file.read(4) in UNTAGGED:
+            raise ValueError("has an ID3 tag where none belongs, before a file that is not mp3; remove the tag.")
 
 
 def check_side_files(path, head):
     """Refuse a file of unknown kind whose resource fork is a named pipe: libsndfile would wait for a writer."""
-    if head in KNOWN:
+    if KNOWN.match(head):
         return
     folder, name = os.path.split(os.fsencode(path))
     for fork in (b"._" + name, os.path.join(b".AppleDouble", name)):

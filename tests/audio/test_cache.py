@@ -390,7 +390,7 @@ def read_for_ever(paths, expected, memory, seed, seen):
 @posix
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_processes_that_fill_damage_and_die_in_one_directory_never_see_anything_wrong(tmp_path, memory):
-    paths = [write(tmp_path / f"{i}.wav", noise(50_000, seed=i)) for i in range(5)]
+    paths = [write(tmp_path / f"{i}.wav", noise(30_000, seed=i)) for i in range(4)]
     expected = [read_audio(path, RATE) for path in paths]
     context, random = multiprocessing.get_context("fork"), Random(0)
     seen = [context.SimpleQueue() for _ in range(4)]  # one each: who is killed may hold its lock
@@ -403,8 +403,9 @@ def test_processes_that_fill_damage_and_die_in_one_directory_never_see_anything_
         return process
 
     processes = [started(number) for number in range(4)]
-    n_killed, n_read, end = 0, 0, time.monotonic() + 2
-    while time.monotonic() < end:
+    n_killed, n_read, end = 0, 0, time.monotonic() + 60
+    while n_killed < 12 or n_read < 25:
+        assert time.monotonic() < end, f"{n_killed} killed, {n_read} read"
         time.sleep(random.uniform(0, 0.05))
         victim = random.randrange(4)
         assert processes[victim].exitcode is None, "died of itself"
@@ -419,8 +420,6 @@ def test_processes_that_fill_damage_and_die_in_one_directory_never_see_anything_
     for process in processes:
         process.kill()
         process.join()
-    assert n_killed > 10
-    assert n_read > 10
     assert_read(paths, memory)
 
 
@@ -430,7 +429,7 @@ def test_a_grid_search_in_processes_that_share_a_directory_scores_as_without(cor
         pipeline = make_pipeline(MFCCTransformer(sample_rate=RATE, n_fft=512, n_mels=40), LogisticRegression())
         pipeline.set_params(mfcctransformer__memory=memory)
         search = GridSearchCV(
-            pipeline, {"mfcctransformer__n_mfcc": [5, 20]}, cv=3, n_jobs=n_jobs, error_score="raise"
+            pipeline, {"mfcctransformer__n_mfcc": [5, 20]}, cv=2, n_jobs=n_jobs, error_score="raise"
         )
         with joblib.parallel_config("multiprocessing"):
             return search.fit(corpus.paths, corpus.y).cv_results_["mean_test_score"]

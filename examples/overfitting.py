@@ -38,12 +38,11 @@ def main():
 
 def deal_out(corpus):
     """Return A, B and C, each (paths, classes, groups); recordings of a group stay together."""
-    paths, order = np.array(corpus.paths), np.arange(len(corpus.paths))
-    groups = order if corpus.groups is None else np.unique(corpus.groups, return_inverse=True)[1]
-    return [
-        (paths[groups % 3 == part], corpus.target[groups % 3 == part], groups[groups % 3 == part])
-        for part in range(3)
-    ]
+    paths, rows = np.array(corpus.paths), np.arange(len(corpus.paths))
+    groups = rows if corpus.groups is None else np.unique(corpus.groups, return_inverse=True)[1]
+    kept_whole = groups if groups.max() >= 5 else rows  # two groups in each part, or no cross-validation by group
+    parts = [groups % 3 == part for part in range(3)]
+    return [(paths[part], corpus.target[part], kept_whole[part]) for part in parts]
 
 
 if __name__ == "__main__":

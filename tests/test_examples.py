@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -79,3 +80,47 @@ def test_a_quick_ablation_holds_out_one_speaker(recordings, tmp_path):
     result = json.loads(table.read_text())
     assert {row["held_out"] for row in result["results"]} == {"ann"}
     assert {"mfcc", "untrained", "trained", "trained: max of z"} <= result.keys()
+
+
+@pytest.fixture(scope="module")
+def more_recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("more") / "recordings"
+    corpus = make_synthetic_corpus(folder, n_per_class=6, n_groups=3, duration=2.0, random_state=0)
+    for name in corpus.target_names[2:]:
+        shutil.rmtree(folder / name)
+    return folder
+
+
+def test_overfitting_tells_the_gaps_of_network_and_probe(more_recordings):
+    output = run("overfitting.py", "--audio", more_recordings, "--group-from", "^(.)", "--epochs", 1)
+    assert output.splitlines()[0].split() == ["trained", "untrained"]
+    assert {"network_gap", "probe_gap", "cv_network_gap"} <= {line.split()[0] for line in output.splitlines()[1:]}
+
+
+def test_the_reports_experiment_goes_on_where_it_stopped(more_recordings, tmp_path):
+    options = [
+        "--audio",
+        more_recordings,
+        "--group-from",
+        "^(.)",
+        "--scale",
+        "small",
+        "--epochs",
+        1,
+        "--rotations",
+        1,
+    ]
+    options += ["--networks", "1D conv + GRU", "--output", tmp_path / "report"]
+    first = run("report_experiment.py", *options)
+    folder = tmp_path / "report"
+    rows = {line.split("|")[1].strip() for line in (folder / "summary.md").read_text().splitlines() if "|" in line}
+    assert {"chance", "mfcc", "1D conv + GRU", "1D conv + GRU (untrained)"} <= rows
+    figures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", (folder / "summary.md").read_text())
+    assert len(figures) == 15
+    assert all((folder / figure).exists() for figure in figures)
+    kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*.joblib")}
+    assert run("report_experiment.py", *options) == first
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.joblib")} == kept
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        run("report_experiment.py", *options, "--seed", 1)
+    assert "holds results of other settings" in refused.value.stderr

@@ -22,4 +22,6 @@ def progress(items, total, title, verbose):
         0: silent. 1: the bar is removed at the end. 2: it stays.
     """
     quiet = not verbose or parent_process() is not None
+    if quiet and items is not None:
+        return items  # even silent bars take a lock that forked processes share, and keep when they are killed
     return tqdm(items, total=total, desc=title, disable=quiet, leave=verbose > 1)

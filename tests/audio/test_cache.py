@@ -423,6 +423,12 @@ def test_processes_that_fill_damage_and_die_in_one_directory_never_see_anything_
     assert_read(paths, memory)
 
 
+def test_who_was_killed_while_drawing_a_bar_stops_nobody_who_draws_none(paths, memory, monkeypatch):
+    monkeypatch.setattr("sklearn_cpc._progress.tqdm", None)  # whose lock it took along
+    assert_read(paths, memory)
+    assert_read(paths, None)
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_grid_search_in_processes_that_share_a_directory_scores_as_without(corpus, memory):
     def scores(memory, n_jobs):

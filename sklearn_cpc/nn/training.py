@@ -145,15 +145,13 @@ def _run(net, batches):
         net.partial_fit(batches)
     except Exception as error:
         net.notify("on_train_end")  # lets progress bars and the like clean up
-        in_batch = ", ".join(getattr(batches, "in_batch", []))
-        return NonFiniteLossError(f"{error} In the batch: {in_batch}.") if _names(error, in_batch) else error
+        in_batch = getattr(batches, "in_batch", [])
+        if isinstance(error, NonFiniteLossError) and in_batch:
+            return NonFiniteLossError(f"{error} In the batch: {', '.join(in_batch)}.")
+        return error
     if net.history and "train_loss" not in net.history[-1]:
         return KeyboardInterrupt()  # in mid-epoch, so by the user; skorch would stop without a word
     return None
-
-
-def _names(error, in_batch):
-    return isinstance(error, NonFiniteLossError) and in_batch
 
 
 class Training(NamedTuple):

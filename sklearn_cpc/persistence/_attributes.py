@@ -1,6 +1,7 @@
 """Fitted attributes: what an estimator has learned, as JSON and arrays, each checked when it is read."""
 
 import re
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -12,7 +13,7 @@ N_KEYS = 624  # numbers in the state of RandomState
 CHANGED = f"If a parameter was changed after fit, set it back or fit again, {JOBLIB}."
 
 
-class Attribute:
+class Attribute(ABC):
     """How one fitted attribute is stored.
 
     Parameters
@@ -30,10 +31,11 @@ class Attribute:
         """Whether there is something to store."""
         return True
 
+    @abstractmethod
     def write(self, value, place, arrays):
         """Return the entry of a value in the JSON, and add its arrays under names that begin with ``place``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, entry, place, arrays, estimator):
         """Return the value; takes its arrays out. ``estimator`` has all that was read before.
 
@@ -42,9 +44,8 @@ class Attribute:
         ValueError
             If that is no value for the attribute.
         """
-        raise NotImplementedError
 
-    def compare(self, value, loaded, where):
+    def compare(self, value, loaded, where):  # noqa: B027  # most attributes come back as they were, by their arrays
         """Raise ValueError if what was saved came back as something else because it cannot be stored."""
 
 
@@ -86,6 +87,9 @@ class Derived(Attribute):
     def __init__(self, function):
         super().__init__()
         self.function = function
+
+    def write(self, value, place, arrays):
+        """Return nothing: it is not stored."""
 
     def read(self, entry, place, arrays, estimator):
         """Compute it."""

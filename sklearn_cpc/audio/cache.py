@@ -200,10 +200,11 @@ def prepare(parts):
 
 def remove_abandoned(parts):
     """Remove what processes that were killed have left."""
-    with contextlib.suppress(OSError):  # there is no such folder, or others do the same
-        for part in os.scandir(parts):
-            if time.time() - part.stat().st_mtime > ABANDONED:
-                os.remove(part.path)
+    with contextlib.suppress(OSError), os.scandir(parts) as found:  # if there is such a folder
+        for part in found:
+            with contextlib.suppress(OSError):  # others have just finished or removed it
+                if time.time() - part.stat().st_mtime > ABANDONED:
+                    os.remove(part.path)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -261,6 +261,18 @@ def test_what_killed_processes_left_is_removed_after_a_day(paths, memory):
     assert unfinished(memory) == [young]
 
 
+@posix
+def test_a_file_that_others_finish_while_the_abandoned_are_sought_is_passed_over(paths, memory):
+    assert_read(paths, memory)
+    folder = memory / "sklearn_cpc" / "unfinished"
+    for name in ("first", "last"):
+        (folder / name).symlink_to(folder / "gone")  # cannot be looked at, like what has just been renamed
+    (folder / "middle").write_bytes(b"x")
+    os.utime(folder / "middle", (time.time() - ABANDONED - 10,) * 2)
+    assert_read(paths, memory)
+    assert {path.name for path in folder.iterdir()} == {"first", "last"}
+
+
 def test_the_cache_of_a_pipeline_may_lie_in_the_same_directory(paths, memory, decoded):
     joblib.Memory(memory, verbose=0).cache(len)([1])
     assert_read(paths, memory, 4, decoded)

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._parameters import check_cpc
 from .audio.clips import names_of
-from .audio.store import read_recordings
+from .audio.store import Source
 from .nn import embedding
 from .nn.batches import ClipBatches, ClipShape, check_trainable, hold_out
 from .nn.checkpoint import Checkpoint
@@ -117,9 +117,9 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     warm_start : bool, default=False
         Whether ``fit`` goes on from the network of the last ``fit``.
     memory : str, path-like or joblib.Memory, default=None
-        Directory for decoded recordings, shared by fits and processes; they stay on disk and are mapped
-        into memory while in use. A file that changes is noticed. None: recordings are decoded in every
-        call of ``fit`` and ``transform`` and kept in RAM meanwhile.
+        Directory for decoded recordings, shared by fits and processes; they stay on disk. A file that
+        changes is noticed. None: recordings are decoded in every call of ``fit`` and ``transform``. What
+        exceeds 1 GB (or the environment variable SKLEARN_CPC_RAM_GB) is in a temporary folder meanwhile.
     n_jobs : int, default=None
         Threads that decode recordings.
     checkpoint : str or path-like, default=None
@@ -307,6 +307,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     def transform(self, X):
         """Embed recordings: one row per element of X.
 
+        An archive of any size is embedded part by part, in bounded memory, while the next part is decoded.
+
         Parameters
         ----------
         X : recordings or float array of shape (n_clips, n_samples)
@@ -320,7 +322,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         check_is_fitted(self, "network_")
         self._check()
         self._poolings(self.network_)
-        return self._embed(read_recordings(self, X, self.sample_rate_, reset=False))
+        return self._embed(Source(self, X, self.sample_rate_, reset=False))
 
     def transform_frames(self, X, layer="z"):
         """Embed recordings over time: one embedding per step.
@@ -345,12 +347,13 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
                 f"layer='c' needs a context at every step, but autoregressor={self.autoregressor!r} yields one "
                 "per clip; use layer='z'."
             )
-        recordings = read_recordings(self, X, self.sample_rate_, reset=False)
-        rows = [Frames(np.empty(0), np.empty((0, network.dims[layer]), np.float32))] * len(recordings.samples)
+        source = Source(self, X, self.sample_rate_, reset=False)
+        frames = [Frames(np.empty(0), np.empty((0, network.dims[layer]), np.float32))] * source.n_rows
         how = {"layer": layer, "sample_rate": self.sample_rate_, "batch_size": self._n_at_once, "device": device}
-        for row in recordings.readable:
-            rows[row] = embedding.frames(network, recordings.samples[row], self._clip_shape, **how)
-        return rows
+        for part in source.parts():
+            for i in part.readable:
+                frames[part.rows[i]] = embedding.frames(network, part.samples[i], self._clip_shape, **how)
+        return frames
 
     def score(self, X, y=None):
         """Contrastive accuracy on recordings: how well the future is told from other sounds.
@@ -371,7 +374,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             Share of predictions that score above all 31 negatives; NaN if no recording has two steps.
         """
         check_is_fitted(self, "network_")
-        recordings = read_recordings(self, X, self.sample_rate_, reset=False)
+        recordings = Source(self, X, self.sample_rate_, reset=False).read()
         return self._score(recordings.usable(self.trim), *self._network(np.float32))
 
     def _fit(self, X, go_on, max_epochs, schedule):
@@ -389,7 +392,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             self._poolings(network)
             if go_on:
                 take_over(self, network)
-            recordings = read_recordings(self, X, rate, reset=not go_on)
+            recordings = Source(self, X, rate, reset=not go_on).read()
             samples = recordings.usable(self.trim)
             shape = self._clip_shape = ClipShape.of(network.encoder, clip, self.n_context + self.n_future)
             if self.validation_fraction and not (go_on and hasattr(self, "_split_seed")):
@@ -423,27 +426,28 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
                 schedule=schedule,
                 validate=(lambda module: self._score(held_out, module, device)) if held_out else None,
                 checkpoint=checkpoint,
-                embedder=lambda X: functools.partial(self._embed, read_recordings(self, X, rate, reset=False)),
+                embedder=lambda X: functools.partial(self._embed, Source(self, X, rate, reset=False).read()),
             )
         self.sample_rate_ = rate
         self._keep(network, training, random, go_on)
         return recordings
 
-    def _embed(self, recordings, network=None):
-        """Embed each recording; NaN in the rows of those that cannot be used."""
-        network, device = self._network(recordings.dtype, network)
-        width = n_features(self._poolings(network), network.dims)
-        embeddings = np.full((len(recordings.samples), width), np.nan, recordings.dtype)
-        embeddings[recordings.readable] = embedding.pool(
-            network,
-            recordings.usable(self.trim),
-            self._clip_shape,
-            pooling=self._poolings(network),
-            n_clips=self.n_clips,
-            batch_size=self._n_at_once,
-            dtype=recordings.dtype,
-            device=device,
-        )
+    def _embed(self, source, network=None):
+        """Embed the rows of a Source, or of Recordings; NaN in those that cannot be used."""
+        network, device = self._network(source.dtype, network)
+        pooling = self._poolings(network)
+        embeddings = np.full((source.n_rows, n_features(pooling, network.dims)), np.nan, source.dtype)
+        for part in source.parts():
+            embeddings[part.rows[part.readable]] = embedding.pool(
+                network,
+                part.usable(self.trim),
+                self._clip_shape,
+                pooling=pooling,
+                n_clips=self.n_clips,
+                batch_size=self._n_at_once,
+                dtype=source.dtype,
+                device=device,
+            )
         return embeddings
 
     def _score(self, samples, network, device):

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, check_scalar
 
-from .audio.store import read_recordings
+from .audio.store import Source
 from .persistence import SaveMixin
 
 
@@ -95,7 +95,9 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         -------
         self : MFCCTransformer
         """
-        self._read(X, reset=True)
+        for _ in self._source(X, reset=True).parts():
+            pass  # which raises if there is something to raise
+        self._n_features_out = 2 * self.n_mfcc
         return self
 
     def fit_transform(self, X, y=None):
@@ -110,7 +112,7 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         -------
         float ndarray of shape (n_rows, 2 * n_mfcc)
         """
-        return self._features(self._read(X, reset=True))
+        return self._features(self._source(X, reset=True))
 
     def transform(self, X):
         """Compute the features of recordings.
@@ -126,20 +128,20 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
             ``on_error="nan"``.
         """
         check_is_fitted(self)
-        return self._features(self._read(X, reset=False))
+        return self._features(self._source(X, reset=False))
 
-    def _read(self, X, reset):
+    def _source(self, X, reset):
         for name in ("n_mfcc", "sample_rate", "n_fft", "hop_length", "n_mels"):
             check_scalar(getattr(self, name), name, Integral, min_val=1)
         check_scalar(self.n_mfcc, "n_mfcc", Integral, max_val=self.n_mels)
-        recordings = read_recordings(self, X, self.sample_rate, reset=reset)
-        self._n_features_out = 2 * self.n_mfcc
-        return recordings
+        return Source(self, X, self.sample_rate, reset=reset)
 
-    def _features(self, recordings):
-        features = np.full((len(recordings.samples), 2 * self.n_mfcc), np.nan, recordings.dtype)
-        for row in recordings.readable:
-            features[row] = self._describe(recordings.samples[row])
+    def _features(self, source):
+        features = np.full((source.n_rows, 2 * self.n_mfcc), np.nan, source.dtype)
+        for part in source.parts():
+            for i in part.readable:
+                features[part.rows[i]] = self._describe(part.samples[i])
+        self._n_features_out = 2 * self.n_mfcc
         return features
 
     def _describe(self, samples):

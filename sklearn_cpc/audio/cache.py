@@ -1,18 +1,21 @@
 """Decoded recordings in a directory, which processes may fill and read at once, and which may be damaged.
 
 A recording is a file of float32 samples with a checksum at the end. It is written beside its place and renamed
-into it: nobody ever sees half of one, and one that is mapped into memory stays as it is when it is replaced.
-Whatever does not match its checksum is decoded anew.
+into it: nobody ever sees half of one. Whatever does not match its checksum is decoded anew.
 """
 
 import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import struct
+import tempfile
+import threading
 import time
 import uuid
+import weakref
 import zlib
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,7 +37,7 @@ class Place(NamedTuple):
     ----------
     file : str
     version : tuple of (int, int)
-        Inode and time of change of the file, so that its mapping is not taken for that of another.
+        Inode and time of change of the file, which tell it from another that comes into its place.
     offset : int
         First byte of the samples.
     n_samples : int
@@ -56,19 +59,23 @@ class Place(NamedTuple):
 class OnDisk:
     """Samples that lie in a file: they have a length, are sliced, and become an array when NumPy needs one.
 
-    Arrays mapped into memory would each keep a file open, and a system allows about a thousand.
+    They are read rather than mapped into memory: pages of a mapping count as memory of the process for as long
+    as it lasts, and the process ends if another one cuts the file.
 
     Attributes
     ----------
     place : Place
-        What :func:`mapped` takes.
+        What :func:`read_stretch` takes.
     start, stop : int
         The stretch of these samples.
+    owner : object, default=None
+        What the file lives as long as.
     """
 
     place: Place
     start: int
     stop: int
+    owner: object = None
 
     @classmethod
     def of_memmap(cls, samples, sample_rate):
@@ -84,39 +91,39 @@ class OnDisk:
     def __getitem__(self, stretch):
         """Slice, without touching the file."""
         start, stop, _ = stretch.indices(len(self))
-        return OnDisk(self.place, self.start + start, self.start + max(start, stop))
+        return OnDisk(self.place, self.start + start, self.start + max(start, stop), self.owner)
 
     def __array__(self, dtype=None, copy=None):
-        """Return the samples, mapped into memory unless ``dtype`` or ``copy`` asks for more."""
-        samples = np.asanyarray(mapped(self.place)[self.start : self.stop], dtype)
-        return samples.copy() if copy else samples
+        """Read the samples."""
+        if copy is False:
+            raise ValueError("samples on disk become an array by being copied.")
+        return np.asarray(read_stretch(self.place, self.start, self.stop), dtype)
+
+    def __reduce__(self):
+        return OnDisk, (self.place, self.start, self.stop)
 
 
-@lru_cache(maxsize=512)
-def mapped(place):
-    """Map the samples of a recording into memory; if they have been removed or cut since, decode it again."""
+def read_stretch(place, start, stop):
+    """Read a stretch of the samples of a recording; if they have been removed or cut since, decode it again."""
     try:
-        return map_samples(place)
+        with open(place.file, "rb") as stream:
+            status = os.fstat(stream.fileno())
+            if place.path is not None and version_of(status) != place.version:
+                count_samples(place.file, status.st_size, version_of(status))  # another, of the same recording
+            samples = np.empty(stop - start, np.float32)
+            stream.seek(place.offset + samples.itemsize * start)
+            if stream.readinto(samples.data) < samples.nbytes:
+                raise ValueError(f"{place.file} is cut short")
+        return samples
     except (OSError, ValueError) as error:
         if place.path is None or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
             raise
     samples = read_audio(place.path, place.sample_rate)
     if len(samples) != place.n_samples:
         raise RuntimeError(f"{printable(place.path)} has changed while it was in use; start again.")
-    try:
-        write(place.file, samples)
-        return map_samples(place)
-    except (OSError, ValueError):
-        return samples
-
-
-def map_samples(place):
-    """Map samples into memory; those of a file that has come into its place since they were found are checked."""
-    with open(place.file, "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if place.path is not None and version_of(status) != place.version:
-            check(stream, status.st_size)
-        return np.memmap(stream, np.float32, "r", place.offset, (place.n_samples,))
+    with contextlib.suppress(OSError):
+        write(place.file, [samples])
+    return samples[start:stop]
 
 
 class Cache:
@@ -145,39 +152,116 @@ class Cache:
             return None
         return OnDisk(Place(file, version, 0, n_samples, os.path.abspath(path), sample_rate), 0, n_samples)
 
-    def keep(self, path, status, sample_rate, samples):
-        """Keep the samples of a recording and return them as they are found, or raise an OSError."""
+    def keep(self, path, status, sample_rate, blocks, owner=None):
+        """Keep the samples of a recording, which come in blocks, and return them as they are found.
+
+        Raises an OSError if they cannot be written.
+        """
         file = self._file_of(path, status, sample_rate)
         try:
-            version = write(file, samples)
+            version, n_samples = write(file, blocks)
         except OSError:
             found = self.find(path, status, sample_rate)
             if found is None:
                 raise
-            return found  # that of a faster process, where a file that is mapped cannot be replaced
-        return OnDisk(Place(file, version, 0, len(samples), os.path.abspath(path), sample_rate), 0, len(samples))
+            return found  # that of a faster process, where a file that is open cannot be replaced
+        place = Place(file, version, 0, n_samples, os.path.abspath(path), sample_rate)
+        return OnDisk(place, 0, n_samples, owner)
 
     def _file_of(self, path, status, sample_rate):
         key = DECODING, os.fsencode(os.path.abspath(path)), status.st_size, status.st_mtime_ns, sample_rate
         return os.path.join(self.folder, f"{hashlib.sha256(repr(key).encode()).hexdigest()[:40]}.f32")
 
 
-def write(file, samples):
-    """Write samples and their checksum, all at once for whoever reads; returns the version of the file."""
+class Scratch:
+    """Decoded recordings that nobody has named a directory for: in RAM up to a budget, beyond it on disk.
+
+    Parameters
+    ----------
+    budget : float
+        Bytes of RAM.
+    """
+
+    def __init__(self, budget):
+        self.budget = budget
+        self._lock = threading.Lock()
+        self._cache = None
+        self.renew()
+
+    def renew(self):
+        """Begin to count anew: those kept so far are not in use any more."""
+        self._left = self.budget
+
+    def keep(self, path, status, sample_rate, blocks):
+        """Keep the samples of a recording, which come in blocks; raises an OSError if there is no room on disk."""
+        held, blocks = [], iter(blocks)
+        for block in blocks:
+            held.append(block)
+            if not self._take(block.nbytes):
+                self._take(-sum(one.nbytes for one in held))
+                return self._folder().keep(path, status, sample_rate, drained(held, blocks), owner=self)
+        return np.concatenate(held)
+
+    def _take(self, n_bytes):
+        with self._lock:
+            self._left -= n_bytes
+            return self._left >= 0
+
+    def _folder(self):
+        with self._lock:
+            if self._cache is None:
+                folder = tempfile.mkdtemp(prefix="sklearn_cpc-")
+                self._cache = Cache(folder)
+                weakref.finalize(self, remove_if_own, folder, os.getpid())
+            return self._cache
+
+
+def drained(held, blocks):
+    """Yield what is in a list, which is emptied, and then the rest."""
+    held.reverse()
+    while held:
+        yield held.pop()
+    yield from blocks
+
+
+def remove_if_own(folder, process):
+    """Remove a folder, but not in a fork of the process that made it."""
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write(file, blocks):
+    """Write samples and their checksum, all at once for whoever reads.
+
+    Parameters
+    ----------
+    file : str
+    blocks : iterable of float32 ndarray
+
+    Returns
+    -------
+    version : tuple of (int, int)
+        Of the file; see :class:`Place`.
+    n_samples : int
+    """
     parts = folder_of_parts(os.path.dirname(file))
     prepare(parts)
     part = os.path.join(parts, uuid.uuid4().hex)
+    checksum = n_samples = 0
     try:
         with open(part, "xb") as stream:
-            stream.write(samples)
-            stream.write(CHECKSUM.pack(zlib.crc32(samples)))
+            for block in blocks:
+                stream.write(block)
+                checksum = zlib.crc32(block, checksum)
+                n_samples += len(block)
+            stream.write(CHECKSUM.pack(checksum))
         written = os.stat(part)
         os.replace(part, file)
     except BaseException:
         with contextlib.suppress(OSError):
             os.remove(part)
         raise
-    return version_of(written)
+    return version_of(written), n_samples
 
 
 def version_of(status):

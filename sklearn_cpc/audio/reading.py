@@ -127,12 +127,24 @@ def read_audio(path, sample_rate, limits=None):
         If the file is missing, not audio, empty, cut short, beyond the limits, or holds NaN, infinite or
         absurdly large samples. The message is the reason alone, without the path.
     """
+    return np.concatenate([np.empty(0, np.float32), *decode(path, sample_rate, limits)])
+
+
+def decode(path, sample_rate, limits=None):
+    """Read a recording block by block, in bounded memory; see :func:`read_audio`.
+
+    What is wrong with it may show at its end only.
+
+    Yields
+    ------
+    float32 ndarray of shape (n_samples_of_block,)
+    """
     limits = limits or Limits.of_environment()
     with open_sound(path, limits) as sound:
         check_length(sound, sound.frames, limits, path)
         decoder = Decoder(sound, sample_rate, limits)
         try:
-            samples = decoder.samples()
+            yield from decoder.blocks()
         except sf.LibsndfileError as error:
             raise ValueError(f"is damaged or cut short ({error.error_string.rstrip('.')}).") from error
         if reason := cut_short(path, sound, decoder.n_read):
@@ -142,7 +154,6 @@ def read_audio(path, sample_rate, limits=None):
     if not decoder.largest <= LOUDEST:  # NaN is not
         loud = f"samples as large as {decoder.largest:.3g}, where full scale is 1; scale them down"
         raise ValueError(f"holds {loud if decoder.largest < np.inf else 'NaN or infinite samples'}.")
-    return samples
 
 
 class Decoder:
@@ -167,18 +178,21 @@ class Decoder:
         self.sound, self.rate, self.limits = sound, sample_rate, limits
         self.n_read, self.largest = 0, 0.0
 
-    def samples(self):
-        """Read to the end; returns all samples, of shape (n_samples,)."""
+    def blocks(self):
+        """Read to the end; yields the samples block by block."""
         if self.sound.samplerate == self.rate:
-            return np.concatenate([np.empty(0, np.float32), *self._blocks()])
-        resampler = soxr.ResampleStream(self.sound.samplerate, self.rate, 1, "float32", "HQ")
-        pieces = [resampler.resample_chunk(block) for block in self._blocks()]
-        pieces.append(resampler.resample_chunk(np.empty(0, np.float32), last=True))
-        n_samples = int(np.ceil(self.n_read * (self.rate / self.sound.samplerate)))
-        pieces.append(np.zeros(max(0, n_samples - sum(map(len, pieces))), np.float32))
-        return np.concatenate(pieces)[:n_samples]
+            yield from self._mono()
+            return
+        resampler, n_yielded = soxr.ResampleStream(self.sound.samplerate, self.rate, 1, "float32", "HQ"), 0
+        for block in self._mono():
+            piece = resampler.resample_chunk(block)
+            n_yielded += len(piece)
+            yield piece
+        left = int(np.ceil(self.n_read * (self.rate / self.sound.samplerate))) - n_yielded
+        rest = resampler.resample_chunk(np.empty(0, np.float32), last=True)[:left]
+        yield np.concatenate([rest, np.zeros(left - len(rest), np.float32)])
 
-    def _blocks(self):
+    def _mono(self):
         """Read a block after the other, mixed to mono."""
         n_frames = max(1, min(1 << 16, (1 << 20) // self.sound.channels))
         left = self.sound.frames

@@ -1,8 +1,12 @@
 """Recordings in memory: every file decoded once per rate, and the clips cut from them."""
 
+import collections
 import functools
+import math
 import os
+import tempfile
 import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import joblib
@@ -11,21 +15,26 @@ import numpy as np
 from sklearn.utils.validation import check_memory, validate_data
 
 from .._progress import progress
-from .cache import Cache, OnDisk
+from .cache import Cache, OnDisk, Scratch
 from .clips import clips_of
-from .reading import UnreadableAudioError, lines_of, look_at, read_audio
+from .reading import UnreadableAudioError, decode, limit_of, lines_of, look_at, read_audio
 
 ON_ERROR = ("raise", "nan")
+SAMPLE = 4  # bytes, of a float32
+PART = 1 << 26  # bytes of decoded sound, which are used while the next are decoded
+END = object()
 
 
 @dataclass
 class Recordings:
-    """What X came to: one stretch of samples per row.
+    """What rows of X came to: one stretch of samples per row.
 
     Attributes
     ----------
     samples : list of float ndarray of shape (n_samples,), OnDisk or None
         Samples of each row at the rate asked for; None where the recording could not be read.
+    rows : int ndarray of shape (n_rows,)
+        Which rows of X they are.
     rate : int
         Rate in Hz.
     dtype : dtype
@@ -33,12 +42,18 @@ class Recordings:
     """
 
     samples: list
+    rows: np.ndarray
     rate: int
     dtype: np.dtype
 
     @property
+    def n_rows(self):
+        """Count the rows."""
+        return len(self.samples)
+
+    @property
     def readable(self):
-        """Rows whose recording could be read, int array."""
+        """Indices of those whose recording could be read, int array."""
         return np.flatnonzero([samples is not None for samples in self.samples])
 
     def usable(self, top_db=None):
@@ -46,14 +61,19 @@ class Recordings:
         samples = [self.samples[row] for row in self.readable]
         return samples if top_db is None else [trimmed(stretch, self.rate, top_db) for stretch in samples]
 
+    def parts(self):
+        """Yield these recordings themselves, as :meth:`Source.parts` does those of X."""
+        yield self
 
-def read_recordings(estimator, X, sample_rate, *, reset):
-    """Read all rows of X at one rate, by the estimator's memory, n_jobs, on_error and verbose.
+
+class Source:
+    """The recordings that X names, to be read at one rate: all of them, or one part after the other.
 
     Parameters
     ----------
     estimator : estimator
-        Its ``n_features_in_`` is set (``reset=True``) or checked when X is an array.
+        Its memory, n_jobs, on_error and verbose say how; its ``n_features_in_`` is set (``reset=True``) or
+        checked when X is an array.
     X : recordings or array-like of shape (n_clips, n_samples)
         See :func:`~sklearn_cpc.audio.clips.clips_of`. Arrays are taken to be at ``sample_rate``.
     sample_rate : int
@@ -61,60 +81,162 @@ def read_recordings(estimator, X, sample_rate, *, reset):
     reset : bool
         Whether the estimator is being fitted.
 
-    Returns
-    -------
-    Recordings
-
     Raises
     ------
-    UnreadableAudioError
-        If recordings cannot be used and ``on_error="raise"``, or none is left to fit. All are listed.
+    ValueError, TypeError
+        If X or a parameter cannot be used.
     """
-    if estimator.on_error not in ON_ERROR:
-        raise ValueError(f"on_error={estimator.on_error!r} is unknown; use 'raise' or 'nan'.")
-    clips = clips_of(X)
-    if clips is None:
-        array = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
-        return Recordings(list(array), sample_rate, array.dtype)
-    for name in ("n_features_in_", "feature_names_in_") if reset else ():
-        vars(estimator).pop(name, None)  # of an earlier fit on an array
-    reader = estimator.memory, estimator.n_jobs, estimator.verbose
-    files, reasons = read_files([clip.path for clip in clips], sample_rate, *reader)
-    samples = []
-    for clip in clips:
-        whole = files.get(clip.path)
-        start = round(clip.onset * sample_rate)
-        if whole is not None and start >= len(whole):
-            end = len(whole) / sample_rate
-            reasons.setdefault(clip.path, f"ends at {end:.3f} s, but a clip begins at {clip.onset} s.")
-            whole = None
-        stop = None if clip.duration is None else start + max(1, round(clip.duration * sample_rate))
-        samples.append(None if whole is None else whole[start:stop])
-    if reasons:
-        n_total = len({clip.path for clip in clips})
-        nothing_to_fit = reset and all(stretch is None for stretch in samples)
-        report(reasons, n_total, estimator.on_error, nothing_to_fit)
-    return Recordings(samples, sample_rate, np.dtype(np.float32))
+
+    def __init__(self, estimator, X, sample_rate, *, reset):
+        if estimator.on_error not in ON_ERROR:
+            raise ValueError(f"on_error={estimator.on_error!r} is unknown; use 'raise' or 'nan'.")
+        self.on_error, self.rate, self.reset = estimator.on_error, sample_rate, reset
+        self.reader = estimator.memory, estimator.n_jobs, estimator.verbose
+        self.clips, self.array = clips_of(X), None
+        self.dtype = np.dtype(np.float32)
+        if self.clips is None:
+            self.array = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
+            self.dtype = self.array.dtype
+        else:
+            for name in ("n_features_in_", "feature_names_in_") if reset else ():
+                vars(estimator).pop(name, None)  # of an earlier fit on an array
+        self.n_rows = len(self.clips if self.array is None else self.array)
+        self.n_readable = 0  # rows read
+        self.reasons: dict[str, str] = {}  # why recordings cannot be used, by path
+        self.failures: list[Exception] = []  # why decoded recordings could not be kept where they were to be
+
+    def read(self):
+        """Read all rows; what exceeds ``SKLEARN_CPC_RAM_GB`` (1, if it is not set) is kept on disk.
+
+        Returns
+        -------
+        Recordings
+
+        Raises
+        ------
+        UnreadableAudioError
+            If recordings cannot be used and ``on_error="raise"``, or none is left to fit. All are listed.
+        """
+        if self.array is not None:
+            return Recordings(list(self.array), np.arange(self.n_rows), self.rate, self.dtype)
+        everything = list(self._parts(math.inf, 1e9 * limit_of("SKLEARN_CPC_RAM_GB", 1.0)))
+        self._report()
+        return everything[0]
+
+    def parts(self):
+        """Read some rows at a time, in bounded memory, the next ones while the last are in use.
+
+        Yields
+        ------
+        Recordings
+            All clips of a file come together.
+
+        Raises
+        ------
+        UnreadableAudioError
+            As :meth:`read`; what has been yielded is in vain.
+        """
+        if self.array is not None:
+            yield self.read()
+            return
+        yield from one_ahead(self._parts(PART, PART))
+        self._report()
+
+    def _parts(self, n_bytes, budget):
+        """Read parts of so many bytes, and keep up to a budget of each in RAM."""
+        rows_of = collections.defaultdict(list)
+        for row, clip in enumerate(self.clips):
+            rows_of[clip.path].append(row)
+        scratch, part, held = Scratch(budget), {}, 0
+        for path, samples, reason in read_files(rows_of, self.rate, *self.reader, scratch, self.failures):
+            if reason is not None:
+                self.reasons[path] = reason
+            part.update({row: self._stretch(self.clips[row], samples) for row in rows_of[path]})
+            self.n_readable += sum(part[row] is not None for row in rows_of[path])
+            held += 0 if samples is None else SAMPLE * len(samples)
+            if self.reasons and self.on_error == "raise":
+                part.clear()  # nothing will come of it; the rest is read to list all that cannot be used
+            elif held >= n_bytes:
+                yield self._recordings(part)
+                part, held = {}, 0
+                scratch.renew()
+        if part or n_bytes == math.inf:
+            yield self._recordings(part)
+
+    def _recordings(self, part):
+        rows = np.array(sorted(part), dtype=int)
+        return Recordings([part[row] for row in rows], rows, self.rate, self.dtype)
+
+    def _stretch(self, clip, whole):
+        """Cut a clip out of its recording; None if there is none, or it ends before."""
+        if whole is None:
+            return None
+        start = round(clip.onset * self.rate)
+        if start >= len(whole):
+            end = len(whole) / self.rate
+            self.reasons.setdefault(clip.path, f"ends at {end:.3f} s, but a clip begins at {clip.onset} s.")
+            return None
+        stop = None if clip.duration is None else start + max(1, round(clip.duration * self.rate))
+        return whole[start:stop]
+
+    def _report(self):
+        """Raise for unusable recordings, or warn and go on."""
+        n_total = len({clip.path for clip in self.clips})
+        warn_of(self.failures, n_total, self.reader[0])
+        if not self.reasons:
+            return
+        if self.reset and not self.n_readable:
+            raise UnreadableAudioError(self.reasons, n_total)
+        if self.on_error == "raise":
+            advice = "repair them, leave them out, or set on_error='nan' to keep their rows as NaN"
+            raise UnreadableAudioError(self.reasons, n_total, advice)
+        message = "\n".join(lines_of(self.reasons))
+        warnings.warn(
+            f"{len(self.reasons)} recordings cannot be used; their rows are NaN:\n{message}", stacklevel=5
+        )
 
 
-def report(reasons, n_total, on_error, nothing_to_fit):
-    """Raise for unusable recordings, or warn and go on."""
-    if nothing_to_fit:
-        raise UnreadableAudioError(reasons, n_total)
-    if on_error == "raise":
-        advice = "repair them, leave them out, or set on_error='nan' to keep their rows as NaN"
-        raise UnreadableAudioError(reasons, n_total, advice)
-    message = "\n".join(lines_of(reasons))
-    warnings.warn(f"{len(reasons)} recordings cannot be used; their rows are NaN:\n{message}", stacklevel=5)
+def warn_of(failures, n_total, memory):
+    """Warn of decoded recordings that are not where they were to be kept."""
+    if failures:
+        where = f"memory={memory!r}" if memory is not None else f"the temporary folder {tempfile.gettempdir()!r}"
+        warnings.warn(
+            f"{len(failures)} of {n_total} decoded recordings cannot be kept in {where} and stay in RAM "
+            f"({failures[0]}); make room there, or choose another directory as memory.",
+            stacklevel=6,
+        )
 
 
-def read_files(paths, sample_rate, memory=None, n_jobs=None, verbose=0):
-    """Decode every distinct file once.
+def one_ahead(items):
+    """Yield what an iterator yields, while a thread gets the next item."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, END)
+        while (item := coming.result()) is not END:
+            coming = pool.submit(next, items, END)
+            yield item
+
+
+def mapped_ahead(function, items, n_threads):
+    """Yield what a function makes of items, in order; threads are a few items ahead of what is asked for."""
+    if n_threads == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        coming: collections.deque[Future] = collections.deque()
+        for item in items:
+            coming.append(pool.submit(function, item))
+            if len(coming) > 2 * n_threads:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+def read_files(paths, sample_rate, memory, n_jobs, verbose, scratch, failures):
+    """Decode files, in order.
 
     Parameters
     ----------
-    paths : list of str
-        May repeat.
+    paths : collection of str
     sample_rate : int
         In Hz.
     memory : str, path-like, joblib.Memory or None
@@ -123,66 +245,59 @@ def read_files(paths, sample_rate, memory=None, n_jobs=None, verbose=0):
         Threads that decode.
     verbose : int
         Whether to show a progress bar.
+    scratch : Scratch
+        Where they are kept if there is no memory.
+    failures : list
+        Why decoded files could not be kept and stay in RAM is appended to it.
 
-    Returns
-    -------
-    samples : dict of {str: float32 ndarray of shape (n_samples,) or OnDisk}
-        By path; without the files that cannot be read.
-    reasons : dict of {str: str}
-        Why the others cannot, by path.
+    Yields
+    ------
+    path : str
+    samples : float32 ndarray of shape (n_samples,), OnDisk or None
+    reason : str or None
+        Why there are no samples.
     """
-    failures: list[Exception] = []
-    read = reader_of(memory, failures)
-    unique = list(dict.fromkeys(paths))
+    read = reader_of(memory, scratch, failures)
     sample_rate = int(sample_rate)  # NumPy's integers would be other keys of the cache
-    pool = joblib.Parallel(n_jobs=n_jobs, require="sharedmem", return_as="generator")
-    results = pool(joblib.delayed(_try_reading)(read, path, sample_rate) for path in unique)
-    samples, reasons = {}, {}
-    for path, (signal, reason) in zip(unique, progress(results, len(unique), "decoding", verbose), strict=True):
-        if reason is None:
-            samples[path] = signal
-        else:
-            reasons[path] = reason
-    if failures:
-        warnings.warn(
-            f"{len(failures)} of {len(unique)} decoded recordings cannot be kept in memory={memory!r} and stay in "
-            f"RAM ({failures[0]}); make room there, or choose another directory.",
-            stacklevel=5,
-        )
-    return samples, reasons
+    trying = functools.partial(_try_reading, read, sample_rate)
+    results = mapped_ahead(trying, paths, joblib.effective_n_jobs(n_jobs))
+    yield from progress(results, len(paths), "decoding", verbose)
 
 
-def _try_reading(read, path, sample_rate):
-    """Read one file; returns its samples and None, or None and the reason."""
+def _try_reading(read, sample_rate, path):
+    """Read one file; returns its path, its samples or None, and None or the reason."""
     try:
         status, _ = look_at(path)
-        return read(path, status, sample_rate), None
+        return path, read(path, status, sample_rate), None
     except ValueError as error:
-        return None, str(error)
+        return path, None, str(error)
     except MemoryError:
-        return None, "does not fit into memory; cut it into pieces."
+        return path, None, "does not fit into memory; cut it into pieces."
 
 
-def reader_of(memory, failures):
+def reader_of(memory, scratch, failures):
     """Return a function of path, status and rate that decodes, and adds to failures what it cannot keep."""
     if memory is None:
-        return lambda path, status, sample_rate: read_audio(path, sample_rate)
+        return functools.partial(_read_kept, scratch, failures)
     if isinstance(memory, (str, os.PathLike)):
-        return functools.partial(_read_kept, Cache(memory), failures)
+        return functools.partial(_read_found, Cache(memory), failures)
     return functools.partial(_read_memorized, check_memory(memory).cache(_read_version), failures)
 
 
-def _read_kept(cache, failures, path, status, sample_rate):
-    """Read a file by way of a directory."""
-    found = cache.find(path, status, sample_rate)
-    if found is not None:
-        return found
-    samples = read_audio(path, sample_rate)
+def _read_kept(keeper, failures, path, status, sample_rate):
+    """Read a file into a Scratch or Cache."""
     try:
-        return cache.keep(path, status, sample_rate, samples)
+        return keeper.keep(path, status, sample_rate, decode(path, sample_rate))
     except OSError as error:
+        samples = read_audio(path, sample_rate)
         failures.append(error)
         return samples
+
+
+def _read_found(cache, failures, path, status, sample_rate):
+    """Read a file by way of a Cache."""
+    found = cache.find(path, status, sample_rate)
+    return _read_kept(cache, failures, path, status, sample_rate) if found is None else found
 
 
 def _read_memorized(read, failures, path, status, sample_rate):

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, check_is_fitted, check_scalar
 
 from ..audio.clips import clips_of
-from ..audio.store import read_recordings
+from ..audio.store import Source
 from ._panels import beside, panels_in
 from ._style import COLOURS
 
@@ -153,7 +153,7 @@ class RecordingDisplay:
         cpc = copy.copy(_network_of(estimator))
         cpc.on_error = "raise"  # there is nothing else to draw
         X = [recording] if _names_audio(recording) else _as_samples(recording)[None]
-        (samples,) = read_recordings(cpc, X, cpc.sample_rate_, reset=False).samples
+        (samples,) = Source(cpc, X, cpc.sample_rate_, reset=False).read().samples
         clips = clips_of(X)
         names = ["z"] if cpc.network_.single_context else ["z", "c"]
         return cls.from_frames(

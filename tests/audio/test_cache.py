@@ -19,13 +19,12 @@ from numpy.testing import assert_array_equal
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sounds import RATE, noise, write
+from sounds import RATE, noise, read_files, write
 
 from sklearn_cpc import MFCCTransformer
 from sklearn_cpc.audio import cache, store
-from sklearn_cpc.audio.cache import ABANDONED, mapped
-from sklearn_cpc.audio.reading import read_audio
-from sklearn_cpc.audio.store import read_files
+from sklearn_cpc.audio.cache import ABANDONED
+from sklearn_cpc.audio.reading import decode, read_audio
 
 posix = pytest.mark.skipif(os.name == "nt", reason="there is no fork and no named pipe")
 
@@ -47,12 +46,15 @@ def decoded(monkeypatch):
     """Paths that are decoded, as they come."""
     calls = []
 
-    def counting(path, sample_rate):
-        calls.append(path)
-        return read_audio(path, sample_rate)
+    def counting(read):
+        def count(path, sample_rate):
+            calls.append(path)
+            return read(path, sample_rate)
 
-    monkeypatch.setattr(store, "read_audio", counting)
-    monkeypatch.setattr(cache, "read_audio", counting)
+        return count
+
+    monkeypatch.setattr(store, "decode", counting(decode))
+    monkeypatch.setattr(cache, "read_audio", counting(read_audio))
     return calls
 
 
@@ -288,7 +290,6 @@ def test_what_is_removed_from_the_directory_while_in_use_comes_back(paths, memor
     samples = assert_read([os.path.basename(path) for path in paths], memory)
     for file in entries(memory):
         file.unlink()
-    mapped.cache_clear()
     monkeypatch.chdir(memory)
     for path in paths:
         assert_array_equal(samples[os.path.basename(path)], read_audio(path, RATE))
@@ -300,7 +301,6 @@ def test_a_recording_that_cannot_come_back_stays_in_ram(paths, memory, monkeypat
     samples = assert_read(paths, memory)
     shutil.rmtree(memory)
     memory.write_text("no directory")
-    mapped.cache_clear()
     for path in paths:
         assert_array_equal(samples[path], read_audio(path, RATE))
 
@@ -310,29 +310,29 @@ def test_a_recording_that_has_changed_meanwhile_is_not_mixed_with_what_it_was(pa
     entries(memory)[0].unlink()
     for path in paths:
         write(path, noise(500))
-    mapped.cache_clear()
     with pytest.raises(RuntimeError, match=r"\.wav has changed while it was in use; start again"):
         [np.asarray(samples[path]) for path in paths]
 
 
-def test_an_entry_that_is_cut_while_mapped_is_replaced_and_not_touched_again(paths, memory):
+@pytest.mark.parametrize("damage", [lambda file: os.truncate(file, 100), lambda file: replace(file, b"damaged")])
+def test_an_entry_that_is_cut_or_replaced_while_in_use_is_decoded_anew(paths, memory, decoded, damage):
     samples = assert_read(paths, memory)
-    arrays = [np.asarray(samples[path]) for path in paths]  # to read on in these would be the end of the process
     for file in entries(memory):
-        os.truncate(file, 100)
-    again = assert_read(paths, memory)
-    for path, array in zip(paths, arrays, strict=True):
-        assert len(array) == len(again[path])
-
-
-def test_an_entry_that_is_replaced_while_mapped_stays_as_it_is(paths, memory):
-    samples = assert_read(paths, memory)
-    arrays = [np.asarray(samples[path]) for path in paths]
-    for file in entries(memory):
-        replace(file, b"damaged")
+        damage(file)
+    for path in paths:
+        assert_array_equal(samples[path][10:20], read_audio(path, RATE)[10:20])
+        assert_array_equal(samples[path], read_audio(path, RATE))
+    assert decoded[4:] == paths  # once: the entry is whole again
     assert_read(paths, memory)
-    for path, array in zip(paths, arrays, strict=True):
-        assert_array_equal(array, read_audio(path, RATE))
+
+
+def test_an_entry_that_another_process_has_written_anew_goes_on_being_read(paths, memory, decoded):
+    samples = assert_read(paths, memory)
+    for file in entries(memory):
+        replace(file, file.read_bytes())
+    for path in paths:
+        assert_array_equal(samples[path], read_audio(path, RATE))
+    assert len(decoded) == 4
 
 
 def test_what_travels_to_other_processes_is_where_the_samples_are(paths, memory):

@@ -15,12 +15,11 @@ import pytest
 import soundfile
 from fuzz_audio import memory, reset_peak
 from numpy.testing import assert_allclose, assert_array_equal
-from sounds import RATE, noise, write
+from sounds import RATE, noise, read_files, write
 
 from sklearn_cpc import MFCCTransformer, sample_clips
 from sklearn_cpc.audio.clips import Clip, clips_of
 from sklearn_cpc.audio.reading import Limits, Stream, UnreadableAudioError, duration_of, printable, read_audio
-from sklearn_cpc.audio.store import read_files
 
 READERS = [lambda path, limits=None: read_audio(path, RATE, limits), duration_of]
 
@@ -225,7 +224,7 @@ def test_a_recording_that_does_not_fit_into_memory_is_listed_with_the_others(tmp
         raise MemoryError
 
     path = write(tmp_path / "a.wav")
-    monkeypatch.setattr("sklearn_cpc.audio.store.read_audio", read)
+    monkeypatch.setattr("sklearn_cpc.audio.store.decode", read)
     assert read_files([path], RATE) == ({}, {path: "does not fit into memory; cut it into pieces."})
 
 

@@ -1,10 +1,13 @@
 """The store: every file decoded once, whatever asks for it and however often."""
 
 import contextlib
+import gc
 import io
 import os
 import pickle
+import tempfile
 import threading
+import time
 import warnings
 
 import joblib
@@ -13,21 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from sounds import RATE, noise, write
+from sounds import RATE, noise, read_files, write
 
 from sklearn_cpc import Clip, MFCCTransformer
-from sklearn_cpc.audio import store
-from sklearn_cpc.audio.cache import OnDisk, mapped
-from sklearn_cpc.audio.reading import UnreadableAudioError, read_audio
-from sklearn_cpc.audio.store import (
-    cut,
-    even_starts,
-    n_clips_to_cover,
-    n_sounding,
-    read_files,
-    read_recordings,
-    trimmed,
-)
+from sklearn_cpc.audio import cache, store
+from sklearn_cpc.audio.cache import OnDisk
+from sklearn_cpc.audio.reading import UnreadableAudioError, decode, read_audio
+from sklearn_cpc.audio.store import Source, cut, even_starts, n_clips_to_cover, n_sounding, trimmed
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +51,9 @@ def decoded(monkeypatch):
 
     def counting(path, sample_rate):
         calls.append((path, sample_rate))
-        return read_audio(path, sample_rate)
+        return decode(path, sample_rate)
 
-    monkeypatch.setattr(store, "read_audio", counting)
+    monkeypatch.setattr(store, "decode", counting)
     return calls
 
 
@@ -70,7 +65,7 @@ def on_disk(paths, tmp_path_factory):
 
 
 def read(X, rate=RATE, reset=True, estimator=None, **parameters):
-    return read_recordings(estimator or MFCCTransformer(**parameters), X, rate, reset=reset)
+    return Source(estimator or MFCCTransformer(**parameters), X, rate, reset=reset).read()
 
 
 def assert_same(samples, expected):
@@ -218,7 +213,7 @@ def test_threads_decode_whatever_backend_joblib_is_set_to(paths, decoded, backen
     assert len(decoded) == len(paths)
 
 
-def test_in_a_directory_files_are_kept_between_calls_and_mapped_when_needed(paths, decoded, tmp_path):
+def test_in_a_directory_files_are_kept_between_calls_and_read_when_needed(paths, decoded, tmp_path):
     first, _ = read_files(paths, 4410, memory=str(tmp_path))
     assert len(decoded) == len(paths)
     second, _ = read_files(paths, 4410, memory=tmp_path, n_jobs=2)
@@ -226,17 +221,18 @@ def test_in_a_directory_files_are_kept_between_calls_and_mapped_when_needed(path
     for path in paths:
         expected = read_audio(path, 4410)
         for samples in (first[path], second[path]):
+            assert isinstance(samples, OnDisk)
             assert len(samples) == len(expected)
-            assert isinstance(np.asanyarray(samples), np.memmap)
             assert np.asarray(samples).dtype == np.float32
             assert_array_equal(samples, expected)
 
 
-def test_files_in_a_directory_are_open_only_while_in_use_and_never_too_many(paths, tmp_path):
+def test_no_file_in_a_directory_stays_open(paths, tmp_path):
     before = len(os.listdir("/dev/fd"))
-    read_files(paths, RATE, memory=tmp_path)
+    samples, _ = read_files(paths, RATE, memory=tmp_path)
+    arrays = [np.asarray(samples[path]) for path in paths]
+    assert len(arrays) == len(paths)
     assert len(os.listdir("/dev/fd")) <= before
-    assert mapped.cache_info().maxsize < 1000  # what a system commonly allows
 
 
 @given(
@@ -252,10 +248,10 @@ def test_samples_on_disk_are_sliced_like_arrays(on_disk, start, stop, then, end)
 def test_samples_on_disk_become_arrays_of_any_type_and_are_copied_on_demand(on_disk):
     samples, expected = on_disk
     assert np.asarray(samples, dtype=np.float64).dtype == np.float64
-    assert not np.asarray(samples).flags.writeable
-    copy = np.array(samples, copy=True)
-    copy[:] = 0
+    np.asarray(samples)[:] = 0
     assert_array_equal(samples, expected)
+    with pytest.raises(ValueError, match="by being copied"):
+        np.asarray(samples, copy=False)
     assert_array_equal(pickle.loads(pickle.dumps(samples[10:20])), expected[10:20])
 
 
@@ -264,11 +260,13 @@ def test_clips_of_files_in_a_directory_are_those_of_files_in_memory(paths, tmp_p
     assert_same(read(X, 4410, memory=tmp_path).samples, read(X, 4410).samples)
 
 
-def test_a_memory_of_joblib_does_as_well(paths, decoded, tmp_path):
+def test_a_memory_of_joblib_does_as_well(paths, decoded, tmp_path, monkeypatch):
     memory = joblib.Memory(tmp_path, verbose=0)
     for _ in range(2):
         read_files(paths, RATE, memory=memory)
-    assert len(decoded) == len(paths)
+    assert decoded == []  # but by joblib's own function
+    monkeypatch.setattr(store, "read_audio", None)
+    assert_same(read_files(paths, RATE, memory=memory)[0].values(), [read_audio(path, RATE) for path in paths])
 
 
 def test_without_memory_nothing_is_kept(paths, decoded):
@@ -374,6 +372,126 @@ def test_a_named_pipe_among_the_files_is_listed_and_nothing_waits(paths, tmp_pat
     waiting.start()
     waiting.join(timeout=10)
     assert results[0][1] == {pipe: "is not a regular file."}
+
+
+# Budgets
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder for temporary files, empty."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_what_exceeds_the_budget_of_ram_lies_on_disk_for_as_long_as_it_is_used(
+    paths, temporary, monkeypatch, n_jobs
+):
+    monkeypatch.setenv("SKLEARN_CPC_RAM_GB", str(4 * 3200 / 1e9))  # the first three have 1000 to 1200 samples
+    samples = read(paths, n_jobs=n_jobs).samples
+    assert_same(samples, [read_audio(path, RATE) for path in paths])
+    in_ram = sum(len(one) for one in samples if isinstance(one, np.ndarray))
+    assert 0 < in_ram <= 3200
+    (folder,) = temporary.iterdir()
+    assert len(list(folder.rglob("*.f32"))) == sum(isinstance(one, OnDisk) for one in samples) > 0
+    last = next(one for one in samples if isinstance(one, OnDisk))[:10]
+    del samples
+    assert len(np.asarray(last)) == 10
+    del last
+    assert list(temporary.iterdir()) == []
+
+
+def test_within_the_budget_nothing_is_written(paths, temporary):
+    assert all(isinstance(one, np.ndarray) for one in read(paths).samples)
+    assert list(temporary.iterdir()) == []
+
+
+def test_bad_recordings_leave_nothing_in_the_temporary_folder(bad, temporary, monkeypatch):
+    monkeypatch.setenv("SKLEARN_CPC_RAM_GB", "1e-9")
+    with pytest.raises(UnreadableAudioError) as caught:
+        read(bad)
+    assert list(caught.value.reasons) == bad
+    del caught
+    gc.collect()  # of the traceback
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_full_disk_is_warned_of_and_the_recordings_stay_in_ram(paths, temporary, monkeypatch):
+    def full(file, blocks):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("SKLEARN_CPC_RAM_GB", "1e-9")
+    monkeypatch.setattr(cache, "write", full)
+    with pytest.warns(UserWarning, match=r"6 of 6 .* in the temporary folder .*temporary' .*No space left"):
+        recordings = read(paths)
+    assert_same(recordings.samples, [read_audio(path, RATE) for path in paths])
+
+
+# Parts
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Make parts of 2500 samples."""
+    monkeypatch.setattr(store, "PART", 4 * 2500)
+
+
+def parts_of(X, **parameters):
+    return list(Source(MFCCTransformer(**parameters), X, RATE, reset=False).parts())
+
+
+@pytest.mark.parametrize("n_jobs", [1, 3])
+def test_parts_together_are_the_whole_and_hold_about_so_much(paths, small_parts, n_jobs):
+    X = [*paths, *(Clip(path, i / 100, 0.01) for path in paths for i in range(10))]
+    whole, parts = read(X).samples, parts_of(X, n_jobs=n_jobs)
+    rows = np.concatenate([part.rows for part in parts])
+    assert_array_equal(np.sort(rows), range(len(X)))
+    samples = [one for part in parts for one in part.samples]
+    assert_same([samples[i] for i in np.argsort(rows)], whole)
+    assert len(parts) == 3  # of files of 1000 + 1100 + 1200, 1300 + 1400 and 1500 samples
+
+
+def test_a_file_is_decoded_once_though_its_clips_are_scattered(paths, small_parts, decoded):
+    parts_of([Clip(path, i / 100, 0.01) for i in range(10) for path in paths])
+    assert [path for path, _ in decoded] == paths
+
+
+def test_no_more_than_two_parts_are_decoded_ahead_of_their_use(paths, monkeypatch, decoded):
+    monkeypatch.setattr(store, "PART", 1)
+    for n_used, _ in enumerate(Source(MFCCTransformer(), paths, RATE, reset=False).parts(), start=1):
+        assert len(decoded) <= n_used + 2
+
+
+def test_all_bad_recordings_are_listed_though_parts_have_been_used(paths, bad, monkeypatch):
+    monkeypatch.setattr(store, "PART", 1)
+    with pytest.raises(UnreadableAudioError) as caught:
+        parts_of([*paths, *bad, *paths])
+    assert list(caught.value.reasons) == bad
+    used = []
+    with pytest.raises(UnreadableAudioError):
+        used.extend(Source(MFCCTransformer(), [bad[0], *paths, bad[1]], RATE, reset=False).parts())
+    assert used == []  # a bad one is known before
+
+
+def test_what_is_bad_has_nan_in_whatever_part_it_comes(paths, bad, small_parts):
+    X = [x for pair in zip(paths, bad, strict=True) for x in pair]
+    with pytest.warns(UserWarning, match="6 recordings cannot be used; their rows are NaN"):
+        parts = parts_of(X, on_error="nan")
+    for part in parts:
+        assert [row % 2 == 0 for row in part.rows] == [samples is not None for samples in part.samples]
+
+
+def test_who_stops_in_the_middle_waits_for_no_more_than_what_is_under_way(paths, monkeypatch, decoded):
+    monkeypatch.setattr(store, "PART", 1)
+    parts = Source(MFCCTransformer(n_jobs=2), paths, RATE, reset=False).parts()
+    next(parts)
+    parts.close()
+    n_decoded = len(decoded)
+    time.sleep(0.05)
+    assert len(decoded) == n_decoded
 
 
 # Cutting

@@ -75,8 +75,6 @@ def frames(network, samples, shape, *, layer, sample_rate, batch_size, device):
 
 @torch.inference_mode()
 def forecasts(network, samples, shape, *, n_clips, batch_size, device):
-    """Forecasts of all clips of recordings, a list with one per batch."""
-    return [
-        network(clips.to(device), n_valid.to(device))
-        for clips, n_valid, _, _ in clips_in_order(samples, shape, n_clips, batch_size, np.float32)
-    ]
+    """Yield forecasts of all clips of recordings, one per batch."""
+    for clips, n_valid, _, _ in clips_in_order(samples, shape, n_clips, batch_size, np.float32):
+        yield network(clips.to(device), n_valid.to(device))

@@ -1,12 +1,17 @@
 """A contrastive score whose task is the same whatever the network was trained with."""
 
+import functools
+import itertools
+
 import numpy as np
 import torch
 from torch.nn.functional import normalize, pad
 
 from .loss import rounding
+from .network import Forecast
 
 N_WITHIN, N_ACROSS = 15, 16
+GROUP = 1 << 28  # bytes of forecasts that are negatives of each other and in memory together
 
 
 def contrastive_accuracy(forecasts, similarity):
@@ -14,11 +19,12 @@ def contrastive_accuracy(forecasts, similarity):
 
     15 negatives are other windows of the same clip and 16 are windows of other clips, drawn with a
     fixed seed. (If there is one clip only, all are windows of it.) Where there are fewer windows some
-    are drawn again, and chance is higher. A tie is no win.
+    are drawn again, and chance is higher. A tie is no win. In a large corpus negatives come from
+    some hundred other clips or more, by the size of the forecasts, rather than from all.
 
     Parameters
     ----------
-    forecasts : list of Forecast
+    forecasts : iterable of Forecast
         One per batch; together all clips.
     similarity : {"dot", "cosine"}
         How predictions and embeddings are compared.
@@ -28,8 +34,29 @@ def contrastive_accuracy(forecasts, similarity):
     float
         Mean over all predictions; NaN if there are none.
     """
-    if not forecasts:
-        return float("nan")
+    judge = functools.partial(_hits, similarity=similarity, random=np.random.RandomState(0))
+    # No variable for the group, or it would live on while the next is gathered.
+    hits = list(itertools.chain.from_iterable(map(judge, groups(forecasts, GROUP))))
+    return torch.cat(hits).double().mean().item() if hits else float("nan")
+
+
+def groups(forecasts, n_bytes):
+    """Yield lists of forecasts that have this size or a little more, the last up to twice that."""
+    # A small one at the end would be another task, with fewer clips to draw from.
+    full: list[Forecast] = []
+    filling: list[Forecast] = []
+    for forecast in forecasts:
+        filling.append(forecast)
+        if sum(f.z.nbytes + f.predictions.nbytes for f in filling) >= n_bytes:
+            if full:
+                yield full
+            full, filling = filling, []
+    if full or filling:
+        yield full + filling
+
+
+def _hits(forecasts, similarity, random):
+    """Yield, for some thousand predictions at a time, whether they score above their negatives."""
     n_steps = max(f.z.shape[1] for f in forecasts)
     z = torch.cat([pad(f.z, (0, 0, 0, n_steps - f.z.shape[1])) for f in forecasts])  # (clips, steps, z_dim)
     n_valid = torch.cat([f.n_valid for f in forecasts])
@@ -42,7 +69,6 @@ def contrastive_accuracy(forecasts, similarity):
         first += len(forecast.z)
     clip, target, predictions = map(torch.cat, zip(*rows, strict=True))  # (n,), (n,), (n, z_dim)
 
-    hits, random = [], np.random.RandomState(0)
     for first in range(0, len(clip), 4096):  # bounds the memory
         part = slice(first, first + 4096)
         futures = clip[part].cpu().numpy(), target[part].cpu().numpy(), n_valid.cpu().numpy()
@@ -50,8 +76,7 @@ def contrastive_accuracy(forecasts, similarity):
         positive = (predictions[part] * true).sum(-1)
         positive = positive - rounding(predictions[part].norm(dim=-1), true.norm(dim=-1))
         negatives = torch.einsum("nd,nmd->nm", predictions[part], rivals)
-        hits.append(positive > negatives.amax(1))
-    return torch.cat(hits).double().mean().item() if hits else float("nan")
+        yield positive > negatives.amax(1)
 
 
 def _predictions_that_count(forecast):

@@ -184,8 +184,8 @@ def test_a_click_is_heard_in_the_frame_of_its_time():
 def test_forecasts_are_those_of_every_clip_alone_whatever_is_in_its_batch(encoder, context):
     (network, shape), samples = build(encoder, context), sounds()
     how = {"n_clips": None, "device": torch.device("cpu")}
-    batches = forecasts(network, samples, shape, batch_size=3, **how)
-    singles = forecasts(network, samples, shape, batch_size=1, **how)
+    batches = list(forecasts(network, samples, shape, batch_size=3, **how))
+    singles = list(forecasts(network, samples, shape, batch_size=1, **how))
     n_clips = sum(-(-len(x) // CLIP) for x in samples)
     assert [len(batch.z) for batch in batches] == [3] * (n_clips // 3) + [n_clips % 3] * (n_clips % 3 > 0)
     together = [single for batch in batches for single in zip(*batch, strict=True)]
@@ -199,4 +199,4 @@ def test_forecasts_are_those_of_every_clip_alone_whatever_is_in_its_batch(encode
 
 def test_there_are_no_forecasts_of_nothing():
     network, shape = build()
-    assert forecasts(network, [], shape, n_clips=None, batch_size=4, device=torch.device("cpu")) == []
+    assert list(forecasts(network, [], shape, n_clips=None, batch_size=4, device=torch.device("cpu"))) == []

@@ -1,5 +1,7 @@
 """The contrastive score is the same task for every network: fixed negatives, chance at 1/32."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -189,6 +191,38 @@ def test_clips_of_one_step_are_not_predicted_but_there_is_no_score_only_if_all_a
 def test_one_prediction_in_all_is_scored():
     one = with_perfect_predictions(forecast(n_clips=2, n_steps=2, n_future=1, n_valid=[2, 1]))
     assert contrastive_accuracy([one], "cosine") == 1
+
+
+@given(st.lists(st.integers(1, 5), max_size=30), st.integers(1, 60))
+def test_groups_hold_all_forecasts_in_order_and_none_is_small_but_the_only_one(sizes, wanted):
+    batches = [forecast(n_clips=size, n_steps=3, dim=1) for size in sizes]
+    per_clip = 4 * (3 + 2 * 3)  # bytes
+    found = list(scoring.groups(batches, per_clip * wanted))
+    assert [id(batch) for group in found for batch in group] == [id(batch) for batch in batches]
+    held = [sum(len(batch.z) for batch in group) for group in found]
+    assert all(wanted <= size < 2 * wanted + 10 for size in held[len(held) == 1 :])
+    assert held == [sum(sizes)] if 0 < sum(sizes) < wanted else True
+
+
+def test_a_large_corpus_is_judged_in_groups_and_never_in_memory_at_once(monkeypatch):
+    batches = [forecast(n_clips=10, seed=seed) for seed in range(20)]
+    n_bytes = 5 * (batches[0].z.nbytes + batches[0].predictions.nbytes)
+    monkeypatch.setattr(scoring, "GROUP", n_bytes)
+    alive, seen = weakref.WeakSet(), []
+
+    def coming():
+        for batch in batches:
+            copy = Forecast(*(tensor.clone() for tensor in batch))
+            alive.add(copy.z)
+            seen.append(len(alive))
+            yield copy
+            del copy
+
+    score = contrastive_accuracy(coming(), "dot")
+    assert max(seen) <= 12  # two groups, and what is on its way
+    assert score == pytest.approx(1 / 32, abs=0.01)
+    perfect = [with_perfect_predictions(batch) for batch in batches]
+    assert contrastive_accuracy(perfect, "cosine") == 1
 
 
 @pytest.mark.parametrize("n", [5000, 4097, 4096, 1])

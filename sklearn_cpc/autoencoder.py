@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import r2_score
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_array, check_is_fitted, check_scalar, validate_data
 from torch import nn
 
@@ -14,9 +13,11 @@ from .nn.batches import TensorBatches
 from .nn.training import (
     FittedNetworkMixin,
     check_training_parameters,
+    fit_scaler,
     in_precision_of,
     resolve_device,
     seeded,
+    standardized,
     take_over,
     train,
     unchanged_on_error,
@@ -246,8 +247,8 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
         with unchanged_on_error(self), seeded(random, device):
             X = validate_data(self, X, dtype=[np.float64, np.float32], reset=not go_on)
             if not go_on:
-                self.scaler_ = StandardScaler().fit(X)
-            rows = torch.from_numpy(self.scaler_.transform(X).astype(np.float32))
+                self.scaler_ = fit_scaler(X)
+            rows = standardized(X, self.scaler_)
             sizes = X.shape[1], self.encoder_units, self.n_components, self.decoder_units, self.dropout
             network = Autoencoder(*sizes)
             if go_on:

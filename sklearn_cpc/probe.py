@@ -5,7 +5,6 @@ from numbers import Real
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
@@ -15,9 +14,11 @@ from .nn.batches import TensorBatches
 from .nn.training import (
     FittedNetworkMixin,
     check_training_parameters,
+    fit_scaler,
     in_precision_of,
     resolve_device,
     seeded,
+    standardized,
     take_over,
     train,
     unchanged_on_error,
@@ -228,9 +229,9 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
             X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=not go_on)
             labels = self._encode(y, classes, go_on)
             if not go_on:
-                self.scaler_ = StandardScaler().fit(X)
+                self.scaler_ = fit_scaler(X)
             weight = self._class_weights(y)
-            rows = torch.from_numpy(self.scaler_.transform(X).astype(np.float32))
+            rows = standardized(X, self.scaler_)
             network = Probe(X.shape[1], len(self.classes_), self.dropout)
             if go_on:
                 take_over(self, network)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_scalar
 from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler, PassthroughScoring
@@ -21,6 +22,7 @@ from ..persistence import SaveMixin
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 WARM_UP = 0.1  # of all batches
+N_SCALED = 1024  # rows at a time, a piece that fits in the cache
 
 
 def cosine(batch, n_batches):
@@ -397,6 +399,22 @@ def resolve_precision(precision, device):
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return "bfloat16" if device.type == "cpu" and native() else "float32"
+
+
+def fit_scaler(X):
+    """Fit a StandardScaler piece by piece: of all rows at once it makes copies in float64."""
+    scaler = StandardScaler()
+    for piece in gen_batches(len(X), N_SCALED):
+        scaler.partial_fit(X[piece])
+    return scaler
+
+
+def standardized(X, scaler):
+    """Rows as a network takes them: a float32 tensor, scaled piece by piece."""
+    rows = np.empty(X.shape, np.float32)
+    for piece in gen_batches(len(X), N_SCALED):
+        rows[piece] = scaler.transform(X[piece])
+    return torch.from_numpy(rows)
 
 
 def in_precision_of(module, dtype):

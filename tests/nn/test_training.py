@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
@@ -18,14 +19,17 @@ from sklearn_cpc.nn import training
 from sklearn_cpc.nn.batches import ClipBatches, ClipShape, TensorBatches
 from sklearn_cpc.nn.network import InfoNCELoss, build_network
 from sklearn_cpc.nn.training import (
+    N_SCALED,
     SCHEDULES,
     WARM_UP,
     check_training_parameters,
     cosine,
+    fit_scaler,
     in_precision_of,
     resolve_device,
     resolve_precision,
     seeded,
+    standardized,
     take_over,
 )
 
@@ -613,6 +617,18 @@ def test_float64_is_computed_by_a_double_copy_and_float32_by_the_module_itself()
 
 
 # What estimators share
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_rows", [1, 2, N_SCALED, N_SCALED + 1, 3 * N_SCALED - 7])
+def test_rows_are_standardised_as_by_scikit_learn(n_rows, dtype):
+    X = np.random.default_rng(0).normal([1000, 0, -3, 0.1], [1, 1e-3, 20, 0], (n_rows, 4)).astype(dtype)
+    expected, scaler = StandardScaler().fit(X), fit_scaler(X)
+    for name in ("mean_", "var_", "scale_", "n_samples_seen_", "n_features_in_"):
+        np.testing.assert_allclose(getattr(scaler, name), getattr(expected, name), rtol=1e-7, atol=1e-20)
+    rows = standardized(X, scaler)
+    assert rows.dtype == torch.float32
+    np.testing.assert_allclose(rows, expected.transform(X), rtol=1e-5, atol=1e-4)
 
 
 def test_taking_over_loads_the_weights_that_fit_and_refuses_others():

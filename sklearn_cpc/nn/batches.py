@@ -34,7 +34,7 @@ class TensorBatches(IterableDataset):
 
     def __iter__(self):
         for rows in even_batches(torch.randperm(len(self.inputs)), self.batch_size):
-            yield self.inputs[rows], self.targets[rows]
+            yield self.inputs.index_select(0, rows), self.targets.index_select(0, rows)
 
 
 class ClipShape(NamedTuple):

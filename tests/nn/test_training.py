@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from skorch.callbacks import Callback, EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from torch import nn
 from torch.utils.data import IterableDataset
 
@@ -270,7 +270,8 @@ def test_every_network_learns_in_every_precision_and_keeps_weights_of_float32(en
     assert not torch.equal(weights_of(network), before)
 
 
-def test_the_module_runs_in_bfloat16_only_where_asked():
+@pytest.mark.parametrize("around", [False, True])
+def test_the_module_runs_in_bfloat16_only_where_asked(around):
     seen = []
 
     class Look(nn.Linear):
@@ -280,7 +281,9 @@ def test_the_module_runs_in_bfloat16_only_where_asked():
 
     inputs, targets, _ = regression()
     for precision in ("float32", "bfloat16"):
-        train(Look(3, 1), SameBatch(inputs, targets), SquaredError(), max_epochs=1, lr=0.01, precision=precision)
+        with torch.autocast("cpu", torch.bfloat16, enabled=around):
+            options = {"max_epochs": 1, "lr": 0.01, "precision": precision}
+            train(Look(3, 1), SameBatch(inputs, targets), SquaredError(), **options)
     assert seen == [torch.float32, torch.bfloat16]
 
 
@@ -492,6 +495,92 @@ def test_records_of_batches_are_dropped_with_the_epoch():
     train(module, TensorBatches(inputs, targets, 8), SquaredError(), max_epochs=3, lr=0.1, callbacks=[Look()])
     n_batches = -(-len(inputs) // 8)
     assert seen == [[n_batches], [0, n_batches], [0, 0, n_batches]]
+
+
+class InOrder(IterableDataset):
+    """Batches of two rows, always in the same order; their targets follow."""
+
+    def __init__(self, inputs, targets):
+        self.batches = list(zip(inputs.split(2), targets.split(2), strict=True))
+        self.n_batches = len(self.batches)
+
+    def __iter__(self):
+        yield from self.batches
+
+
+# What the net does itself instead of skorch.
+OWN = ("get_iterator", "infer", "initialize_callbacks", "notify", "run_single_epoch")
+OWN += ("train_step", "train_step_single")
+
+
+class Journal(Callback):
+    """Writes down what a callback is told of batches, and what the history knows then."""
+
+    def __init__(self, pages):
+        self.pages = pages
+
+    def __deepcopy__(self, memo):
+        return Journal(self.pages)
+
+    def write(self, net, event, batch, **told):
+        rows = [tensor.tolist() for tensor in batch]
+        told = {name: value.tolist() if torch.is_tensor(value) else value for name, value in told.items()}
+        known = copy.deepcopy(net.history[-1, "batches", -1])
+        self.pages.append((event, rows, told, known, net.module_.training, weights_of(net.module_).tolist()))
+
+    def on_batch_begin(self, net, **told):
+        self.write(net, "begin", **told)
+
+    def on_batch_end(self, net, **told):
+        self.write(net, "end", **told)
+
+    def on_grad_computed(self, net, named_parameters, **told):
+        grads = {name: weights.grad.tolist() for name, weights in named_parameters}
+        assert {name for name, _ in named_parameters} == grads.keys()  # it can be read twice
+        self.write(net, "grad", grads=grads, **told)
+
+
+def test_callbacks_and_history_are_told_of_batches_as_by_skorch(monkeypatch):
+    inputs, targets, module = regression(6)
+    journals = []
+    for skorch_does_it in (False, True):
+        if skorch_does_it:
+            for name in OWN:
+                monkeypatch.delattr(training._Net, name)
+        journals.append([])
+        callbacks, twin = [Journal(journals[-1])], copy.deepcopy(module)
+        train(twin, InOrder(inputs, targets), SquaredError(), max_epochs=2, lr=0.1, callbacks=callbacks)
+    assert [page[0] for page in journals[0]] == ["begin", "grad", "end"] * 6
+    assert journals[0] == journals[1]
+
+
+@pytest.mark.parametrize("use_caching", [False, True])
+def test_skorch_may_score_after_every_epoch(use_caching):
+    def bias(net, X, y):
+        return float(np.mean(net.predict(X) - (np.concatenate(y) if use_caching else targets.numpy())))
+
+    inputs, targets, module = regression(6)
+    scoring = EpochScoring(bias, name="bias", on_train=True, use_caching=use_caching)
+    options = {"max_epochs": 2, "lr": 0.1, "callbacks": [scoring]}
+    history, _ = train(module, InOrder(inputs, targets), SquaredError(), **options)
+    assert all(np.isfinite(row["bias"]) for row in history)
+    assert history[0]["bias"] != history[1]["bias"]
+
+
+@pytest.mark.parametrize("event", ["on_batch_begin", "on_batch_end", "on_epoch_end"])
+def test_callbacks_may_look_at_the_module_without_dropout(event):
+    class Look(Callback):
+        pass
+
+    setattr(Look, event, lambda self, net, **_: net.module_.eval() and None)
+    results = []
+    for callbacks in ([], [Look()]):
+        torch.manual_seed(0)
+        inputs, targets, module = regression(6)
+        module = nn.Sequential(nn.Dropout(0.5), module)
+        train(module, InOrder(inputs, targets), SquaredError(), max_epochs=2, lr=0.1, callbacks=callbacks)
+        results.append(weights_of(module))
+    assert torch.equal(*results)
 
 
 # Progress

@@ -115,6 +115,8 @@ def train(
         criterion=criterion,
         optimizer=torch.optim.Adam,
         lr=lr,
+        # One pass over the weights instead of one per operation; complex ones cannot be had so.
+        optimizer__fused=all(map(torch.is_floating_point, module.parameters())),
         max_epochs=max_epochs,
         batch_size=None,  # the dataset yields whole batches
         train_split=None,

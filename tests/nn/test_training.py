@@ -583,6 +583,20 @@ def test_callbacks_may_look_at_the_module_without_dropout(event):
     assert torch.equal(*results)
 
 
+def test_weights_may_be_complex():
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(torch.ones(1, dtype=torch.complex64))
+
+        def forward(self, x):
+            return (self.factor * torch.exp(1j * x)).real
+
+    inputs, module = torch.linspace(0, 6, 20), Turned()
+    train(module, SameBatch(inputs, torch.cos(inputs + 1)), SquaredError(), max_epochs=300, lr=0.05)
+    assert module.factor.item() == pytest.approx(np.exp(1j), abs=0.01)
+
+
 # Progress
 
 

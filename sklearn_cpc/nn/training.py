@@ -115,8 +115,7 @@ def train(
         criterion=criterion,
         optimizer=torch.optim.Adam,
         lr=lr,
-        # One pass over the weights instead of one per operation; complex ones cannot be had so.
-        optimizer__fused=all(map(torch.is_floating_point, module.parameters())),
+        optimizer__fused=all(map(can_be_fused, module.parameters())),
         max_epochs=max_epochs,
         batch_size=None,  # the dataset yields whole batches
         train_split=None,
@@ -142,6 +141,11 @@ def train(
         raise stopped_by
     module.load_state_dict(last_epoch.weights)
     return Training(history, None, stopped_by)
+
+
+def can_be_fused(weights):
+    """Whether Adam can update them in one pass: not complex ones, and wrongly those with gaps in memory."""
+    return weights.is_floating_point() and torch.empty_like(weights).stride() == weights.stride()
 
 
 def _run(net, batches):

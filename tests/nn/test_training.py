@@ -583,6 +583,38 @@ def test_callbacks_may_look_at_the_module_without_dropout(event):
     assert torch.equal(*results)
 
 
+@pytest.mark.parametrize(
+    "lay_out",
+    [
+        lambda rows: rows[:3].clone(),
+        lambda rows: rows[:3].clone().T.contiguous().T,
+        lambda rows: rows[:3],
+        lambda rows: rows[:3].repeat_interleave(2, 1)[:, ::2],
+        lambda rows: rows[:3].repeat(1, 2)[:, :5],
+    ],
+    ids=["plain", "transposed", "view", "with gaps", "part of rows"],
+)
+def test_weights_may_lie_in_memory_as_they_like(lay_out):
+    class Map(nn.Module):
+        def __init__(self, weight):
+            super().__init__()
+            self.weight = nn.Parameter(weight)
+
+        def forward(self, x):
+            return x @ self.weight
+
+    start = torch.randn(4, 5)
+    inputs, targets = torch.randn(20, 3), torch.randn(20, 5)
+    module, twin = Map(lay_out(start)), Map(start[:3].clone())
+    train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=3, lr=0.1)
+    adam = torch.optim.Adam(twin.parameters(), lr=0.1, fused=False)
+    for _ in range(3):
+        adam.zero_grad()
+        (twin(inputs) - targets).square().mean().backward()
+        adam.step()
+    torch.testing.assert_close(weights_of(module), weights_of(twin))
+
+
 def test_weights_may_be_complex():
     class Turned(nn.Module):
         def __init__(self):

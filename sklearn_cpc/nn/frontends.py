@@ -6,6 +6,9 @@ from scipy.ndimage import uniform_filter1d
 from torch import nn
 from torch.nn import functional as F
 
+BANDS = 16  # this many neighbours are computed together, from the bins they use: most of a mel matrix is zeros
+CACHED = 2**19  # samples, in frames, that with their spectrum fit in the cache of a processor
+
 
 class LogMel(nn.Module):
     """Log-mel spectrogram in decibels, equal to librosa's.
@@ -42,27 +45,34 @@ class LogMel(nn.Module):
         mel = uniform_filter1d(mel, smoothing, axis=0, mode="nearest")
         # Derived from the arguments, so not part of the weights.
         self.register_buffer("mel", torch.from_numpy(mel), persistent=False)
+        self._bins = [_bins_of(mel[i : i + BANDS]) for i in range(0, n_mels, BANDS)]
 
     def forward(self, samples):
         """Map samples of shape (batch, n_samples) to decibels of shape (batch, n_mels, n_frames)."""
-        # One clip at a time: a clip's spectrum fits in the cache, a batch's does not. Power spans more
-        # than bfloat16 holds, so autocast stays out.
+        # Power spans more than bfloat16 holds, so autocast stays out.
         with torch.autocast(samples.device.type, enabled=False):
             window = torch.hann_window(self.n_fft, dtype=torch.float64).to(samples.dtype).to(samples.device)
-            power = torch.stack([self._mel_power(clip, window) for clip in samples])
+            half = self.n_fft // 2
+            clips = F.pad(samples, (half, half)).unfold(1, self.n_fft, self.hop_length)  # a view, not a copy
+            # One clip at a time, so that none depends on the others, not even in rounding; and on a processor
+            # few frames at a time, because together they take far more memory than the clip they overlap in.
+            n_frames = max(1, CACHED // self.n_fft) if samples.device.type == "cpu" else clips.shape[1]
+            blocks = [[self._mel_power(frames, window) for frames in clip.split(n_frames)] for clip in clips]
+            power = torch.stack([torch.cat(clip, dim=1) for clip in blocks])
             return 10 * torch.log10(power.clamp_min(self.floor))
 
-    def _mel_power(self, clip, window):
-        spectrum = torch.stft(
-            clip,
-            self.n_fft,
-            self.hop_length,
-            window=window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        return self.mel @ torch.view_as_real(spectrum).square().sum(-1)
+    def _mel_power(self, frames, window):
+        """Map frames of shape (n_frames, n_fft) to the power in every band, of shape (n_mels, n_frames)."""
+        parts = torch.view_as_real(torch.fft.rfft(frames * window)).square_()
+        power = (parts[..., 0] + parts[..., 1]).T  # sum(-1) and abs() take several times as long
+        bands = zip(self.mel.split(BANDS), self._bins, strict=True)
+        return torch.cat([mel[:, bins] @ power[bins] for mel, bins in bands])
+
+
+def _bins_of(bands):
+    """From the first to the last bin to which any of the bands, (n_bands, n_bins), gives a weight."""
+    used = bands.any(axis=0)
+    return slice(int(used.argmax()), len(used) - int(used[::-1].argmax()))
 
 
 class Scale(nn.Module):

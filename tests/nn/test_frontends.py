@@ -4,9 +4,9 @@ import librosa
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
-from sklearn_cpc.nn.frontends import BandCentring, BandStandardizer, LogMel, Scale
+from sklearn_cpc.nn.frontends import CACHED, BandCentring, BandStandardizer, LogMel, Scale
 
 SETTINGS = [  # sample_rate, n_fft, hop_length, n_mels, n_samples
     (22050, 2048, 46, 64, 9000),
@@ -15,6 +15,9 @@ SETTINGS = [  # sample_rate, n_fft, hop_length, n_mels, n_samples
     (8000, 512, 97, 23, 8001),
     (44100, 1025, 333, 32, 5000),
     (8000, 1024, 300, 20, 1024),
+    (8000, 512, 4, 17, 6001),  # more frames than are computed at once
+    (8000, 512, 100, 5, 300),  # a clip shorter than a frame
+    (8000, 512, 100, 20, 1),
 ]
 
 
@@ -42,6 +45,8 @@ def click(n, rng):
     return np.eye(1, n, n // 2)[0]
 
 
+# librosa warns of a clip that is shorter than a frame, and computes it nevertheless.
+short_clips = pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")
 SOUNDS = [noise, tone, sweep_in_noise, silence, sound_then_silence, click]
 
 
@@ -52,6 +57,7 @@ def librosa_log_mel(samples, sample_rate, n_fft, hop_length, n_mels):
     return librosa.power_to_db(power, top_db=None)
 
 
+@short_clips
 @pytest.mark.parametrize("sound", SOUNDS)
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_log_mel_equals_librosa_in_float64(setting, sound):
@@ -62,6 +68,7 @@ def test_log_mel_equals_librosa_in_float64(setting, sound):
     np.testing.assert_allclose(decibels[0].numpy(), librosa_log_mel(samples, *parameters), rtol=0, atol=1e-6)
 
 
+@short_clips
 @pytest.mark.parametrize("sound", SOUNDS)
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 def test_log_mel_equals_librosa_in_float32(setting, sound):
@@ -76,10 +83,45 @@ def test_log_mel_equals_librosa_in_float32(setting, sound):
     np.testing.assert_allclose(decibels[audible], expected[audible], rtol=0, atol=1e-4)
 
 
-def test_log_mel_of_a_batch_is_that_of_each_clip():
-    clips = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 4000)).astype(np.float32))
-    log_mel = LogMel(8000, 512, 100, 20)
+@pytest.mark.parametrize("smoothing", [2, 3, 5])
+def test_smoothed_log_mel_is_that_of_the_mean_power_of_neighbouring_bands(smoothing):
+    samples = noise(9000, np.random.default_rng(0)).astype(np.float32)
+    decibels = LogMel(16000, 512, 160, 40, smoothing)(torch.from_numpy(samples)[None])[0]
+    power = librosa.db_to_power(librosa_log_mel(samples, 16000, 512, 160, 40))
+    expected = librosa.power_to_db(uniform_filter1d(power, smoothing, axis=0, mode="nearest"), top_db=None)
+    np.testing.assert_allclose(decibels, expected, rtol=0, atol=1e-4)
+
+
+@short_clips
+@pytest.mark.parametrize("batch_size", [1, 3, 17])
+@pytest.mark.parametrize("setting", SETTINGS, ids=str)
+def test_log_mel_of_a_batch_is_that_of_each_clip(setting, batch_size):
+    *parameters, n_samples = setting
+    clips = torch.from_numpy(noise((batch_size, n_samples), np.random.default_rng(0)).astype(np.float32))
+    log_mel = LogMel(*parameters)
     assert torch.equal(log_mel(clips), torch.cat([log_mel(clip[None]) for clip in clips]))
+
+
+def test_frames_after_the_end_of_a_loud_sound_are_silent():
+    n_fft, hop, end = 512, 4, 2000
+    clips = torch.from_numpy(noise((2, 6000), np.random.default_rng(0)).astype(np.float32))
+    clips[:, :end] *= 1000
+    clips[:, end:] = 0
+    decibels = LogMel(8000, n_fft, hop, 20)(clips)
+    assert decibels.shape[2] > CACHED // n_fft  # silence in frames computed with loud ones, and without
+    silent = torch.arange(decibels.shape[2]) * hop - n_fft // 2 >= end
+    np.testing.assert_allclose(decibels[:, :, silent], -100, rtol=0, atol=1e-4)
+    assert (decibels[:, :, ~silent].amax(1) > -99).all()
+
+
+def test_log_mel_is_the_same_when_gradients_are_recorded_and_has_one():
+    random = np.random.default_rng(0)
+    log_mel = LogMel(8000, 32, 10, 4).double()
+    clips = torch.from_numpy(noise((2, 100), random)).requires_grad_()
+    with torch.inference_mode():
+        expected = log_mel(clips)
+    assert torch.equal(log_mel(clips), expected)
+    assert torch.autograd.gradcheck(log_mel, clips)
 
 
 def test_log_mel_is_computed_in_float32_under_autocast():

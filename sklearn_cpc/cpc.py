@@ -464,7 +464,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
 
     @property
     def _n_at_once(self):
-        return max(self.batch_size, 16)  # clips that are embedded together
+        return max(self.batch_size, 8)  # clips that are embedded together
 
     @property
     def _n_features_out(self):

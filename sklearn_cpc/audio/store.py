@@ -319,15 +319,23 @@ def _read_version(path, size, mtime_ns, sample_rate):
 
 
 def trimmed(samples, sample_rate, top_db):
-    """Cut off the silence at both ends: frames of 20 ms that lie ``top_db`` dB below the loudest one.
+    """Cut off the silence at both ends: frames of 40 ms that lie ``top_db`` dB below the loudest one.
 
-    What is silent throughout stays as it is.
+    What is silent throughout stays as it is. The same as ``librosa.effects.trim``, but in bounded memory.
     """
-    frame = max(1, round(0.02 * sample_rate))
-    _, (start, stop) = librosa.effects.trim(
-        np.asarray(samples), top_db=top_db, frame_length=2 * frame, hop_length=frame
-    )
-    return samples[start:stop] if stop > start else samples
+    hop = max(1, round(0.02 * sample_rate))
+    energy = np.concatenate([[0.0], *hop_energies(samples, hop), [0.0]])
+    power = (energy[:-1] + energy[1:])[: 1 + len(samples) // hop]  # of two hops each, around its middle
+    sounding = librosa.power_to_db(power / (2 * hop), ref=np.max, top_db=None) > -top_db
+    start, stop = hop * sounding.argmax(), hop * (len(sounding) - sounding[::-1].argmax())
+    return samples[start:stop] if sounding.any() else samples
+
+
+def hop_energies(samples, hop, n_hops=4096):
+    """Yield the sum of squares in every hop of samples, for some thousand hops at a time."""
+    for first in range(0, len(samples), hop * n_hops):
+        squares = np.square(np.asarray(samples[first : first + hop * n_hops], np.float64))
+        yield np.add.reduceat(squares, np.arange(0, len(squares), hop))
 
 
 def n_clips_to_cover(length, clip):

@@ -169,7 +169,7 @@ class Clips(NamedTuple):
     heard: torch.Tensor  # (batch, 2): valid steps of the recording in clips before this one, and in all
 
 
-def clips_in_order(recordings, shape, n_clips, batch_size, dtype):
+def clips_in_order(recordings, shape, n_clips, at_once, dtype):
     """Cut every recording into evenly spread clips and yield them in batches, the longest first.
 
     Parameters
@@ -178,7 +178,8 @@ def clips_in_order(recordings, shape, n_clips, batch_size, dtype):
     shape : ClipShape
     n_clips : int or None
         Clips per recording; None: as many as cover it.
-    batch_size : int
+    at_once : int
+        Samples per batch at most, but for a clip that has more: larger batches take memory and are no faster.
     dtype : numpy dtype
 
     Yields
@@ -195,8 +196,11 @@ def clips_in_order(recordings, shape, n_clips, batch_size, dtype):
             (n, row, start, heard, n_valid.sum()) for n, start, heard in zip(n_valid, starts, before, strict=True)
         ]
     plan.sort(key=lambda clip: -clip[0])
-    for first in range(0, len(plan), batch_size):
-        part = np.array(plan[first : first + batch_size])
+    done = 0
+    while done < len(plan):
+        longest = shape.needed(plan[done][0])
+        part = np.array(plan[done : done + max(1, at_once // longest)])
+        done += len(part)
         pieces = [(recordings[row], start) for row, start in part[:, 1:3]]
         clips, n_valid = shape.stack(pieces, dtype)
         yield Clips(clips, n_valid, part[:, 1], torch.from_numpy(part[:, 3:]))

@@ -40,7 +40,7 @@ def pool(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device
     n_clips : int or None
         Clips per recording, evenly spread; None: as many as cover it, longer ones where the network can.
     batch_size : int
-        Clips per batch.
+        Whole clips per batch; more if they are shorter, one if it is longer.
     dtype : numpy dtype
     device : torch.device
 
@@ -48,9 +48,9 @@ def pool(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device
     -------
     float64 ndarray of shape (n_recordings, n_features)
     """
-    pooler = Pooler(pooling, len(samples), network.dims)
+    pooler, at_once = Pooler(pooling, len(samples), network.dims), batch_size * shape.n_samples
     shape = shape if n_clips else shape.for_embedding(network, pooler.layers)
-    for clips, n_valid, rows, heard in clips_in_order(samples, shape, n_clips, batch_size, dtype):
+    for clips, n_valid, rows, heard in clips_in_order(samples, shape, n_clips, at_once, dtype):
         n_valid = n_valid.to(device)
         layers = network.layers(clips.to(device), n_valid, pooler.layers)
         pooler.update(rows, layers, n_valid, heard.to(device))
@@ -60,12 +60,12 @@ def pool(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device
 @torch.inference_mode()
 def frames(network, samples, shape, *, layer, sample_rate, batch_size, device):
     """Embed one recording over time, from clips laid end to end; returns :class:`Frames`."""
-    shape = shape.for_embedding(network, {layer})
+    at_once, shape = batch_size * shape.n_samples, shape.for_embedding(network, {layer})
     # A last piece that does not fill half a step is left out.
     starts = range(0, max(1, len(samples) - shape.n_samples // (2 * shape.n_steps)), shape.n_samples)
     pieces = [samples[start : start + shape.n_samples] for start in starts]
     times, embeddings = [], []
-    for clips, n_valid, rows, _ in clips_in_order(pieces, shape, 1, batch_size, np.float32):
+    for clips, n_valid, rows, _ in clips_in_order(pieces, shape, 1, at_once, np.float32):
         steps = network.layers(clips.to(device), n_valid.to(device), [layer])[layer].cpu().numpy()
         for piece, n, embedded in zip(rows, n_valid.tolist(), steps, strict=True):
             times.append((piece + (np.arange(n) + 0.5) / shape.n_steps) * shape.n_samples / sample_rate)
@@ -76,5 +76,6 @@ def frames(network, samples, shape, *, layer, sample_rate, batch_size, device):
 @torch.inference_mode()
 def forecasts(network, samples, shape, *, n_clips, batch_size, device):
     """Yield forecasts of all clips of recordings, one per batch."""
-    for clips, n_valid, _, _ in clips_in_order(samples, shape, n_clips, batch_size, np.float32):
+    at_once = batch_size * shape.n_samples
+    for clips, n_valid, _, _ in clips_in_order(samples, shape, n_clips, at_once, np.float32):
         yield network(clips.to(device), n_valid.to(device))

@@ -11,6 +11,7 @@ import time
 import warnings
 
 import joblib
+import librosa
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -566,6 +567,16 @@ def test_what_is_quiet_is_trimmed_relative_to_the_loudest(top_db, quiet_is_kept)
     for gain in (1, 1e-3):
         kept = trimmed(gain * np.concatenate([quiet, loud, quiet]), RATE, top_db)
         assert len(kept) == 60 * FRAME if quiet_is_kept else 20 * FRAME <= len(kept) <= 22 * FRAME
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 20_000), st.sampled_from([50, 100, 1000, RATE]), st.integers(1, 80), st.integers(0, 99))
+def test_trimming_is_that_of_librosa(length, rate, top_db, seed):
+    loudness = np.random.default_rng(seed).uniform(-5, 0, 1 + length // 500).repeat(500)[:length]
+    samples = (10**loudness * noise(length, seed=seed)[:, 0]).astype(np.float32)
+    hop = max(1, rate // 50)
+    expected, _ = librosa.effects.trim(samples, top_db=top_db, frame_length=2 * hop, hop_length=hop)
+    assert_array_equal(trimmed(samples, rate, top_db), expected)
 
 
 def test_a_pause_is_no_end():

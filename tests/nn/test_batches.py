@@ -214,13 +214,13 @@ def test_there_is_no_runt(n_rows, sizes):
 )
 def test_clips_in_order_cover_all_of_every_recording(lengths, batch_size, shape):
     recordings = numbered(lengths)
-    batches = list(clips_in_order(recordings, shape, None, batch_size, np.float32))
+    batches = list(clips_in_order(recordings, shape, None, batch_size * CLIP, np.float32))
     n_clips = [-(-length // CLIP) for length in lengths]
     sounds = np.concatenate([batch.clips.numpy().ravel() for batch in batches])
     for samples in recordings:
         missing = (~np.isin(samples, sounds)).sum()
         assert missing == 0 or (shape is not WHOLE and len(samples) < CLIP and missing <= 1)
-    assert all(len(batch.clips) <= batch_size for batch in batches)
+    assert all(batch.clips.numel() <= batch_size * CLIP for batch in batches)
     for clips, n_valid, rows, _ in batches:
         for clip, n, row in zip(clips.numpy(), n_valid, rows, strict=True):
             sound = clip[clip > 0]
@@ -235,7 +235,7 @@ def test_clips_in_order_cover_all_of_every_recording(lengths, batch_size, shape)
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 80), min_size=1, max_size=8), st.integers(1, 9), st.sampled_from([None, 1, 2, 5]))
 def test_every_clip_says_how_much_of_its_recording_was_heard_before_it_and_is_in_all(lengths, batch_size, n_clips):
-    batches = list(clips_in_order(numbered(lengths), WHOLE, n_clips, batch_size, np.float32))
+    batches = list(clips_in_order(numbered(lengths), WHOLE, n_clips, batch_size * CLIP, np.float32))
     n_valid, rows, heard = (np.concatenate([batch[i] for batch in batches]) for i in (1, 2, 3))
     for row in range(len(lengths)):
         steps = n_valid[rows == row]
@@ -247,7 +247,7 @@ def test_every_clip_says_how_much_of_its_recording_was_heard_before_it_and_is_in
 @given(st.lists(st.integers(1, 80), min_size=1, max_size=8), st.integers(1, 9), st.sampled_from([None, 1, 3]))
 def test_the_longest_clips_come_first_and_those_of_a_recording_one_after_the_other(lengths, batch_size, n_clips):
     recordings = numbered(lengths)
-    batches = list(clips_in_order(recordings, WHOLE, n_clips, batch_size, np.float32))
+    batches = list(clips_in_order(recordings, WHOLE, n_clips, batch_size * CLIP, np.float32))
     n_valid, rows = (np.concatenate([batch[i] for batch in batches]) for i in (1, 2))
     assert (np.diff(n_valid) <= 0).all()
     changes = np.flatnonzero(np.diff(rows)) + 1
@@ -259,14 +259,14 @@ def test_the_longest_clips_come_first_and_those_of_a_recording_one_after_the_oth
 
 @pytest.mark.parametrize("n_clips", [1, 2, 3])
 def test_a_number_of_clips_is_spread_from_the_beginning_to_the_end_and_one_lies_in_the_middle(n_clips):
-    (batch,) = clips_in_order(numbered([32]), WHOLE, n_clips, 16, np.float32)
+    (batch,) = clips_in_order(numbered([32]), WHOLE, n_clips, 16 * CLIP, np.float32)
     assert (batch.clips[:, 0] - 1).tolist() == {1: [10], 2: [0, 20], 3: [0, 10, 20]}[n_clips]
 
 
 def test_clips_come_in_the_type_asked_for_and_the_size_of_the_batch_does_not_matter():
     recordings = [recording.astype(np.float64) / 7 for recording in numbered(LENGTHS)]
-    together = list(clips_in_order(recordings, WHOLE, None, 1000, np.float64))
-    parts = list(clips_in_order(recordings, WHOLE, None, 3, np.float64))
+    together = list(clips_in_order(recordings, WHOLE, None, 1000 * CLIP, np.float64))
+    parts = list(clips_in_order(recordings, WHOLE, None, 3 * CLIP, np.float64))
     assert len(together) == 1
     assert together[0].clips.dtype == torch.float64
     for i in range(4):
@@ -277,6 +277,13 @@ def test_batches_of_clips_in_order_are_cut_after_the_longest_too():
     shape = ANY_LENGTH
     sizes = [batch.clips.shape for batch in clips_in_order(numbered([2, 6, 12, 9]), shape, None, 1, np.float32)]
     assert sizes == [(1, 12), (1, 9), (1, 6), (1, 6)]
+
+
+def test_batches_of_clips_in_order_hold_more_clips_the_shorter_they_are():
+    recordings = numbered([12, 12, 12, 6, 6, 6, 6, 6, 40])
+    sizes = [len(batch.clips) for batch in clips_in_order(recordings, ANY_LENGTH, None, 2 * CLIP, np.float32)]
+    assert sizes == [2, 2, 2, 2, 4]  # of 40, four clips
+    assert len(list(clips_in_order(numbered([30]), ANY_LENGTH, None, 1, np.float32))) == 3  # one at least
 
 
 def test_no_recording_gives_no_batch():

@@ -67,9 +67,7 @@ class MelWindows(nn.Module):
         mel = mel[:, :, : self.n_steps * self.window_frames]
         windows = mel.unflatten(2, (self.n_steps, self.window_frames)).transpose(1, 2)
         windows = windows.reshape(batch * self.n_steps, 1, mel.shape[1], self.window_frames)
-        # Channels last is the faster layout for these convolutions; the numbers do not depend on it.
-        z = self.network(windows.contiguous(memory_format=torch.channels_last))
-        return z.reshape(batch, self.n_steps, -1)
+        return self.network(windows).reshape(batch, self.n_steps, -1)
 
 
 class Conv1dEncoder(BaseEstimator):
@@ -303,7 +301,8 @@ class Conv2dEncoder(BaseEstimator):
             channels, size = filters, -(-size // stride)
         layers += [nn.Flatten(), nn.Linear(channels * size * size, self.dense_units), nn.LeakyReLU()]
         layers += [nn.Dropout(self.dropout), nn.Linear(self.dense_units, self.z_dim), nn.LeakyReLU()]
-        return nn.Sequential(*layers)
+        # Where weights lie with their channels last, what is computed from them does too, and is so sooner.
+        return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
     def _check(self):
         check_counts(self, "dense_units", "z_dim", "n_mels", "n_fft", "sample_rate")

@@ -1,5 +1,7 @@
 """Every encoder recipe keeps one contract; the report's two have exactly its sizes and windows."""
 
+import copy
+
 import librosa
 import numpy as np
 import pytest
@@ -315,6 +317,23 @@ def test_mel_windows_cuts_the_spectrogram_into_images_in_order():
     encoder = MelWindows(nn.Unflatten(1, (2, 7)), nn.Flatten(), n_steps=3, window_frames=2)
     z = encoder(torch.arange(14.0)[None])
     assert z.tolist() == [[[0, 1, 7, 8], [2, 3, 9, 10], [4, 5, 11, 12]]]
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+def test_the_layout_of_conv2d_in_memory_is_another_and_the_numbers_are_the_same(kernel):
+    recipe = clone(CONV2D).set_params(n_filters=(3, 5, 4), kernel_sizes=(kernel,) * 3, strides=(2, 1, 2))
+    encoder = recipe(4000, 5).eval()
+    plain = copy.deepcopy(encoder).to(memory_format=torch.contiguous_format)
+    layouts = [net.network[3].weight.stride() for net in (encoder, copy.deepcopy(encoder), plain)]
+    assert layouts[0] == layouts[1] != layouts[2]
+    plain.load_state_dict(encoder.state_dict())
+    assert plain.network[3].weight.stride() == layouts[2]
+    clips = torch.randn(3, 4000)
+    for net in (encoder, plain):
+        net(clips).square().sum().backward()
+    torch.testing.assert_close(encoder(clips), plain(clips))
+    for (name, one), (_, other) in zip(encoder.named_parameters(), plain.named_parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_mel_windows_pads_with_silence_before_the_spectrogram():

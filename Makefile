@@ -11,8 +11,8 @@ demo: $(VENV)/.installed  ## Train on a synthetic corpus, end to end: table and 
 test: $(VENV)/.installed  ## Run all tests, doctests included
 	$(RUN) -m pytest
 
-bench: $(VENV)/.installed  ## Measure speed: ratios within one run, in benchmarks/results/latest.json
-	$(RUN) benchmarks/run.py
+bench: $(VENV)/.installed  ## Measure speed and memory: benchmarks/results/latest.json and docs/speed.md
+	$(RUN) benchmarks/run.py --page docs/speed.md
 
 lint: $(VENV)/.installed  ## Check style and types
 	$(RUN) -m ruff check .

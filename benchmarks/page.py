@@ -1,0 +1,65 @@
+"""What a run comes to: tables, a figure and a page of the guide."""
+
+import matplotlib.pyplot as plt
+
+INTRODUCTION = """\
+# Speed and memory
+
+Measured by `make bench` on {processor}, with {threads} thread(s), torch {torch}; training in
+{precision} unless a table says otherwise. This page and its figure are written anew by every `make bench`, from
+`benchmarks/results/latest.json`.
+
+Machines differ, and one that does other work at the same time is slower and noisier; so the figures to look at are
+ratios. Rivals are timed in turns in one process, and the best of several rounds counts.
+"""
+
+
+def as_page(results, titles, about, figure):
+    """Write a page of the guide.
+
+    Parameters
+    ----------
+    results : dict of {str: list of dict}
+        Rows by part, and what the machine is under "machine".
+    titles, about : dict of {str: str}
+        Headings and descriptions of the parts.
+    figure : str or None
+        Where the figure of the archives lies, from the page.
+    """
+    sections = [INTRODUCTION.format(**results["machine"])]
+    for part in titles:
+        if part in results:
+            sections += [f"## {titles[part]}\n", f"{about[part]}\n", f"{as_table(results[part])}\n"]
+            if part == "archive" and figure:
+                sections.append(f"![Time and peak memory against hours of sound]({figure})\n")
+    return "\n".join(sections)
+
+
+def as_table(rows):
+    """Markdown."""
+    lines = [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(as_text, row.values()))} |" for row in rows)])
+
+
+def as_text(value):
+    """Three digits of a number, all digits before the point; nothing for None."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return "" if value is None else str(value)
+
+
+def draw_archives(rows, path):
+    """Draw time and peak memory against the hours of sound."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for method in dict.fromkeys(row["method"] for row in rows):
+        chosen = [row for row in rows if row["method"] == method]
+        hours = [row["hours of sound"] for row in chosen]
+        left.plot(hours, [row["time (s)"] for row in chosen], "o-", label=method)
+        right.plot(hours, [row["peak memory (MB)"] / 1000 for row in chosen], "o-", label=method)
+    left.set(xlabel="sound (hours)", ylabel="time (s)", ylim=(0, None))
+    right.set(xlabel="sound (hours)", ylabel="peak memory (GB)", ylim=(0, None))
+    for axes in (left, right):
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

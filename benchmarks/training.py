@@ -1,0 +1,150 @@
+"""Steps of training: against a straightforward implementation, the report's times and a matrix product."""
+
+import tempfile
+from pathlib import Path
+
+import librosa
+import numpy as np
+import soundfile
+import torch
+from timing import best
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sklearn_cpc import make_cpc
+from sklearn_cpc.audio.cache import Scratch
+from sklearn_cpc.nn.batches import ClipBatches, ClipShape
+from sklearn_cpc.nn.network import ENCODERS, InfoNCELoss, build_network, sample_rate_of
+from sklearn_cpc.nn.training import resolve_precision, train
+
+CONFIGURATIONS = ("report-conv1d-gru", "report-conv2d-gru", "small-corpus")
+# Seconds per step of 8 clips of 4 s of the report's TensorFlow code, model alone, measured elsewhere on 2 cores.
+REPORT_STEP = {"report-conv1d-gru": 2.27, "report-conv2d-gru": 1.02}
+GEMM = 2048  # rows and columns of the matrices whose product is taken for the most a processor can do
+
+
+def bench_steps(rounds):
+    """A step of training with every configuration, in the precision that `"auto"` chooses here and in float32."""
+    precisions = dict.fromkeys([resolve_precision("auto", torch.device("cpu")), "float32"])
+    return [row for precision in precisions for row in steps_in(precision, rounds)]
+
+
+def steps_in(precision, rounds):
+    """Time the steps of all configurations in one precision."""
+    gemm = product(precision)
+    for name in CONFIGURATIONS:
+        cpc = make_cpc(name)
+        step, flops, seconds_heard = step_of(cpc, precision)
+        rivals = {"ours": step, "gemm": gemm}
+        if name in REPORT_STEP:
+            rivals["naive"] = naive_step(cpc, precision)
+        times = best(rounds, **rivals)
+        peak = 2 * GEMM**3 / times["gemm"]
+        yield {
+            "configuration": name,
+            "precision": precision,
+            "step (s)": times["ours"],
+            "seconds of sound per second": seconds_heard / times["ours"],
+            "straightforward / ours": times["naive"] / times["ours"] if "naive" in times else None,
+            "report's, elsewhere / ours": REPORT_STEP[name] / times["ours"] if name in REPORT_STEP else None,
+            "GFLOP/s": flops / times["ours"] / 1e9,
+            "peak of GEMM (GFLOP/s)": peak / 1e9,
+            "share of the peak": flops / times["ours"] / peak,
+        }
+
+
+def product(precision):
+    """Return a function that multiplies large matrices."""
+    a, b = torch.randn(2, GEMM, GEMM, dtype=getattr(torch, precision))
+    return lambda: a @ b
+
+
+def step_of(cpc, precision):
+    """Build a step of training on a batch; returns it, its floating-point operations and seconds of sound."""
+    rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
+    augmentation = None if cpc.augmentation is None else cpc.augmentation(rate)
+    n_samples = round(cpc.clip_duration * rate)
+    options = n_samples, cpc.n_context, cpc.n_future, cpc.predict_from, cpc.projection, augmentation
+    network = build_network(cpc.encoder, cpc.autoregressor, *options).train()
+    shape = ClipShape.of(network.encoder, n_samples, n_steps)
+    clips = 0.1 * torch.randn(cpc.batch_size, shape.n_samples)
+    n_valid = torch.full((cpc.batch_size,), n_steps)
+    loss = InfoNCELoss(cpc.n_future, negatives=cpc.negatives, n_across=cpc.n_across, similarity=cpc.similarity)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-5, fused=True)
+
+    def step():
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            forecast = network(clips, n_valid)
+        loss(forecast)[0].backward()
+        optimizer.step()
+
+    # Without oneDNN recurrent networks are matrix products, too, and counted.
+    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        loss(network(clips, n_valid))[0].backward()
+    return step, counter.get_total_flops(), cpc.batch_size * shape.n_samples / rate
+
+
+def naive_step(cpc, precision):
+    """The same maths as the report's code does it: 51 windows per clip encoded, and 8 files of 30 s decoded."""
+    rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
+    n_windows = cpc.n_context + cpc.n_future * cpc.batch_size
+    clip = round(cpc.clip_duration * rate)
+    network = build_network(cpc.encoder, cpc.autoregressor, clip, cpc.n_context, cpc.n_future, "last")
+    n_samples = clip // n_steps * n_windows
+    encoder = ENCODERS[cpc.encoder]()(n_samples, n_windows)
+    folder = tempfile.TemporaryDirectory()
+    paths = [Path(folder.name) / f"{i}.wav" for i in range(cpc.batch_size)]
+    for path in paths:
+        soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(30 * 22050), 22050)
+    parameters = [*encoder.parameters(), *network.autoregressor.parameters(), *network.predictor.parameters()]
+    optimizer = torch.optim.Adam(parameters, lr=1e-5)
+
+    def step(folder=folder):  # which lives as long as the step
+        clips = [librosa.load(path, sr=rate)[0][:n_samples] for path in paths]
+        clips = torch.from_numpy(np.stack([np.resize(clip, n_samples) for clip in clips]))
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            z = encoder(clips)  # (batch, n_windows, z_dim)
+            c = network.autoregressor(z[:, : cpc.n_context])[:, -1]
+            predictions = network.predictor(c).unflatten(-1, (cpc.n_future, -1)).float()
+        candidates = z[:, cpc.n_context :].float().unflatten(1, (cpc.batch_size, cpc.n_future))
+        scores = torch.einsum("bkd,bnkd->bkn", predictions, candidates)
+        truth = torch.zeros(scores[..., 0].numel(), dtype=int)
+        nn.functional.cross_entropy(scores.flatten(0, 1), truth).backward()
+        optimizer.step()
+
+    return step
+
+
+def bench_loop(rounds):
+    """An epoch of `fit` over 256 clips of a second: what skorch, and reading from disk, add to a bare loop."""
+    cpc = make_cpc("small-corpus", augmentation=None)
+    rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
+    random = np.random.RandomState(0)
+    in_ram = list(0.1 * random.standard_normal((256, rate)).astype(np.float32))
+    scratch = Scratch(0)
+    on_disk = [scratch.keep(__file__, Path(__file__).stat(), i, [one]) for i, one in enumerate(in_ram, 1)]
+    precision = resolve_precision("auto", torch.device("cpu"))
+    network = build_network(cpc.encoder, cpc.autoregressor, rate, cpc.n_context, cpc.n_future, "all").train()
+    shape = ClipShape.of(network.encoder, rate, n_steps)
+    loss = InfoNCELoss(cpc.n_future, negatives=cpc.negatives, n_across=cpc.n_across, similarity=cpc.similarity)
+
+    def bare():
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-5, fused=True)
+        for inputs, _ in ClipBatches(in_ram, shape, cpc.batch_size, random):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                forecast = network(**inputs)
+            loss(forecast)[0].backward()
+            optimizer.step()
+
+    def ours(samples):
+        batches = ClipBatches(samples, shape, cpc.batch_size, random)
+        train(network, batches, loss, max_epochs=1, lr=1e-5, precision=precision)
+
+    times = best(rounds, bare=bare, ram=lambda: ours(in_ram), disk=lambda: ours(on_disk))
+    return [
+        {"samples": where, "epoch (s)": times[name], "more than a bare loop": times[name] / times["bare"] - 1}
+        for name, where in [("ram", "in RAM"), ("disk", "on disk")]
+    ]

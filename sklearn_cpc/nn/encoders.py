@@ -7,6 +7,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_scalar
 from torch import nn
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from .frontends import BandStandardizer, LogMel, Scale
 
@@ -302,7 +303,7 @@ class Conv2dEncoder(BaseEstimator):
         layers += [nn.Flatten(), nn.Linear(channels * size * size, self.dense_units), nn.LeakyReLU()]
         layers += [nn.Dropout(self.dropout), nn.Linear(self.dense_units, self.z_dim), nn.LeakyReLU()]
         # Where weights lie with their channels last, what is computed from them does too, and is so sooner.
-        return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+        return convert_conv2d_weight_memory_format(nn.Sequential(*layers), torch.channels_last)
 
     def _check(self):
         check_counts(self, "dense_units", "z_dim", "n_mels", "n_fft", "sample_rate")

@@ -1,5 +1,7 @@
 """Front ends: raw samples to windows or log-mel frames, in batch and on the device."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import librosa
 import torch
 from scipy.ndimage import uniform_filter1d
@@ -56,9 +58,12 @@ class LogMel(nn.Module):
             clips = F.pad(samples, (half, half)).unfold(1, self.n_fft, self.hop_length)  # a view, not a copy
             # One clip at a time, so that none depends on the others, not even in rounding; and on a processor
             # few frames at a time, because together they take far more memory than the clip they overlap in.
-            n_frames = max(1, CACHED // self.n_fft) if samples.device.type == "cpu" else clips.shape[1]
-            blocks = [[self._mel_power(frames, window) for frames in clip.split(n_frames)] for clip in clips]
-            power = torch.stack([torch.cat(clip, dim=1) for clip in blocks])
+            on_cpu = samples.device.type == "cpu"
+            n_frames = max(1, CACHED // self.n_fft) if on_cpu else clips.shape[1]
+            blocks = [frames for clip in clips for frames in clip.split(n_frames)]
+            n_threads = min(torch.get_num_threads(), len(blocks)) if on_cpu else 1
+            power = torch.cat(each(lambda frames: self._mel_power(frames, window), blocks, n_threads), dim=1)
+            power = power.unflatten(1, clips.shape[:2]).transpose(0, 1)  # (batch, n_mels, n_frames)
             return 10 * torch.log10(power.clamp_min(self.floor))
 
     def _mel_power(self, frames, window):
@@ -67,6 +72,22 @@ class LogMel(nn.Module):
         power = (parts[..., 0] + parts[..., 1]).T  # sum(-1) and abs() take several times as long
         bands = zip(self.mel.split(BANDS), self._bins, strict=True)
         return torch.cat([mel[:, bins] @ power[bins] for mel, bins in bands])
+
+
+def each(function, items, n_threads):
+    """Apply a function to items, each in one thread.
+
+    Where torch splits every small operation among its threads, they wait for each other after every one of them,
+    and for long if another program uses their processor.
+    """
+    if n_threads == 1:
+        return list(map(function, items))
+    everywhere = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(function, items))
+    finally:
+        torch.set_num_threads(everywhere)  # of threads that are still to be started, as it was
 
 
 def _bins_of(bands):

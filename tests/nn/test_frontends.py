@@ -1,12 +1,14 @@
 """The front ends agree with librosa and scipy."""
 
+import threading
+
 import librosa
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
-from sklearn_cpc.nn.frontends import CACHED, BandCentring, BandStandardizer, LogMel, Scale
+from sklearn_cpc.nn.frontends import CACHED, BandCentring, BandStandardizer, LogMel, Scale, each
 
 SETTINGS = [  # sample_rate, n_fft, hop_length, n_mels, n_samples
     (22050, 2048, 46, 64, 9000),
@@ -296,3 +298,43 @@ def test_harmonics_blur_and_formants_stay():
     said, other_voice, other_vowel = vowel(130, 1500), vowel(190, 1500), vowel(130, 2300)
     share = [distance(n, said, other_voice) / distance(n, said, other_vowel) for n in (1, 5)]
     assert share[1] < 0.7 * share[0]
+
+
+# Threads
+
+
+@pytest.fixture
+def threads():
+    """Set how many threads torch uses."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n_samples", [500, 300_000])
+def test_any_number_of_threads_gives_the_same_numbers(threads, n_samples):
+    module, samples = LogMel(22050, 2048, 46, 64), torch.randn(3, n_samples)
+    threads(1)
+    alone = module(samples)
+    for n_threads in (2, 5):
+        threads(n_threads)
+        assert torch.equal(module(samples), alone)
+        with torch.inference_mode():
+            assert torch.equal(module(samples.clone()), alone)
+
+
+def test_torch_has_as_many_threads_afterwards_as_before_here_and_in_threads_to_come(threads):
+    threads(3)
+    LogMel(22050, 2048, 46, 64)(torch.randn(3, 50_000))
+    seen = [torch.get_num_threads()]
+    thread = threading.Thread(target=lambda: (torch.randn(10**6).exp(), seen.append(torch.get_num_threads())))
+    thread.start()
+    thread.join()
+    assert seen == [3, 3]
+
+
+def test_an_error_in_a_thread_leaves_their_number_as_it_was(threads):
+    threads(2)
+    with pytest.raises(ZeroDivisionError):
+        each(lambda item: 1 / item, [1, 0, 2], 2)
+    assert torch.get_num_threads() == 2

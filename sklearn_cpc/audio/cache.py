@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._whole import written_whole
 from .reading import printable, read_audio
 
 DECODING = 1  # to be raised whenever recordings are decoded to other samples
@@ -248,20 +249,15 @@ def write(file, blocks):
     prepare(parts)
     part = os.path.join(parts, uuid.uuid4().hex)
     checksum = n_samples = 0
-    try:
-        with open(part, "xb") as stream:
-            for block in blocks:
-                stream.write(block)
-                checksum = zlib.crc32(block, checksum)
-                n_samples += len(block)
-            stream.write(CHECKSUM.pack(checksum))
-        written = os.stat(part)
-        os.replace(part, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(part)
-        raise
-    return version_of(written), n_samples
+    with written_whole(file, part, durable=False) as stream:
+        for block in blocks:
+            stream.write(block)
+            checksum = zlib.crc32(block, checksum)
+            n_samples += len(block)
+        stream.write(CHECKSUM.pack(checksum))
+        stream.flush()
+        version = version_of(os.fstat(stream.fileno()))
+    return version, n_samples
 
 
 def version_of(status):

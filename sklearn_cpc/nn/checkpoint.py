@@ -1,7 +1,6 @@
 """Checkpoints: the state of a training after its epochs, written whole or not at all, to go on from."""
 
 import hashlib
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ from skorch.history import History
 from torch.optim.lr_scheduler import LRScheduler
 
 from .._version import __version__
+from .._whole import written_whole
 
 FILE = "checkpoint.pt"
 NO_MATTER = {"checkpoint", "checkpoint_every", "device", "memory", "n_jobs", "on_error", "verbose"}
@@ -148,19 +148,8 @@ def settings_of(estimator, network, samples):
 def write_whole(path, state):
     """Save to a file so that it holds all of the state or, whatever happens, what it held before."""
     part = path.with_suffix(".part")  # of an earlier process that was killed, it is written anew
-    try:
-        with open(part, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    if os.name == "posix":  # the new name, too, has to survive
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
+    with written_whole(path, part, durable=True) as file:
+        torch.save(state, file)
 
 
 def versions():

@@ -1,6 +1,5 @@
 """The file: a safetensors container, with a JSON document in its metadata and a digest over every byte."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ import sklearn
 import torch
 
 from .._version import __version__
+from .._whole import written_whole
 from ._json import parse
 
 FORMAT = 1
@@ -195,25 +195,17 @@ def write_bytes(path, data):
     folder = os.path.dirname(target)
     scratch = os.path.join(folder, f".sklearn_cpc-{secrets.token_hex(8)}.tmp")
     try:
-        with open(scratch, "xb") as file:
+        with written_whole(target, scratch, durable=True) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if os.path.exists(target):
-            os.chmod(scratch, stat.S_IMODE(os.stat(target).st_mode))
-        os.replace(scratch, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(scratch)
-        if not isinstance(error, OSError):
-            raise
+            if os.path.exists(target):
+                os.chmod(scratch, stat.S_IMODE(os.stat(target).st_mode))
+    except OSError as error:
         raise OSError(
             error.errno,
             f"cannot write there: {error.strerror}. What was there before is as it was; make room or choose "
             "another folder",
             path,
         ) from error
-    sync_folder(folder)
 
 
 def check_target(path):
@@ -222,13 +214,3 @@ def check_target(path):
         raise IsADirectoryError(f"{path} is a directory; name a file in it, such as model.safetensors.")
     if os.path.exists(path) and not os.path.isfile(path):
         raise FileExistsError(f"{path} is a device or a pipe; name a file to write to.")
-
-
-def sync_folder(folder):
-    """Let the new name outlive a power cut, where the system can promise that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -225,6 +225,7 @@ class _Net(NeuralNet):
         if iterator is None:
             return
         self._set_training()
+        torch.empty((), dtype=torch.int64).random_()  # as a DataLoader does: seeds go on giving the same results
         rows = self.history[-1, "batches"]
         for batch in iterator:
             self.notify("on_batch_begin", batch=batch, training=True)

@@ -1,19 +1,21 @@
-"""Parameters of CPCTransformer: what they may be."""
+"""Parameters: what they may be."""
 
 import os
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils.validation import check_scalar
+from skorch.callbacks import Callback
 
 from .nn.augmentation import Augmentation
+from .nn.device import PRECISIONS
 from .nn.loss import NEGATIVES, SIMILARITIES, STEP_WEIGHTS, check_option
 from .nn.network import PREDICT_FROM
-from .nn.training import PRECISIONS, SCHEDULES, check_training_parameters
+from .nn.training import SCHEDULES
 
 
 def check_cpc(cpc):
-    """Raise ValueError or TypeError unless the parameters of an estimator can be used."""
+    """Raise ValueError or TypeError unless the parameters of a CPCTransformer can be used."""
     check_training_parameters(cpc)
     check_scalar(cpc.clip_duration, "clip_duration", Real, min_val=0, max_val=np.inf, include_boundaries="neither")
     check_scalar(cpc.n_context, "n_context", Integral, min_val=1)
@@ -58,4 +60,34 @@ def check_checkpoint(cpc):
     if cpc.warm_start:
         raise ValueError(
             f"checkpoint={str(cpc.checkpoint)!r} cannot go with warm_start=True: both say what fit goes on from."
+        )
+
+
+def check_training_parameters(estimator):
+    """Raise unless max_epochs, batch_size, lr and callbacks can be used."""
+    check_scalar(estimator.max_epochs, "max_epochs", Integral, min_val=0)
+    check_scalar(estimator.batch_size, "batch_size", Integral, min_val=1)
+    check_scalar(estimator.lr, "lr", Real, min_val=0, include_boundaries="neither")
+    if not isinstance(estimator.callbacks or [], (list, tuple)):
+        raise TypeError(f"callbacks={estimator.callbacks!r} must be a list of skorch callbacks.")
+    for callback in estimator.callbacks or []:
+        callback = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
+        check_callback(callback, bool(getattr(estimator, "validation_fraction", 0)))
+
+
+def check_callback(callback, validates):
+    """Raise unless it is a skorch callback, or its class, that monitors something there is."""
+    callback = callback() if isinstance(callback, type) and issubclass(callback, Callback) else callback
+    if not isinstance(callback, Callback):
+        raise TypeError(f"callbacks holds {callback!r}, which is not a skorch callback.")
+    monitor = getattr(callback, "monitor", None)
+    if isinstance(monitor, str) and monitor.startswith("valid_loss"):
+        raise ValueError(
+            f"callbacks: {type(callback).__name__} monitors {monitor!r}, but there is no validation set; "
+            f"pass monitor={monitor.replace('valid', 'train')!r}."
+        )
+    if isinstance(monitor, str) and monitor.startswith("valid_score") and not validates:
+        raise ValueError(
+            f"callbacks: {type(callback).__name__} monitors {monitor!r}, but no recordings are held out; set "
+            "validation_fraction=0.1, for example."
         )

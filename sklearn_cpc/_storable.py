@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ._parameters import check_training_parameters
 from .autoencoder import Autoencoder, AutoencoderReducer
 from .cpc import CPCTransformer
 from .mfcc import MFCCTransformer
@@ -17,7 +18,6 @@ from .nn.encoders import Conv1dEncoder
 from .nn.frame_encoder import LogMelEncoder
 from .nn.network import AUTOREGRESSORS, ENCODERS, CPCNetwork, sample_rate_of
 from .nn.pooling import check_pooling
-from .nn.training import check_training_parameters
 from .persistence._attributes import Array, Derived, Flag, History, Labels, Names, Output, Random, Whole
 from .persistence._forms import FORMS, EstimatorForm, Part, PipelineForm
 from .persistence._network import Network

@@ -12,21 +12,14 @@ from .audio.store import Source
 from .nn import embedding
 from .nn.batches import ClipBatches, ClipShape, check_trainable, hold_out
 from .nn.checkpoint import Checkpoint
+from .nn.device import in_precision_of, resolve_device, resolve_precision, seeded
 from .nn.embedding import Frames
+from .nn.fitted import FittedNetworkMixin, take_over, unchanged_on_error
 from .nn.loss import check_option
 from .nn.network import InfoNCELoss, build_network, sample_rate_of
 from .nn.pooling import check_pooling, n_features
 from .nn.scoring import contrastive_accuracy
-from .nn.training import (
-    FittedNetworkMixin,
-    in_precision_of,
-    resolve_device,
-    resolve_precision,
-    seeded,
-    take_over,
-    train,
-    unchanged_on_error,
-)
+from .nn.training import train
 
 
 class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

@@ -10,19 +10,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
 from torch import nn
 
+from ._parameters import check_training_parameters
 from .nn.batches import TensorBatches
-from .nn.training import (
-    FittedNetworkMixin,
-    check_training_parameters,
-    fit_scaler,
-    in_precision_of,
-    resolve_device,
-    seeded,
-    standardized,
-    take_over,
-    train,
-    unchanged_on_error,
-)
+from .nn.device import in_precision_of, resolve_device, seeded
+from .nn.fitted import FittedNetworkMixin, take_over, unchanged_on_error
+from .nn.scaling import fit_scaler, standardized
+from .nn.training import train
 
 
 class Probe(nn.Module):

@@ -3,6 +3,6 @@
 Nothing here knows the classes that are stored: ``sklearn_cpc._storable`` lists them.
 """
 
-from ._saving import SaveMixin, load, save
+from ._saving import SaveMixin, from_bytes, load, save, to_bytes
 
-__all__ = ["SaveMixin", "load", "save"]
+__all__ = ["SaveMixin", "from_bytes", "load", "save", "to_bytes"]

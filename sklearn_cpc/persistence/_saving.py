@@ -58,15 +58,7 @@ def save(estimator, path):
     """
     path = os.fsdecode(path)
     check_target(os.path.realpath(path))
-    arrays: dict = {}
-    node = take_apart(estimator, "", arrays)
-    data = pack(node, arrays)
-    try:
-        loaded = from_bytes(data)
-    except ValueError as error:
-        raise ValueError(f"cannot save what load would refuse: {error}. {CHANGED}") from error
-    compare(estimator, loaded)
-    write_bytes(path, data)
+    write_bytes(path, to_bytes(estimator))
 
 
 def load(path):
@@ -121,6 +113,19 @@ def load(path):
         kind = "" if isinstance(error, ValueError) else f"it is malformed, {type(error).__name__}: "
         reason = str(error)[:1000]  # it may quote what is in the file
         raise ValueError(f"cannot load {path!r}: {kind}{reason}.") from error
+
+
+def to_bytes(estimator):
+    """Describe a fitted estimator by the bytes of a file, and make sure that they come back as it."""
+    arrays: dict = {}
+    node = take_apart(estimator, "", arrays)
+    data = pack(node, arrays)
+    try:
+        loaded = from_bytes(data)
+    except ValueError as error:
+        raise ValueError(f"cannot save what load would refuse: {error}. {CHANGED}") from error
+    compare(estimator, loaded)
+    return data
 
 
 def from_bytes(data):

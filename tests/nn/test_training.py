@@ -3,38 +3,23 @@
 import copy
 import itertools
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from torch import nn
 from torch.utils.data import IterableDataset
 
 from sklearn_cpc import AttentionContext, Conv1dEncoder, Conv2dEncoder, GRUContext
-from sklearn_cpc.nn import training
+from sklearn_cpc.nn import net, training
 from sklearn_cpc.nn.batches import ClipBatches, ClipShape, TensorBatches
+from sklearn_cpc.nn.device import seeded
 from sklearn_cpc.nn.network import InfoNCELoss, build_network
-from sklearn_cpc.nn.training import (
-    N_SCALED,
-    SCHEDULES,
-    WARM_UP,
-    check_training_parameters,
-    cosine,
-    fit_scaler,
-    in_precision_of,
-    resolve_device,
-    resolve_precision,
-    seeded,
-    standardized,
-    take_over,
-)
+from sklearn_cpc.nn.training import SCHEDULES, WARM_UP, cosine
 
 CPU = torch.device("cpu")
-NO_GPU = not torch.cuda.is_available()
 
 
 def train(*args, **options):
@@ -546,7 +531,7 @@ def test_callbacks_and_history_are_told_of_batches_as_by_skorch(monkeypatch):
     for skorch_does_it in (False, True):
         if skorch_does_it:
             for name in OWN:
-                monkeypatch.delattr(training._Net, name)
+                monkeypatch.delattr(net.Net, name)
         journals.append([])
         callbacks, twin = [Journal(journals[-1])], copy.deepcopy(module)
         train(twin, InOrder(inputs, targets), SquaredError(), max_epochs=2, lr=0.1, callbacks=callbacks)
@@ -657,32 +642,6 @@ def test_the_progress_bar_shows_title_loss_and_score_only_when_asked(verbose, ca
 # Seeds
 
 
-def test_a_seeded_block_repeats_and_leaves_the_global_generator_alone():
-    before = torch.get_rng_state()
-    numbers = []
-    for seed in (1, 1, 2):
-        with seeded(check_random_state(seed), CPU):
-            numbers.append(torch.rand(3))
-    assert torch.equal(numbers[0], numbers[1])
-    assert not torch.equal(numbers[0], numbers[2])
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_a_seeded_block_restores_the_generator_after_an_error():
-    before = torch.get_rng_state()
-    with pytest.raises(ZeroDivisionError), seeded(check_random_state(0), CPU):
-        torch.rand(1).item() / 0
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_seeded_blocks_of_one_random_state_differ():
-    random, numbers = check_random_state(0), []
-    for _ in range(2):
-        with seeded(random, CPU):
-            numbers.append(torch.rand(1).item())
-    assert numbers[0] != numbers[1]
-
-
 def test_training_in_a_seeded_block_repeats_bit_by_bit():
     results = []
     for _ in range(2):
@@ -693,104 +652,3 @@ def test_training_in_a_seeded_block_repeats_bit_by_bit():
         results.append(weights_of(dropped))
         torch.rand(1)  # the outside world moves on
     assert torch.equal(*results)
-
-
-# Devices and precision
-
-
-@pytest.mark.parametrize("device", ["cpu", torch.device("cpu"), "cpu:0"])
-def test_a_device_may_be_a_name_or_a_device(device):
-    assert resolve_device(device).type == "cpu"
-
-
-def test_auto_is_the_gpu_if_there_is_one():
-    assert resolve_device("auto").type == ("cpu" if NO_GPU else "cuda")
-
-
-@pytest.mark.parametrize("device", ["banana", "", "cuda:99", None, 3.5, "cpu:banana"])
-def test_a_device_that_cannot_be_used_is_a_value_error_that_quotes_it(device):
-    with pytest.raises(ValueError, match="cannot be used here") as error:
-        resolve_device(device)
-    assert str(error.value).startswith(f"device={device!r} ")
-    assert "use 'auto' or 'cpu'" in str(error.value)
-
-
-@pytest.mark.skipif(not NO_GPU, reason="there is a GPU")
-@pytest.mark.parametrize("device", ["cuda", "cuda:0", torch.device("cuda"), 0])
-def test_a_gpu_that_is_not_there_is_a_value_error(device):
-    with pytest.raises(ValueError, match="cannot be used here"):
-        resolve_device(device)
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
-def test_a_precision_asked_for_is_taken_anywhere(precision, device):
-    assert resolve_precision(precision, torch.device(device)) == precision
-
-
-@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_precision_is_bfloat16_where_the_processor_has_it(native, expected, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
-    assert resolve_precision("auto", CPU) == expected
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0) if native else (7, 5))
-    assert resolve_precision("auto", torch.device("cuda")) == expected
-    assert resolve_precision("auto", torch.device("mps")) == "float32"
-
-
-def test_auto_precision_is_float32_where_torch_cannot_tell(monkeypatch):
-    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
-    assert resolve_precision("auto", CPU) == "float32"
-
-
-def test_float64_is_computed_by_a_double_copy_and_float32_by_the_module_itself():
-    module = nn.Linear(2, 2)
-    assert in_precision_of(module, np.dtype(np.float32)) is module
-    double = in_precision_of(module, np.dtype(np.float64))
-    assert double.weight.dtype == torch.float64
-    assert module.weight.dtype == torch.float32
-    torch.testing.assert_close(double.weight.float(), module.weight)
-
-
-# What estimators share
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n_rows", [1, 2, N_SCALED, N_SCALED + 1, 3 * N_SCALED - 7])
-def test_rows_are_standardised_as_by_scikit_learn(n_rows, dtype):
-    X = np.random.default_rng(0).normal([1000, 0, -3, 0.1], [1, 1e-3, 20, 0], (n_rows, 4)).astype(dtype)
-    expected, scaler = StandardScaler().fit(X), fit_scaler(X)
-    for name in ("mean_", "var_", "scale_", "n_samples_seen_", "n_features_in_"):
-        np.testing.assert_allclose(getattr(scaler, name), getattr(expected, name), rtol=1e-7, atol=1e-20)
-    rows = standardized(X, scaler)
-    assert rows.dtype == torch.float32
-    np.testing.assert_allclose(rows, expected.transform(X), rtol=1e-5, atol=1e-4)
-
-
-def test_taking_over_loads_the_weights_that_fit_and_refuses_others():
-    estimator = SimpleNamespace(network_=nn.Linear(3, 1))
-    network = nn.Linear(3, 1)
-    take_over(estimator, network)
-    assert torch.equal(weights_of(network), weights_of(estimator.network_))
-    assert network.weight is not estimator.network_.weight
-    with pytest.raises(ValueError, match=r"whose weights do not fit .* fit with warm_start=False"):
-        take_over(estimator, nn.Linear(4, 1))
-
-
-@pytest.mark.parametrize(
-    ("change", "error"),
-    [
-        ({"max_epochs": -1}, ValueError),
-        ({"max_epochs": 1.5}, TypeError),
-        ({"batch_size": 0}, ValueError),
-        ({"batch_size": "8"}, TypeError),
-        ({"lr": 0}, ValueError),
-        ({"lr": None}, TypeError),
-        ({"callbacks": EarlyStopping("train_loss")}, TypeError),
-        ({"callbacks": ["early"]}, TypeError),
-    ],
-)
-def test_a_bad_training_parameter_is_named(change, error):
-    good = {"max_epochs": 0, "batch_size": 1, "lr": 1e-3, "callbacks": None}
-    check_training_parameters(SimpleNamespace(**good))
-    with pytest.raises(error, match=next(iter(change))):
-        check_training_parameters(SimpleNamespace(**{**good, **change}))

@@ -404,19 +404,51 @@ def test_a_weight_that_is_not_finite_is_not_saved(path):
 
 
 @pytest.mark.parametrize("estimator", [CPCTransformer(), reducer(), probe(), fitted("mfcc")])
-def test_skops_asks_for_one_trusted_type_where_no_network_is_fitted(estimator):
+def test_skops_stores_what_is_not_fitted_and_asks_for_one_trusted_type(estimator):
     data = skops.io.dumps(estimator)
     trusted = skops.io.get_untrusted_types(data=data)
     assert trusted == [f"{type(estimator).__module__}.{type(estimator).__name__}"]
     assert parameters(skops.io.loads(data, trusted=trusted)) == parameters(estimator)
 
 
-def test_skops_stores_the_steps_that_save_does_not(path):
+@pytest.mark.parametrize("name", MODELS)
+def test_skops_stores_what_is_fitted_and_asks_for_one_trusted_type_each(name):
+    estimator = fitted(name)
+    data = skops.io.dumps(estimator)
+    ours = {type(step) for _, step in getattr(estimator, "steps", [("", estimator)])}
+    names = {f"{kind.__module__}.{kind.__name__}" for kind in ours if kind.__module__.startswith("sklearn_cpc")}
+    trusted = skops.io.get_untrusted_types(data=data)
+    assert set(trusted) == names or name == "nested pipeline"
+    assert_same_results(estimator, skops.io.loads(data, trusted=trusted))
+
+
+def test_skops_stores_pipelines_with_steps_of_others():
     pipeline = make_pipeline(small_cpc(), PCA(2), SVC()).fit(CLIPS, Y[:12])
-    save(pipeline[:1], path)
-    rest = skops.io.loads(skops.io.dumps(pipeline[1:]))
-    same = Pipeline([*load(path).steps, *rest.steps])
+    same = skops.io.loads(skops.io.dumps(pipeline), trusted=["sklearn_cpc.cpc.CPCTransformer"])
     assert_array_equal(same.decision_function(CLIPS), pipeline.decision_function(CLIPS))
+
+
+def test_skops_is_refused_what_cannot_be_saved():
+    with pytest.raises(TypeError, match="callbacks"):
+        skops.io.dumps(small_cpc(callbacks=[EarlyStopping("train_loss")]).fit(CLIPS))
+
+
+def test_a_state_that_is_damaged_or_of_another_class_is_a_value_error():
+    state = fitted("reducer").__getstate__()
+    with pytest.raises(ValueError, match="a LinearProbe describes a AutoencoderReducer"):
+        probe().__setstate__(state)
+    state["model"] = state["model"].copy()
+    state["model"][-1] ^= 1
+    with pytest.raises(ValueError, match="damaged"):
+        reducer().__setstate__(state)
+
+
+def test_a_pickle_keeps_what_a_model_file_leaves_out(tmp_path):
+    cpc = small_cpc(memory=tmp_path, callbacks=[EarlyStopping("train_loss")]).fit(CLIPS)
+    same = pickle.loads(pickle.dumps(cpc))
+    assert same.memory == tmp_path
+    assert isinstance(same.callbacks[0], EarlyStopping)
+    assert_same_results(cpc, same)
 
 
 # The lists of what can be stored

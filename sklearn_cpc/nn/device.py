@@ -1,0 +1,52 @@
+"""Where and in what type a network computes, and by what random numbers."""
+
+import contextlib
+import copy
+
+import numpy as np
+import torch
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def resolve_device(device):
+    """Turn the parameter ``device`` into a torch.device: "auto" is a CUDA GPU if there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the device is unknown or not on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"device={device!r} cannot be used here ({error}); use 'auto' or 'cpu'.") from error
+    return resolved
+
+
+def resolve_precision(precision, device):
+    """Turn "auto" into "bfloat16" where the processor computes in it natively, else "float32"."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float32"
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bfloat16" if device.type == "cpu" and native() else "float32"
+
+
+def in_precision_of(module, dtype):
+    """Return the module itself for float32, a double copy of it for float64 input."""
+    return copy.deepcopy(module).double() if dtype == np.float64 else module
+
+
+@contextlib.contextmanager
+def seeded(random_state, device):
+    """Seed torch inside the block and leave its global generators as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
+        # torch.manual_seed also seeds the GPUs, whose generators are kept only if they are used.
+        (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed)
+        yield

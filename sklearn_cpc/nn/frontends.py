@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 BANDS = 16  # this many neighbours are computed together, from the bins they use: most of a mel matrix is zeros
 CACHED = 2**19  # samples, in frames, that with their spectrum fit in the cache of a processor
+BLOCKS = 16  # of so many frames, for which it pays to start a thread
 
 
 class LogMel(nn.Module):
@@ -51,20 +52,29 @@ class LogMel(nn.Module):
 
     def forward(self, samples):
         """Map samples of shape (batch, n_samples) to decibels of shape (batch, n_mels, n_frames)."""
+        n_frames = 1 + samples.shape[1] // self.hop_length
         # Power spans more than bfloat16 holds, so autocast stays out.
         with torch.autocast(samples.device.type, enabled=False):
             window = torch.hann_window(self.n_fft, dtype=torch.float64).to(samples.dtype).to(samples.device)
-            half = self.n_fft // 2
-            clips = F.pad(samples, (half, half)).unfold(1, self.n_fft, self.hop_length)  # a view, not a copy
-            # One clip at a time, so that none depends on the others, not even in rounding; and on a processor
-            # few frames at a time, because together they take far more memory than the clip they overlap in.
+            frames, n_laid = self._frames(samples, n_frames)
+            # Together, frames take far more memory than the sound they overlap in; a few stay in the cache.
             on_cpu = samples.device.type == "cpu"
-            n_frames = max(1, CACHED // self.n_fft) if on_cpu else clips.shape[1]
-            blocks = [frames for clip in clips for frames in clip.split(n_frames)]
-            n_threads = min(torch.get_num_threads(), len(blocks)) if on_cpu else 1
-            power = torch.cat(each(lambda frames: self._mel_power(frames, window), blocks, n_threads), dim=1)
-            power = power.unflatten(1, clips.shape[:2]).transpose(0, 1)  # (batch, n_mels, n_frames)
+            blocks = frames.split(max(1, CACHED // self.n_fft) if on_cpu else n_laid)
+            n_threads = min(torch.get_num_threads(), len(blocks) // BLOCKS) if on_cpu else 1
+            power = torch.cat(each(lambda block: self._mel_power(block, window), blocks, n_threads), dim=1)
+            power = power.unflatten(1, (len(samples), n_laid))[:, :, :n_frames].transpose(0, 1)
             return 10 * torch.log10(power.clamp_min(self.floor))
+
+    def _frames(self, samples, n_frames):
+        """Lay all clips out in one row and cut it into frames, (n_clips * n_laid, n_fft), a view of the row.
+
+        Between two clips there are as many zeros as keep every frame of a clip, the first ``n_frames`` of its
+        ``n_laid``, from reaching into the next.
+        """
+        half, hop = self.n_fft // 2, self.hop_length
+        n_laid = n_frames + (self.n_fft - 1) // hop
+        row = F.pad(samples, (half, n_laid * hop - half - samples.shape[1])).flatten()
+        return F.pad(row, (0, max(0, self.n_fft - hop))).unfold(0, self.n_fft, hop), n_laid
 
     def _mel_power(self, frames, window):
         """Map frames of shape (n_frames, n_fft) to the power in every band, of shape (n_mels, n_frames)."""
@@ -75,12 +85,12 @@ class LogMel(nn.Module):
 
 
 def each(function, items, n_threads):
-    """Apply a function to items, each in one thread.
+    """Apply a function to items, each in one thread, if there are many of them.
 
     Where torch splits every small operation among its threads, they wait for each other after every one of them,
     and for long if another program uses their processor.
     """
-    if n_threads == 1:
+    if n_threads <= 1:
         return list(map(function, items))
     everywhere = torch.get_num_threads()
     try:

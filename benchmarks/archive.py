@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -130,8 +131,17 @@ def main():
     start = time.perf_counter()
     MEASURED[method](paths)
     seconds = time.perf_counter() - start
+    print(json.dumps([seconds, peak_memory()]))
+
+
+def peak_memory():
+    """Most memory this process has had, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # where the other figure begins with that of the process it was forked from
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return float(peak.split()[1]) / 1e3
     scale = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes elsewhere
-    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale]))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 
 if __name__ == "__main__":

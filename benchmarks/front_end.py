@@ -33,7 +33,7 @@ def compare(name, rounds, rate, n_fft, hop, n_mels):
         power = [librosa.feature.melspectrogram(y=clip, **how) for clip in clips]
         return np.stack([librosa.power_to_db(one, top_db=None) for one in power])
 
-    times = best(3 * rounds, ours=ours, librosa=librosas)
+    times = best(2 * rounds, in_a_row=5, ours=ours, librosa=librosas)
     return {
         "frames of": name,
         "rate (Hz)": rate,

@@ -1,6 +1,7 @@
 """Steps of training: against a straightforward implementation, the report's times and a matrix product."""
 
 import tempfile
+import warnings
 from pathlib import Path
 
 import librosa
@@ -81,8 +82,10 @@ def step_of(cpc, precision):
         optimizer.step()
 
     # Without oneDNN recurrent networks are matrix products, too, and counted.
-    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-        loss(network(clips, n_valid))[0].backward()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "TF32")  # of torch, which warns of another device
+        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+            loss(network(clips, n_valid))[0].backward()
     return step, counter.get_total_flops(), cpc.batch_size * shape.n_samples / rate
 
 

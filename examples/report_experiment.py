@@ -272,17 +272,17 @@ def draw_figures(results, options):
 
     losses = {name: row["history"] for name, row in first.items() if row["history"]}
     if losses:
-        LossCurveDisplay.from_history(losses, stage="CPC", quantities=["loss"], ax=wide_axes(8))
+        LossCurveDisplay.from_history(losses, stage="CPC", quantities=["loss"])
         keep("Loss of CPC (figure 4)", "cpc-loss")
     histories = {name: row["probe_history"] for name, row in first.items()}
     how = {"stage": "linear probe", "reference_lines": lines}
-    LossCurveDisplay.from_history(histories, splits=["test"], ax=wide_axes(16), **how)
+    LossCurveDisplay.from_history(histories, splits=["test"], **how)
     keep("Test loss and accuracy of the probe (figure 5)", "probe-test")
     for name, row in first.items():
         LossCurveDisplay.from_history(row["probe_history"], **how)
         keep(f"Probe of {name}, train and test (figure 14)", f"probe-{slug(name)}")
     reducers = {name: row["autoencoder_history"] for name, row in first.items() if row["autoencoder_history"]}
-    LossCurveDisplay.from_history(reducers, stage="autoencoder", ax=wide_axes(8))
+    LossCurveDisplay.from_history(reducers, stage="autoencoder")
     keep("Loss of the autoencoders (figure 15)", "autoencoder-loss")
     for name in first:
         y_true, y_pred = (np.concatenate([row[key] for row in results[name]]) for key in ("y_true", "y_pred"))
@@ -295,11 +295,6 @@ def draw_figures(results, options):
         display.plot("split")
         keep(f"t-SNE of {name}, by split (figures 17 to 21)", f"tsne-split-{slug(name)}")
     return figures
-
-
-def wide_axes(width):
-    """Room for the legend of many models."""
-    return plt.figure(figsize=(width, 4.5), layout="constrained").add_subplot()
 
 
 def write_summary(table, gaps, figures, rotations, options):

@@ -23,6 +23,7 @@ SPLITS = {"train": "--", "valid": "-.", "test": "-"}
 SPLIT_COLOURS = {"train": COLOURS[0], "valid": COLOURS[2], "test": COLOURS[1]}
 SHARES = ("accuracy", "score")  # whose axis begins at zero
 N_COLUMNS = 3
+N_INSIDE = 4  # lines of a legend that find room in a panel
 QUANTITIES = {
     ("CPC", "loss"): "InfoNCE loss (nats)",
     ("CPC", "accuracy"): "share of true futures ranked first",
@@ -112,6 +113,8 @@ class LossCurveDisplay:
             _draw([curve for curve in shown if curve[1:3] == key], panel, models, line_kw or {})
             _draw_levels([level for level in self.levels if level[:2] == key], panel)
             _finish(panel, key, {curve.split for curve in shown if curve[1:3] == key})
+        if ax is None:
+            _make_room(self.figure_, panels, n_columns)
         return self
 
     @classmethod
@@ -362,4 +365,11 @@ def _finish(panel, key, splits):
     labels = panel.get_legend_handles_labels()[1]
     title = " ".join(splits - set(labels)) if len(splits) == 1 else None  # unless a label says it
     outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
-    panel.legend(title=title, fontsize="small", **(outside if len(labels) > 4 else {}))
+    panel.legend(title=title, fontsize="small", **(outside if len(labels) > N_INSIDE else {}))
+
+
+def _make_room(figure, panels, n_columns):
+    """Widen a new figure by the legends beside its panels, which would be so much narrower."""
+    legends = [panel.get_legend() for panel in panels if len(panel.get_legend().get_texts()) > N_INSIDE]
+    widths = [legend.get_window_extent().width / figure.dpi for legend in legends]
+    figure.set_figwidth(figure.get_figwidth() + n_columns * max(widths, default=0))

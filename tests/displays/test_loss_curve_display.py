@@ -174,6 +174,16 @@ def test_quantities_and_splits_can_be_chosen():
     assert {line.get_linewidth() for line in display.axes_["", "loss"].get_lines()} == {7}
 
 
+def test_a_figure_is_as_much_wider_as_its_legends_take(draw):
+    panels = {}
+    for n_models in (4, 5, 10):
+        display = LossCurveDisplay.from_history({f"a model of number {i}": HISTORY for i in range(n_models)})
+        display.figure_.canvas.draw()
+        panels[n_models] = [panel.get_window_extent().width for panel in display.axes_.values()]
+    for n_models in (5, 10):
+        np.testing.assert_allclose(panels[n_models], panels[4], rtol=0.15)
+
+
 def test_gaps_and_single_epochs_are_drawn(draw):
     gaps = [{"train_loss": 1.0}, {"train_loss": math.nan, "test_loss": 2.0}, {"train_loss": 0.5}]
     display = LossCurveDisplay.from_history(gaps)

@@ -24,6 +24,7 @@ SPLIT_COLOURS = {"train": COLOURS[0], "valid": COLOURS[2], "test": COLOURS[1]}
 SHARES = ("accuracy", "score")  # whose axis begins at zero
 N_COLUMNS = 3
 N_INSIDE = 4  # lines of a legend that find room in a panel
+MARGIN = 0.6  # inches around a legend that does not
 QUANTITIES = {
     ("CPC", "loss"): "InfoNCE loss (nats)",
     ("CPC", "accuracy"): "share of true futures ranked first",
@@ -371,5 +372,6 @@ def _finish(panel, key, splits):
 def _make_room(figure, panels, n_columns):
     """Widen a new figure by the legends beside its panels, which would be so much narrower."""
     legends = [panel.get_legend() for panel in panels if len(panel.get_legend().get_texts()) > N_INSIDE]
-    widths = [legend.get_window_extent().width / figure.dpi for legend in legends]
-    figure.set_figwidth(figure.get_figwidth() + n_columns * max(widths, default=0))
+    if legends:
+        widest = max(legend.get_window_extent().width for legend in legends) / figure.dpi
+        figure.set_figwidth(figure.get_figwidth() + n_columns * (widest + MARGIN))

@@ -15,7 +15,10 @@ FRAMES = [
 
 
 def bench_front_end(rounds):
-    """Log-mel spectrograms of a batch of 8 clips of 4 s, against librosa's, clip by clip."""
+    """Log-mel spectrograms of a batch of 8 clips of 4 s, against librosa's, clip by clip.
+
+    With a hop of 46 samples, that of the report, most of the time goes into Fourier transforms of 2048 samples.
+    """
     return [compare(name, rounds, *frames) for name, *frames in FRAMES]
 
 

@@ -56,9 +56,10 @@ def draw_archives(rows, path):
         hours = [row["hours of sound"] for row in chosen]
         left.plot(hours, [row["time (s)"] for row in chosen], "o-", label=method)
         right.plot(hours, [row["peak memory (MB)"] / 1000 for row in chosen], "o-", label=method)
-    left.set(xlabel="sound (hours)", ylabel="time (s)", ylim=(0, None))
-    right.set(xlabel="sound (hours)", ylabel="peak memory (GB)", ylim=(0, None))
+    left.set(ylabel="time (s)")
+    right.set(ylabel="peak memory (GB)")
     for axes in (left, right):
+        axes.set(xlabel="sound (hours)", xticks=hours, ylim=(0, None))
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)

@@ -438,6 +438,41 @@ def test_every_window_of_a_batch_is_encoded_once(negatives, predict_from, corpus
     assert windows == [(4 * 30, 1, 20)] * 6
 
 
+# Memory
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_embeddings_do_not_depend_on_the_parts_in_which_recordings_are_read(corpus, monkeypatch, n_jobs):
+    cpc = small_cpc(max_epochs=0, pooling=("context", "z_max"), trim=40.0, n_jobs=n_jobs).fit(corpus.paths)
+    rows, frames = cpc.transform(corpus.paths), cpc.transform_frames(corpus.paths)
+    monkeypatch.setattr("sklearn_cpc.audio.store.PART", 1)  # and beyond it on disk
+    assert_allclose(cpc.transform(corpus.paths), rows, rtol=1e-4, atol=1e-6)
+    for one, other in zip(cpc.transform_frames(corpus.paths), frames, strict=True):
+        assert_allclose(one.embeddings, other.embeddings, rtol=1e-4, atol=1e-6)
+
+
+def test_training_on_recordings_that_lie_on_disk_is_the_same_bit_by_bit(corpus, monkeypatch):
+    in_ram = small_cpc(max_epochs=2).fit_transform(corpus.paths)
+    monkeypatch.setenv("SKLEARN_CPC_RAM_GB", "1e-9")
+    assert_array_equal(small_cpc(max_epochs=2).fit_transform(corpus.paths), in_ram)
+
+
+@pytest.mark.parametrize("number", ["none", "0", "-1"])
+def test_a_budget_of_ram_that_is_no_number_is_named(corpus, monkeypatch, number):
+    monkeypatch.setenv("SKLEARN_CPC_RAM_GB", number)
+    with pytest.raises(RuntimeError, match=f"SKLEARN_CPC_RAM_GB='{number}' must be a number above 0"):
+        small_cpc().fit(corpus.paths)
+
+
+def test_a_recording_longer_than_a_part_is_embedded_from_disk_as_from_ram(tmp_path, monkeypatch):
+    path = str(tmp_path / "long.wav")
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(40 * RATE), RATE, subtype="FLOAT")
+    cpc = small_cpc(max_epochs=0, pooling=("context", "z_mean", "z_std", "z_thirds")).fit([path])
+    expected = cpc.transform(read_audio(path, RATE)[None])
+    monkeypatch.setattr("sklearn_cpc.audio.store.PART", 4 * RATE)
+    assert_allclose(cpc.transform([path]), expected, rtol=1e-4, atol=1e-6)
+
+
 # Determinism
 
 

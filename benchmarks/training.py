@@ -29,9 +29,10 @@ def bench_steps(rounds):
     """A step of training with every configuration, in the precision that `"auto"` chooses here and in float32.
 
     "Straightforward" is the same network trained as the report's code does it: for every clip of 30 windows 51 are
-    encoded, because negatives are encoded anew, and in every step 8 recordings of 30 s are decoded. The report's own
-    step, the model alone in TensorFlow, took 2.27 s (1-D) and 1.02 s (2-D) on two cores elsewhere. Operations are
-    those of convolutions and matrix products; the peak is that of a product of two matrices of 2048 rows and columns.
+    encoded, because negatives are encoded anew, and in every step 8 recordings of 30 s are decoded. The report's
+    own step, the model alone in TensorFlow, took 2.27 s (1-D) and 1.02 s (2-D) on two cores elsewhere. Operations
+    are those of convolutions and matrix products; the peak is that of a product of two matrices of 2048 rows and
+    columns.
     """
     precisions = dict.fromkeys([resolve_precision("auto", torch.device("cpu")), "float32"])
     return [row for precision in precisions for row in steps_in(precision, rounds)]

@@ -1022,6 +1022,14 @@ def test_all_unusable_recordings_are_listed_before_training(with_bad_files, corp
     assert "on_error='nan'" in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["fit", "transform"])
+def test_the_warning_of_nan_rows_names_the_line_of_who_called(method, with_bad_files, corpus):
+    cpc = small_cpc(on_error="nan", max_epochs=0).fit(corpus.paths)
+    with pytest.warns(UserWarning, match="their rows are NaN") as caught:
+        getattr(cpc, method)(with_bad_files)
+    assert caught[0].filename == __file__
+
+
 def test_with_nan_rows_stay_and_training_is_that_on_the_others(with_bad_files, corpus, fitted):
     cpc = small_cpc(on_error="nan")
     with pytest.warns(UserWarning, match=r"3 recordings cannot be used(.|\n)*missing\.wav(.|\n)*notes\.wav"):

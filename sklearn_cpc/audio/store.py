@@ -120,7 +120,7 @@ class Source:
         if self.array is not None:
             return Recordings(list(self.array), np.arange(self.n_rows), self.rate, self.dtype)
         everything = list(self._parts(math.inf, 1e9 * limit_of("SKLEARN_CPC_RAM_GB", 1.0)))
-        self._report()
+        self._report(stacklevel=5)
         return everything[0]
 
     def parts(self):
@@ -140,7 +140,7 @@ class Source:
             yield self.read()
             return
         yield from one_ahead(self._parts(PART, PART))
-        self._report()
+        self._report(stacklevel=6)
 
     def _parts(self, n_bytes, budget):
         """Read parts of so many bytes, and keep up to a budget of each in RAM."""
@@ -179,10 +179,10 @@ class Source:
         stop = None if clip.duration is None else start + max(1, round(clip.duration * self.rate))
         return whole[start:stop]
 
-    def _report(self):
-        """Raise for unusable recordings, or warn and go on."""
+    def _report(self, stacklevel):
+        """Raise for unusable recordings, or warn, who called the estimator, and go on."""
         n_total = len({clip.path for clip in self.clips})
-        warn_of(self.failures, n_total, self.reader[0])
+        warn_of(self.failures, n_total, self.reader[0], stacklevel + 1)
         if not self.reasons:
             return
         if self.reset and not self.n_readable:
@@ -191,19 +191,18 @@ class Source:
             advice = "repair them, leave them out, or set on_error='nan' to keep their rows as NaN"
             raise UnreadableAudioError(self.reasons, n_total, advice)
         message = "\n".join(lines_of(self.reasons))
-        warnings.warn(
-            f"{len(self.reasons)} recordings cannot be used; their rows are NaN:\n{message}", stacklevel=5
-        )
+        rows = f"{len(self.reasons)} recordings cannot be used; their rows are NaN:\n{message}"
+        warnings.warn(rows, stacklevel=stacklevel)
 
 
-def warn_of(failures, n_total, memory):
+def warn_of(failures, n_total, memory, stacklevel=2):
     """Warn of decoded recordings that are not where they were to be kept."""
     if failures:
         where = f"memory={memory!r}" if memory is not None else f"the temporary folder {tempfile.gettempdir()!r}"
         warnings.warn(
             f"{len(failures)} of {n_total} decoded recordings cannot be kept in {where} and stay in RAM "
             f"({failures[0]}); make room there, or choose another directory as memory.",
-            stacklevel=6,
+            stacklevel=stacklevel,
         )
 
 

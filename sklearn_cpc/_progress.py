@@ -21,7 +21,20 @@ def progress(items, total, title, verbose):
     verbose : int
         0: silent. 1: the bar is removed at the end. 2: it stays.
     """
-    quiet = not verbose or parent_process() is not None
-    if quiet and items is not None:
-        return items  # even silent bars take a lock that forked processes share, and keep when they are killed
-    return tqdm(items, total=total, desc=title, disable=quiet, leave=verbose > 1)
+    if verbose and parent_process() is None:
+        return tqdm(items, total=total, desc=title, leave=verbose > 1)
+    # Not a silent bar of tqdm's: it takes a lock that forked processes share, and keep when they are killed.
+    return NoBar() if items is None else items
+
+
+class NoBar:
+    """A bar advanced by hand that nobody sees."""
+
+    def set_postfix(self, *_, **__):
+        """Show nothing."""
+
+    def update(self, n=1):
+        """Advance nothing."""
+
+    def close(self):
+        """Remove nothing."""

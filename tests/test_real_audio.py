@@ -9,10 +9,10 @@ import pytest
 from corpus import small_encoder
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import make_pipeline
+from sounds import read_files
 
 from sklearn_cpc import Clip, CPCTransformer, GRUContext, LinearProbe, MFCCTransformer, sample_clips
 from sklearn_cpc.audio.reading import duration_of, read_audio
-from sklearn_cpc.audio.store import read_files
 
 pytestmark = [
     pytest.mark.skipif("SKLEARN_CPC_DATA" not in os.environ, reason="SKLEARN_CPC_DATA names no folder"),

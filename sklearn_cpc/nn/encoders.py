@@ -41,6 +41,18 @@ class PerWindow(nn.Module):
         return self.network(windows).reshape(batch, self.n_steps, -1)
 
 
+class Conv1d(nn.Conv1d):
+    """A convolution that is computed as a linear map where its kernel fits into the input once: that is faster."""
+
+    def forward(self, samples):
+        """Map (batch, in_channels, length) to (batch, out_channels, n_outputs)."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if samples.shape[2] >= kernel + stride:
+            return super().forward(samples)
+        window = samples[:, :, :kernel].flatten(1)
+        return nn.functional.linear(window, self.weight.flatten(1), self.bias)[:, :, None]
+
+
 class MelWindows(nn.Module):
     """Cut a log-mel spectrogram into image windows and apply a network to each.
 
@@ -159,7 +171,7 @@ class Conv1dEncoder(BaseEstimator):
         channels, length = 1, window
         for kernel, stride in zip(self.kernel_sizes, self.strides, strict=True):
             layers += [
-                nn.Conv1d(channels, self.n_filters, kernel, stride),
+                Conv1d(channels, self.n_filters, kernel, stride),
                 nn.BatchNorm1d(self.n_filters),
                 nn.LeakyReLU(),
             ]

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from sklearn_cpc.datasets import make_synthetic_corpus
 
@@ -29,6 +30,7 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_code_of_every_page_runs(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
+    get_reusable_executor().shutdown(wait=True)  # processes of other tests, in other directories
     names = {}
     for block in BLOCK.findall(page.read_text()):
         # One epoch shows that it runs; the numbers of epochs in the text are for real corpora.

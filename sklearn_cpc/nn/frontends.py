@@ -79,9 +79,9 @@ class LogMel(nn.Module):
     def _mel_power(self, frames, window):
         """Map frames of shape (n_frames, n_fft) to the power in every band, of shape (n_mels, n_frames)."""
         parts = torch.view_as_real(torch.fft.rfft(frames * window)).square_()
-        power = (parts[..., 0] + parts[..., 1]).T  # sum(-1) and abs() take several times as long
+        power = parts[..., 0] + parts[..., 1]  # sum(-1) and abs() take several times as long
         bands = zip(self.mel.split(BANDS), self._bins, strict=True)
-        return torch.cat([mel[:, bins] @ power[bins] for mel, bins in bands])
+        return torch.cat([power[:, bins] @ mel[:, bins].T for mel, bins in bands], dim=1).T
 
 
 def each(function, items, n_threads):
@@ -190,7 +190,8 @@ class BandStandardizer(nn.Module):
         return self._smooth(bands) if self.smoothing else bands
 
     def _smooth(self, bands):
-        batch, n_mels, n_frames = bands.shape
         reach = self.kernel.shape[-1] // 2
-        rows = F.pad(bands.reshape(-1, 1, n_frames), (reach, reach), mode="replicate")
-        return F.conv1d(rows, self.kernel).reshape(batch, n_mels, n_frames)
+        # As channels of one clip, each with its own kernel, rows take a fraction of the time of as many clips.
+        rows = F.pad(bands.flatten(0, 1), (reach, reach), mode="replicate")
+        kernel = self.kernel.expand(len(rows), 1, -1)
+        return F.conv1d(rows[None], kernel, groups=len(rows)).reshape_as(bands)

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_scalar
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from .convolutions import Conv1d, Conv2d
 from .frontends import BandStandardizer, LogMel, Scale
 
 
@@ -39,18 +40,6 @@ class PerWindow(nn.Module):
         window = n_samples // self.n_steps
         windows = samples[:, : self.n_steps * window].reshape(batch * self.n_steps, 1, window)
         return self.network(windows).reshape(batch, self.n_steps, -1)
-
-
-class Conv1d(nn.Conv1d):
-    """A convolution that is computed as a linear map where its kernel fits into the input once: that is faster."""
-
-    def forward(self, samples):
-        """Map (batch, in_channels, length) to (batch, out_channels, n_outputs)."""
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        if samples.shape[2] >= kernel + stride:
-            return super().forward(samples)
-        window = samples[:, :, :kernel].flatten(1)
-        return nn.functional.linear(window, self.weight.flatten(1), self.bias)[:, :, None]
 
 
 class MelWindows(nn.Module):
@@ -307,7 +296,7 @@ class Conv2dEncoder(BaseEstimator):
         channels, size = 1, self.n_mels
         for filters, kernel, stride in zip(self.n_filters, self.kernel_sizes, self.strides, strict=True):
             layers += [
-                nn.Conv2d(channels, filters, kernel, stride, padding=kernel // 2),
+                Conv2d(channels, filters, kernel, stride, padding=kernel // 2),
                 nn.Dropout2d(self.dropout),
                 nn.LeakyReLU(),
             ]

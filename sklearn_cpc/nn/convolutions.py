@@ -19,7 +19,7 @@ class Conv1d(nn.Conv1d):
             window = samples[:, :, :kernel].flatten(1)
             return F.linear(window, self.weight.flatten(1), self.bias)[:, :, None]
         images, weight = samples[:, :, None], self.weight[:, :, None]
-        return convolve(images, weight, self.bias, (1, stride), (0, 0))[:, :, 0]
+        return convolve(images, weight, self.bias, (1, stride), (0, 0)).squeeze(2)
 
 
 class Conv2d(nn.Conv2d):

@@ -162,7 +162,7 @@ class Conv1dEncoder(BaseEstimator):
             layers += [
                 Conv1d(channels, self.n_filters, kernel, stride),
                 nn.BatchNorm1d(self.n_filters),
-                nn.LeakyReLU(),
+                nn.LeakyReLU(inplace=True),
             ]
             channels, length = self.n_filters, (length - kernel) // stride + 1
         layers += [nn.Flatten(), nn.Dropout(self.dropout)]
@@ -297,8 +297,8 @@ class Conv2dEncoder(BaseEstimator):
         for filters, kernel, stride in zip(self.n_filters, self.kernel_sizes, self.strides, strict=True):
             layers += [
                 Conv2d(channels, filters, kernel, stride, padding=kernel // 2),
-                nn.Dropout2d(self.dropout),
-                nn.LeakyReLU(),
+                nn.Dropout2d(self.dropout, inplace=True),
+                nn.LeakyReLU(inplace=True),
             ]
             channels, size = filters, -(-size // stride)
         layers += [nn.Flatten(), nn.Linear(channels * size * size, self.dense_units), nn.LeakyReLU()]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import torch
+from allocator import bench_allocator
 from archive import bench_archive, bench_memory, bench_transform
 from estimators import bench_estimators
 from front_end import bench_front_end
@@ -30,6 +31,7 @@ PARTS = {
     "steps": ("Training", bench_steps),
     "loop": ("The loop around it", bench_loop),
     "memory": ("Memory of training", bench_memory),
+    "allocator": ("Memory that is kept", bench_allocator),
     "front-end": ("Spectrograms", bench_front_end),
     "transform": ("Embedding", bench_transform),
     "archive": ("Archives", bench_archive),

@@ -43,11 +43,12 @@ def steps_in(precision, rounds):
     gemm = product(precision)
     for name in CONFIGURATIONS:
         cpc = make_cpc(name)
-        step, flops, seconds_heard = step_of(cpc, precision)
+        step, operations, seconds_heard = step_of(cpc, precision)
+        flops = operations()
         rivals = {"ours": step, "gemm": gemm}
         if name in REPORT_STEP:
             rivals["naive"] = naive_step(cpc, precision)
-        times = best(rounds, **rivals)
+        times = best(rounds, in_a_row=3, **rivals)  # as steps of training follow each other
         peak = 2 * GEMM**3 / times["gemm"]
         yield {
             "configuration": name,
@@ -69,7 +70,7 @@ def product(precision):
 
 
 def step_of(cpc, precision):
-    """Build a step of training on a batch; returns it, its floating-point operations and seconds of sound."""
+    """Build a step of training on a batch; returns it, a count of its operations and its seconds of sound."""
     rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
     augmentation = None if cpc.augmentation is None else cpc.augmentation(rate)
     n_samples = round(cpc.clip_duration * rate)
@@ -88,12 +89,15 @@ def step_of(cpc, precision):
         loss(forecast)[0].backward()
         optimizer.step()
 
-    # Without oneDNN recurrent networks are matrix products, too, and counted.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "TF32")  # of torch, which warns of another device
-        with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-            loss(network(clips, n_valid))[0].backward()
-    return step, counter.get_total_flops(), cpc.batch_size * shape.n_samples / rate
+    def operations():
+        # Without oneDNN recurrent networks are matrix products, too, and counted.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "TF32")  # of torch, which warns of another device
+            with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+                loss(network(clips, n_valid))[0].backward()
+        return counter.get_total_flops()
+
+    return step, operations, cpc.batch_size * shape.n_samples / rate
 
 
 def naive_step(cpc, precision):

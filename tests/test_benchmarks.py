@@ -61,3 +61,17 @@ def test_rivals_take_turns_and_the_first_round_does_not_count(module):
     times = module("timing").best(2, **rivals)
     assert calls == ["a", "b"] * 3
     assert all(seconds >= 0 for seconds in times.values())
+
+
+def test_steps_are_timed_in_processes_with_their_own_variables(module, monkeypatch):
+    allocator = module("allocator")
+    monkeypatch.setattr(allocator, "CONFIGURATIONS", ("small-corpus",))
+    asked = []
+    monkeypatch.setattr(allocator, "in_a_process", lambda *given: asked.append(given) or (1.0 + len(asked), 8))
+    (row,) = allocator.bench_allocator(3)
+    assert [environ for _, environ in asked] == [{}, allocator.KEEPING] * 3
+    assert row["as it is / kept"] == 4 / 5
+    monkeypatch.undo()
+    seconds, pages = allocator.in_a_process("small-corpus", allocator.KEEPING)
+    assert seconds > 0
+    assert pages >= 0

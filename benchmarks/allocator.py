@@ -1,7 +1,7 @@
-"""The allocator: what it takes that memory goes back to the system between steps."""
+"""Memory that is kept: what it takes that memory goes back to the system between steps."""
 
+import contextlib
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -13,34 +13,34 @@ from training import CONFIGURATIONS, step_of
 
 from sklearn_cpc import make_cpc
 from sklearn_cpc.nn.device import resolve_precision
+from sklearn_cpc.nn.memory import memory_kept
 
-KEEPING = {"MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_MMAP_THRESHOLD_": "1073741824"}  # bytes
+WAYS = {"handed back": contextlib.nullcontext, "kept": memory_kept}
 STEPS = 8
 
 
 def bench_allocator(rounds):
-    """A step of training as it is, and where glibc keeps memory for the next one.
+    """A step of training where memory is kept for the next one, as in `fit` and `transform`, and where it is not.
 
     Every step takes and frees the same large arrays. In between, the C library of Linux gives some of them back to
-    the system, which then hands out every page of 4 kB anew, or not: it depends on what lies where. With
-
-        MALLOC_TRIM_THRESHOLD_=2147483647 MALLOC_MMAP_THRESHOLD_=1073741824 python train.py
-
-    it keeps them. Medians of processes that take turns, of 8 steps each.
+    the system, which then clears and hands out every page of 4 kB anew. `fit` and `transform` tell it not to, for
+    as long as they run; afterwards all goes back. They leave it alone where the environment sets
+    `MALLOC_TRIM_THRESHOLD_`, `MALLOC_MMAP_THRESHOLD_`, or the same in `GLIBC_TUNABLES`. Medians of processes that
+    take turns, of 8 steps each.
     """
     for name in CONFIGURATIONS:
-        runs = {"as it is": [], "kept": []}
+        runs = {how: [] for how in WAYS}
         for _ in range(rounds):
-            for how, environ in zip(runs, ({}, KEEPING), strict=True):
-                runs[how].append(in_a_process(name, environ))
+            for how in WAYS:
+                runs[how].append(in_a_process(name, how))
         seconds, pages = ({how: medians(runs[how])[i] for how in runs} for i in range(2))
         yield {
             "configuration": name,
-            "step (s)": seconds["as it is"],
-            "with memory kept (s)": seconds["kept"],
-            "as it is / kept": seconds["as it is"] / seconds["kept"],
-            "pages handed out in a step": pages["as it is"],
-            "with memory kept": pages["kept"],
+            "step, memory handed back (s)": seconds["handed back"],
+            "kept (s)": seconds["kept"],
+            "handed back / kept": seconds["handed back"] / seconds["kept"],
+            "pages handed out in a step": pages["handed back"],
+            "where memory is kept": pages["kept"],
         }
 
 
@@ -49,11 +49,10 @@ def medians(runs):
     return [float(statistics.median(column)) for column in zip(*runs, strict=True)]
 
 
-def in_a_process(name, environ):
-    """Seconds of a step and pages that the system hands out in it, in a process with these variables."""
-    command = [sys.executable, __file__, name]
-    process = subprocess.run(command, env=os.environ | environ, capture_output=True, text=True, check=True)
-    return json.loads(process.stdout)
+def in_a_process(name, how):
+    """Seconds of a step and pages that the system hands out in it, in a process of its own."""
+    command = [sys.executable, __file__, name, how]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def take_steps(name):
@@ -70,4 +69,5 @@ def take_steps(name):
 
 
 if __name__ == "__main__":
-    print(json.dumps(take_steps(sys.argv[1])))
+    with WAYS[sys.argv[2]]():
+        print(json.dumps(take_steps(sys.argv[1])))

@@ -63,15 +63,15 @@ def test_rivals_take_turns_and_the_first_round_does_not_count(module):
     assert all(seconds >= 0 for seconds in times.values())
 
 
-def test_steps_are_timed_in_processes_with_their_own_variables(module, monkeypatch):
+def test_steps_that_keep_memory_and_such_that_do_not_are_timed_in_turns(module, monkeypatch):
     allocator = module("allocator")
     monkeypatch.setattr(allocator, "CONFIGURATIONS", ("small-corpus",))
     asked = []
     monkeypatch.setattr(allocator, "in_a_process", lambda *given: asked.append(given) or (1.0 + len(asked), 8))
     (row,) = allocator.bench_allocator(3)
-    assert [environ for _, environ in asked] == [{}, allocator.KEEPING] * 3
-    assert row["as it is / kept"] == 4 / 5
+    assert [how for _, how in asked] == ["handed back", "kept"] * 3
+    assert row["handed back / kept"] == 4 / 5
     monkeypatch.undo()
-    seconds, pages = allocator.in_a_process("small-corpus", allocator.KEEPING)
+    seconds, pages = allocator.in_a_process("small-corpus", "kept")
     assert seconds > 0
     assert pages >= 0

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from .batches import clips_in_order
+from .memory import memory_kept
 from .pooling import Pooler
 
 
@@ -24,6 +25,7 @@ class Frames(NamedTuple):
     embeddings: np.ndarray
 
 
+@memory_kept()
 @torch.inference_mode()
 def pool(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device):
     """Pool every recording into one vector.
@@ -57,6 +59,7 @@ def pool(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device
     return pooler.result()
 
 
+@memory_kept()
 @torch.inference_mode()
 def frames(network, samples, shape, *, layer, sample_rate, batch_size, device):
     """Embed one recording over time, from clips laid end to end; returns :class:`Frames`."""

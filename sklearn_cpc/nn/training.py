@@ -10,6 +10,7 @@ import torch
 from skorch.callbacks import LRScheduler, PassthroughScoring
 from torch.optim.lr_scheduler import LambdaLR
 
+from .memory import memory_kept
 from .net import ForgetBatches, LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
 
 WARM_UP = 0.1  # of all batches
@@ -123,7 +124,8 @@ def train(
         net.optimizer_.load_state_dict({**net.optimizer_.state_dict(), "state": moments})
     if checkpoint:
         checkpoint.resume(net)
-    stopped_by = _run(net, batches) if max_epochs else None  # callbacks may not expect a training of no epoch
+    with memory_kept():
+        stopped_by = _run(net, batches) if max_epochs else None  # callbacks may not expect a training of no epoch
     history = [dict(_scalars(row)) for row in net.history if "train_loss" in row]
     if stopped_by is None:
         return Training(history, net.optimizer_.state_dict())

@@ -1,0 +1,116 @@
+"""Memory that is kept: inside the block what is freed stays, after it everything goes back."""
+
+import ctypes
+import platform
+import resource
+
+import pytest
+import torch
+from torch import nn
+
+from sklearn_cpc.nn import memory, training
+from sklearn_cpc.nn.batches import TensorBatches
+from sklearn_cpc.nn.memory import KEPT, USUAL, memory_kept
+
+N_BYTES = 200 * 2**20
+
+
+class Library:
+    """A C library that notes what it is told."""
+
+    def __init__(self):
+        self.sizes, self.calls = [], []
+
+    def mallopt(self, parameter, size):
+        self.sizes.append((parameter, size))
+
+    def malloc_trim(self, pad):
+        self.calls.append(pad)
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """One that stands in for glibc."""
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    library = Library()
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    return library
+
+
+def test_inside_nothing_is_handed_back_and_afterwards_everything(library):
+    with memory_kept():
+        assert library.sizes == list(KEPT.items())
+        assert not library.calls
+    assert library.sizes[2:] == list(USUAL.items())
+    assert library.calls == [0]
+
+
+def test_an_error_ends_it_too(library):
+    with pytest.raises(KeyboardInterrupt), memory_kept():
+        raise KeyboardInterrupt
+    assert library.sizes[2:] == list(USUAL.items())
+    assert library.calls == [0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MALLOC_TRIM_THRESHOLD_", "131072"),
+        ("MALLOC_MMAP_THRESHOLD_", "131072"),
+        ("GLIBC_TUNABLES", "glibc.malloc.check=1:glibc.malloc.mmap_threshold=4096"),
+        ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=4096"),
+    ],
+)
+def test_what_the_user_has_said_stays(library, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with memory_kept():
+        pass
+    assert not library.sizes + library.calls
+
+
+def test_tunables_of_other_things_do_not_matter(library, monkeypatch):
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
+    with memory_kept():
+        assert library.sizes
+
+
+def test_other_c_libraries_are_left_alone(library, monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    with memory_kept():
+        pass
+    assert not library.sizes + library.calls
+
+
+def pages_of_an_array():
+    """Pages that the system hands out when a large array is taken, filled and freed."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(N_BYTES, dtype=torch.int8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or memory.said_by_user(), reason="glibc decides by itself")
+def test_an_array_takes_the_memory_of_the_one_before():
+    outside = pages_of_an_array()
+    with memory_kept():
+        pages_of_an_array()
+        inside = pages_of_an_array()
+    afterwards = pages_of_an_array()
+    assert inside < outside / 10
+    assert afterwards > 10 * inside
+
+
+def test_training_keeps_memory(library):
+    class Criterion(nn.Module):
+        metrics = ()
+
+        def forward(self, outputs, targets):
+            seen.append(list(library.sizes))
+            return (outputs - targets).square().mean(), {}
+
+    seen = []
+    batches = TensorBatches(torch.zeros(4, 3), torch.zeros(4, 1), 4)
+    training.train(nn.Linear(3, 1), batches, Criterion(), max_epochs=1, lr=0.1)
+    assert seen == [list(KEPT.items())]
+    assert library.sizes[2:] == list(USUAL.items())

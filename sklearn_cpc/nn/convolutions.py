@@ -30,6 +30,16 @@ class Conv2d(nn.Conv2d):
         return convolve(images, self.weight, self.bias, self.stride, self.padding)
 
 
+class Flatten(nn.Flatten):
+    """Rows of images; their gradient is laid out as the images are, or layers before take many times as long."""
+
+    def forward(self, images):
+        """Map (batch, channels, height, width) to (batch, n_features)."""
+        if images.requires_grad and images.is_contiguous(memory_format=torch.channels_last):
+            images.register_hook(lambda gradient: gradient.contiguous(memory_format=torch.channels_last))
+        return super().forward(images)
+
+
 def convolve(images, weight, bias, stride, padding):
     """`torch.nn.functional.conv2d`, with gradients as fast as they can be had on a processor."""
     sizes = zip(images.shape[2:], weight.shape[2:], stride, padding, strict=True)

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_scalar
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from .convolutions import Conv1d, Conv2d
+from .convolutions import Conv1d, Conv2d, Flatten
 from .frontends import BandStandardizer, LogMel, Scale
 
 
@@ -301,7 +301,7 @@ class Conv2dEncoder(BaseEstimator):
                 nn.LeakyReLU(inplace=True),
             ]
             channels, size = filters, -(-size // stride)
-        layers += [nn.Flatten(), nn.Linear(channels * size * size, self.dense_units), nn.LeakyReLU()]
+        layers += [Flatten(), nn.Linear(channels * size * size, self.dense_units), nn.LeakyReLU()]
         layers += [nn.Dropout(self.dropout), nn.Linear(self.dense_units, self.z_dim), nn.LeakyReLU()]
         # Where weights lie with their channels last, what is computed from them does too, and is so sooner.
         return convert_conv2d_weight_memory_format(nn.Sequential(*layers), torch.channels_last)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sklearn_cpc.nn.convolutions import FEW, Conv1d, Conv2d, FewOutputs
+from sklearn_cpc.nn.convolutions import FEW, Conv1d, Conv2d, FewOutputs, Flatten
 
 RTOL = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 0.02}
 
@@ -138,3 +138,23 @@ def test_few_outputs_without_a_bias():
     convolution = Conv2d(1, 2, 3, bias=False)
     convolution(images_for(convolution, (4, 4))).sum().backward()
     assert convolution.weight.grad is not None
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_the_gradient_of_flattened_images_is_laid_out_as_they_are(layout):
+    images = torch.randn(2, 3, 4, 5).to(memory_format=layout).requires_grad_()
+    inner = images * 1
+    flat = Flatten()(inner)
+    seen = []
+    inner.register_hook(lambda gradient: seen.append(gradient.is_contiguous(memory_format=layout)))
+    weights = torch.randn(60)
+    (of_ours,) = torch.autograd.grad((flat @ weights).sum(), images)
+    (of_torchs,) = torch.autograd.grad((images.flatten(1) @ weights).sum(), images)
+    assert torch.equal(flat, images.flatten(1))
+    assert torch.equal(of_ours, of_torchs)
+    assert seen == [True]
+
+
+def test_flattened_images_without_a_gradient_are_those_of_torch():
+    images = torch.arange(24.0).reshape(2, 3, 2, 2).to(memory_format=torch.channels_last)
+    assert torch.equal(Flatten()(images), images.flatten(1))

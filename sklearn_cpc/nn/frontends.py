@@ -61,9 +61,11 @@ class LogMel(nn.Module):
             on_cpu = samples.device.type == "cpu"
             blocks = frames.split(max(1, CACHED // self.n_fft) if on_cpu else n_laid)
             n_threads = min(torch.get_num_threads(), len(blocks) // BLOCKS) if on_cpu else 1
-            power = torch.cat(each(lambda block: self._mel_power(block, window), blocks, n_threads), dim=1)
-            power = power.unflatten(1, (len(samples), n_laid))[:, :, :n_frames].transpose(0, 1)
-            return 10 * torch.log10(power.clamp_min(self.floor))
+            groups = zip(self._bins, self.mel.split(BANDS), strict=True)
+            bands = [(bins, mel[:, bins].T.contiguous()) for bins, mel in groups]
+            power = torch.cat(each(lambda block: mel_power(block, window, bands), blocks, n_threads))
+            power = power.unflatten(0, (len(samples), n_laid))[:, :n_frames].transpose(1, 2)
+            return power.clamp_min(self.floor).log10_().mul_(10).contiguous()
 
     def _frames(self, samples, n_frames):
         """Lay all clips out in one row and cut it into frames, (n_clips * n_laid, n_fft), a view of the row.
@@ -76,12 +78,15 @@ class LogMel(nn.Module):
         row = F.pad(samples, (half, n_laid * hop - half - samples.shape[1])).flatten()
         return F.pad(row, (0, max(0, self.n_fft - hop))).unfold(0, self.n_fft, hop), n_laid
 
-    def _mel_power(self, frames, window):
-        """Map frames of shape (n_frames, n_fft) to the power in every band, of shape (n_mels, n_frames)."""
-        parts = torch.view_as_real(torch.fft.rfft(frames * window)).square_()
-        power = parts[..., 0] + parts[..., 1]  # sum(-1) and abs() take several times as long
-        bands = zip(self.mel.split(BANDS), self._bins, strict=True)
-        return torch.cat([power[:, bins] @ mel[:, bins].T for mel, bins in bands], dim=1).T
+
+def mel_power(frames, window, bands):
+    """Map frames of shape (n_frames, n_fft) to the power in every band, of shape (n_frames, n_mels).
+
+    Bands come in groups: which bins they use, and the weights of those, of shape (n_bins, n_bands).
+    """
+    parts = torch.view_as_real(torch.fft.rfft(frames * window)).square_()
+    power = parts[..., 0] + parts[..., 1]  # sum(-1) and abs() take several times as long
+    return torch.cat([power[:, bins] @ weights for bins, weights in bands], dim=1)
 
 
 def each(function, items, n_threads):

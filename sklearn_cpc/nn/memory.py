@@ -21,7 +21,7 @@ def memory_kept():
 
     Does nothing with other C libraries, nor where the environment says how memory is to be kept. What a process
     has set by a call of its own is lost. Of blocks in several threads the first that ends ends it for all.
-    In threads but the first, glibc goes on mapping arrays of more than 64 MB one by one.
+    In threads other than the first, less is kept.
     """
     if platform.libc_ver()[0] != "glibc" or said_by_user():
         yield

@@ -24,7 +24,7 @@ def bench_allocator(rounds):
 
     Every step takes and frees the same large arrays. In between, the C library of Linux gives some of them back to
     the system, which then clears and hands out every page of 4 kB anew. `fit` and `transform` tell it not to, for
-    as long as they run; afterwards all goes back. They leave it alone where the environment sets
+    as long as they run; what is free then goes back. They leave it alone where the environment sets
     `MALLOC_TRIM_THRESHOLD_`, `MALLOC_MMAP_THRESHOLD_`, or the same in `GLIBC_TUNABLES`. Medians of processes that
     take turns, of 8 steps each.
     """

@@ -1,17 +1,21 @@
 """Memory that is kept: inside the block what is freed stays, after it everything goes back."""
 
 import ctypes
+import os
 import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import nn
 
-from sklearn_cpc.nn import memory, training
+from sklearn_cpc.nn import training
 from sklearn_cpc.nn.batches import TensorBatches
 from sklearn_cpc.nn.memory import KEPT, USUAL, memory_kept
+
+VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
 class Library:
@@ -30,7 +34,7 @@ class Library:
 @pytest.fixture
 def library(monkeypatch):
     """One that stands in for glibc."""
-    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     library = Library()
     monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
@@ -50,6 +54,30 @@ def test_an_error_ends_it_too(library):
     with pytest.raises(KeyboardInterrupt), memory_kept():
         raise KeyboardInterrupt
     assert library.sizes[2:] == list(USUAL.items())
+    assert library.calls == [0]
+
+
+def test_of_blocks_inside_each_other_the_outer_hands_back(library):
+    with memory_kept():
+        for _ in range(2):
+            with memory_kept():
+                pass
+        assert set(library.sizes) == set(KEPT.items())
+        assert not library.calls
+    assert library.sizes[-2:] == list(USUAL.items())
+    assert library.calls == [0]
+
+
+def test_of_blocks_in_two_threads_the_last_hands_back(library):
+    first, second = memory_kept(), memory_kept()
+    with ThreadPoolExecutor(1) as other:
+        first.__enter__()
+        other.submit(second.__enter__).result()
+        first.__exit__(None, None, None)
+        assert set(library.sizes) == set(KEPT.items())
+        assert not library.calls
+        other.submit(second.__exit__, None, None, None).result()
+    assert library.sizes[-2:] == list(USUAL.items())
     assert library.calls == [0]
 
 
@@ -100,10 +128,13 @@ print(pages_of_an_array())
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or memory.said_by_user(), reason="glibc decides by itself")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries decide by themselves")
 def test_a_large_array_takes_the_memory_of_the_one_before():
     # In a process of its own: where the heap of this one has once been full, glibc maps large arrays anyhow.
-    process = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, check=True)
+    environ = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    process = subprocess.run(
+        [sys.executable, "-c", PAGES], env=environ, capture_output=True, text=True, check=True
+    )
     before, inside, afterwards = map(int, process.stdout.split())
     assert inside < before / 10
     assert inside < afterwards / 10

@@ -90,7 +90,7 @@ def mel_power(frames, window, bands):
 
 
 def each(function, items, n_threads):
-    """Apply a function to items, each in one thread, if there are many of them.
+    """Apply a function to items, each in one thread: in this one, and in others if there are many items.
 
     Where torch splits every small operation among its threads, they wait for each other after every one of them,
     and for long if another program uses their processor.
@@ -98,11 +98,22 @@ def each(function, items, n_threads):
     if n_threads <= 1:
         return list(map(function, items))
     everywhere = torch.get_num_threads()
+    results, pending = [None] * len(items), iter(range(len(items)))
+
+    def work():
+        torch.set_num_threads(1)
+        for i in pending:  # of all threads: each takes the next
+            results[i] = function(items[i])
+
     try:
-        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(function, items))
+        with ThreadPoolExecutor(n_threads - 1) as pool:
+            others = [pool.submit(work) for _ in range(n_threads - 1)]
+            work()
+        for other in others:
+            other.result()
+        return results
     finally:
-        torch.set_num_threads(everywhere)  # of threads that are still to be started, as it was
+        torch.set_num_threads(everywhere)  # of threads that are still to be started too, as it was
 
 
 def _bins_of(bands):

@@ -339,3 +339,31 @@ def test_an_error_in_a_thread_leaves_their_number_as_it_was(threads):
     with pytest.raises(ZeroDivisionError):
         each(lambda item: 1 / item, [1, 0, 2], 2)
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_an_error_is_raised_whichever_thread_has_it(here):
+    failed, this = threading.Event(), threading.current_thread()
+
+    def work(item):
+        if (threading.current_thread() is this) == here:
+            failed.set()
+            raise ZeroDivisionError
+        assert failed.wait(60)  # so that both threads have an item
+
+    with pytest.raises(ZeroDivisionError):
+        each(work, [1, 2], 2)
+
+
+def test_what_is_made_of_items_comes_in_their_order_from_all_threads():
+    n_threads, together = 3, threading.Barrier(3)
+
+    def work(item):
+        if item < n_threads:
+            together.wait(60)  # each thread has one of the first
+        return item, threading.get_ident()
+
+    items, idents = zip(*each(work, range(100), n_threads), strict=True)
+    assert items == tuple(range(100))
+    assert len(set(idents)) == n_threads
+    assert threading.get_ident() in idents

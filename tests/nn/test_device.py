@@ -1,12 +1,18 @@
 """Where, in what type and by what random numbers a network computes."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
 from sklearn.utils import check_random_state
 from torch import nn
 
+from sklearn_cpc import Augmentation, Conv2dEncoder
+from sklearn_cpc.nn import pooling
 from sklearn_cpc.nn.device import in_precision_of, resolve_device, resolve_precision, seeded
+from sklearn_cpc.nn.loss import NEGATIVES, info_nce
+from sklearn_cpc.nn.network import AUTOREGRESSORS, ENCODERS, build_network
 
 CPU = torch.device("cpu")
 NO_GPU = not torch.cuda.is_available()
@@ -37,6 +43,68 @@ def test_a_device_that_cannot_be_used_is_a_value_error_that_quotes_it(device):
 def test_a_gpu_that_is_not_there_is_a_value_error(device):
     with pytest.raises(ValueError, match="cannot be used here"):
         resolve_device(device)
+
+
+# Elsewhere: what is on the device "meta" has no values, and cannot be computed with what is on the CPU
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Return the device; numbers asked of it, on which nothing that is tested here depends, are ones."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # not known of it
+    monkeypatch.setattr(torch.Tensor, "__int__", lambda _: 1)
+    monkeypatch.setattr(pooling, "to_numpy", lambda tensor: np.ones(tensor.shape))
+    return torch.device("meta")
+
+
+def network_of(encoder="logmel", autoregressor="lstm", augmentation=None):
+    """Build a network of clips of 1.5 s at 16 kHz, cut into 30 steps."""
+    augmentation = augmentation and augmentation(16000)
+    predict_from = "last" if autoregressor == "attention" else "all"
+    return build_network(encoder, autoregressor, 24000, 27, 3, predict_from, augmentation=augmentation)
+
+
+def test_what_is_elsewhere_cannot_be_computed_with_what_is_here(elsewhere):
+    with pytest.raises(RuntimeError, match="device"):
+        torch.ones(3, device=elsewhere) + torch.ones(3)
+    with pytest.raises(RuntimeError, match="device"):
+        network_of()(torch.zeros(2, 24000, device=elsewhere), torch.tensor([30, 30], device=elsewhere))
+
+
+@pytest.mark.parametrize("autoregressor", AUTOREGRESSORS)
+@pytest.mark.parametrize("encoder", [*ENCODERS, Conv2dEncoder(standardize=False)], ids=str)
+def test_networks_train_and_embed_wholly_where_they_are(encoder, autoregressor, elsewhere):
+    network = network_of(encoder, autoregressor).to(elsewhere)
+    clips, n_valid = torch.zeros(4, 24000, device=elsewhere), torch.full((4,), 30, device=elsewhere)
+    info_nce(*network(clips, n_valid)).loss.backward()
+    assert all(weights.grad.device == elsewhere for weights in network.parameters())
+    dims = {layer: dim for layer, dim in network.dims.items() if layer != "c" or not network.single_context}
+    names = [name for name, how in pooling.POOLINGS.items() if how.layer in dims]
+    pooler = pooling.Pooler(names, 4, dims)
+    heard = torch.tensor([[0, 30]] * 4, device=elsewhere)
+    pooler.update(np.arange(4), network.eval().layers(clips, n_valid, pooler.layers), n_valid, heard)
+    assert pooler.result().shape == (4, pooling.n_features(names, dims))
+
+
+def test_clips_are_altered_where_they_are(elsewhere):
+    amounts = {"gain": 6.0, "equalization": 3.0, "reverb": 0.3, "pitch": 2.0, "time_mask": 0.2, "band_mask": 0.2}
+    augmentation = Augmentation(**amounts, noise=(5, 20), mixing=(5, 20))
+    assert all(augmentation.get_params().values())  # no effect is off
+    network = network_of(augmentation=augmentation).to(elsewhere)
+    clips, n_valid = torch.zeros(4, 24000, device=elsewhere), torch.full((4,), 30, device=elsewhere)
+    info_nce(*network(clips, n_valid)).loss.backward()
+
+
+@pytest.mark.parametrize("n_across", [None, 5])
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+@pytest.mark.parametrize("step_weights", ["uniform", "linear"])
+@pytest.mark.parametrize("negatives", NEGATIVES)
+def test_the_loss_is_computed_where_its_inputs_are(negatives, step_weights, similarity, n_across, elsewhere):
+    predictions, z = torch.zeros(8, 2, 3, 16, device=elsewhere), torch.zeros(8, 30, 16, device=elsewhere)
+    positions = torch.full((8, 2), 26, device=elsewhere)
+    options = {"step_weights": step_weights, "similarity": similarity, "n_across": n_across}
+    result = info_nce(predictions, z, positions, negatives=negatives, **options)
+    assert result.loss.device == result.accuracy.device == elsewhere
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -12,8 +12,8 @@ import torch
 from training import CONFIGURATIONS, step_of
 
 from sklearn_cpc import make_cpc
-from sklearn_cpc.nn.device import resolve_precision
-from sklearn_cpc.nn.memory import memory_kept
+from sklearn_cpc.training.allocator import memory_kept
+from sklearn_cpc.training.device import resolve_precision
 
 WAYS = {"handed back": contextlib.nullcontext, "kept": memory_kept}
 STEPS = 8

@@ -8,8 +8,8 @@ from torch import nn
 
 from sklearn_cpc import AutoencoderReducer, LinearProbe
 from sklearn_cpc.autoencoder import Autoencoder
-from sklearn_cpc.nn.batches import TensorBatches
 from sklearn_cpc.probe import Probe
+from sklearn_cpc.training.batches import TensorBatches
 
 N_EPOCHS = 3
 

@@ -24,7 +24,7 @@ from front_end import bench_front_end
 from page import as_page, as_table, draw_archives
 from training import bench_loop, bench_steps
 
-from sklearn_cpc.nn.device import resolve_precision
+from sklearn_cpc.training.device import resolve_precision
 
 HERE = Path(__file__).parent
 PARTS = {

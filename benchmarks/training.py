@@ -14,11 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_cpc import make_cpc
 from sklearn_cpc.audio.cache import Scratch
-from sklearn_cpc.nn.batches import ClipBatches, ClipShape
-from sklearn_cpc.nn.device import resolve_precision
-from sklearn_cpc.nn.memory import memory_kept
 from sklearn_cpc.nn.network import ENCODERS, InfoNCELoss, build_network, sample_rate_of
-from sklearn_cpc.nn.training import train
+from sklearn_cpc.training.allocator import memory_kept
+from sklearn_cpc.training.batches import ClipBatches, ClipShape
+from sklearn_cpc.training.device import resolve_precision
+from sklearn_cpc.training.loop import train
 
 CONFIGURATIONS = ("report-conv1d-gru", "report-conv2d-gru", "small-corpus")
 # Seconds per step of 8 clips of 4 s of the report's TensorFlow code, model alone, measured elsewhere on 2 cores.

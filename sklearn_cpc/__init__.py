@@ -10,11 +10,11 @@ from .mfcc import MFCCTransformer
 from .nn.augmentation import Augmentation
 from .nn.autoregressors import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
 from .nn.encoders import Conv1dEncoder, Conv2dEncoder
-from .nn.frame_encoder import LogMelEncoder
-from .nn.loss import info_nce
-from .nn.monitor import EmbeddingMonitor
+from .nn.logmel_encoder import LogMelEncoder
+from .nn.objective import info_nce
 from .persistence import load, save
 from .probe import LinearProbe
+from .training.monitor import EmbeddingMonitor
 
 __all__ = [
     "AttentionContext",

@@ -8,10 +8,10 @@ from sklearn.utils.validation import check_scalar
 from skorch.callbacks import Callback
 
 from .nn.augmentation import Augmentation
-from .nn.device import PRECISIONS
-from .nn.loss import NEGATIVES, SIMILARITIES, STEP_WEIGHTS, check_option
 from .nn.network import PREDICT_FROM
-from .nn.training import SCHEDULES
+from .nn.objective import NEGATIVES, SIMILARITIES, STEP_WEIGHTS, check_option
+from .training.device import PRECISIONS
+from .training.loop import SCHEDULES
 
 
 def check_cpc(cpc):

@@ -13,9 +13,8 @@ from .cpc import CPCTransformer
 from .mfcc import MFCCTransformer
 from .nn.augmentation import Augmentation
 from .nn.autoregressors import AttentionContext
-from .nn.batches import ClipShape
 from .nn.encoders import Conv1dEncoder
-from .nn.frame_encoder import LogMelEncoder
+from .nn.logmel_encoder import LogMelEncoder
 from .nn.network import AUTOREGRESSORS, ENCODERS, CPCNetwork, sample_rate_of
 from .nn.pooling import check_pooling
 from .persistence._attributes import Array, Derived, Flag, History, Labels, Names, Output, Random, Whole
@@ -23,6 +22,7 @@ from .persistence._forms import FORMS, EstimatorForm, Part, PipelineForm
 from .persistence._network import Network
 from .persistence._parameters import RECIPES, NameOrRecipe, Nothing, Parameter, Parameters
 from .probe import LinearProbe, Probe
+from .training.batches import ClipShape
 
 # Sizes that no array in the file vouches for: a network is built only within them.
 MAX_CLIP = 2**28  # samples: an hour and a half at 48 kHz

@@ -10,11 +10,11 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_scalar,
 from torch import nn
 
 from ._parameters import check_training_parameters
-from .nn.batches import TensorBatches
-from .nn.device import in_precision_of, resolve_device, seeded
-from .nn.fitted import FittedNetworkMixin, take_over, unchanged_on_error
-from .nn.scaling import fit_scaler, standardized
-from .nn.training import train
+from .training.batches import TensorBatches
+from .training.device import in_precision_of, resolve_device, seeded
+from .training.estimator import FittedNetworkMixin, take_over, unchanged_on_error
+from .training.loop import train
+from .training.scaling import fit_scaler, standardized
 
 
 class Autoencoder(nn.Module):

@@ -5,8 +5,8 @@ from sklearn.base import clone
 from .cpc import CPCTransformer
 from .nn.augmentation import Augmentation
 from .nn.autoregressors import LSTMContext
-from .nn.frame_encoder import LogMelEncoder
-from .nn.loss import check_option
+from .nn.logmel_encoder import LogMelEncoder
+from .nn.objective import check_option
 
 SMALL_CORPUS = {
     "autoregressor": LSTMContext(c_dim=256),

@@ -9,17 +9,17 @@ from sklearn.utils.validation import check_is_fitted
 from ._parameters import check_cpc
 from .audio.clips import names_of
 from .audio.store import Source
-from .nn import embedding
-from .nn.batches import ClipBatches, ClipShape, check_trainable, hold_out
-from .nn.checkpoint import Checkpoint
-from .nn.device import in_precision_of, resolve_device, resolve_precision, seeded
-from .nn.embedding import Frames
-from .nn.fitted import FittedNetworkMixin, take_over, unchanged_on_error
-from .nn.loss import check_option
 from .nn.network import InfoNCELoss, build_network, sample_rate_of
+from .nn.objective import check_option
 from .nn.pooling import check_pooling, n_features
-from .nn.scoring import contrastive_accuracy
-from .nn.training import train
+from .training import embedding
+from .training.batches import ClipBatches, ClipShape, check_trainable, hold_out
+from .training.checkpoint import Checkpoint
+from .training.device import in_precision_of, resolve_device, resolve_precision, seeded
+from .training.embedding import Frames
+from .training.estimator import FittedNetworkMixin, take_over, unchanged_on_error
+from .training.loop import train
+from .training.scoring import contrastive_accuracy
 
 
 class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

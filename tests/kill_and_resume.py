@@ -18,7 +18,7 @@ import torch
 from corpus import rising_tones, small_cpc, write_samples
 
 from sklearn_cpc import Augmentation
-from sklearn_cpc.nn.checkpoint import FILE
+from sklearn_cpc.training.checkpoint import FILE
 
 N_EPOCHS = 60
 

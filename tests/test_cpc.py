@@ -32,7 +32,7 @@ from sklearn_cpc import (
     LSTMContext,
 )
 from sklearn_cpc.audio.reading import read_audio
-from sklearn_cpc.nn.training import cosine
+from sklearn_cpc.training.loop import cosine
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}  # float32, added up in another order
 

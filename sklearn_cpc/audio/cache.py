@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._whole import written_whole
+from .._files import atomic_write
 from .reading import printable, read_audio
 
 DECODING = 1  # to be raised whenever recordings are decoded to other samples
@@ -249,7 +249,7 @@ def write(file, blocks):
     prepare(parts)
     part = os.path.join(parts, uuid.uuid4().hex)
     checksum = n_samples = 0
-    with written_whole(file, part, durable=False) as stream:
+    with atomic_write(file, part, durable=False) as stream:
         for block in blocks:
             stream.write(block)
             checksum = zlib.crc32(block, checksum)

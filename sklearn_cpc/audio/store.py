@@ -14,7 +14,7 @@ import librosa
 import numpy as np
 from sklearn.utils.validation import check_memory, validate_data
 
-from .._progress import progress
+from .._processes import progress
 from .cache import Cache, OnDisk, Scratch
 from .clips import clips_of
 from .reading import UnreadableAudioError, decode, limit_of, lines_of, look_at, read_audio

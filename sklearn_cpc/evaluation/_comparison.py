@@ -11,7 +11,7 @@ from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import check_scalar
 
-from .._progress import progress
+from .._processes import progress
 from ..audio.clips import clips_of
 from ._folds import make_folds
 from ._representations import UNTRAINED, decoded_once, divide, named_estimators, ready, with_baselines

@@ -1,1 +1,1 @@
-"""The networks and the loss: torch only, no files and no estimators."""
+"""Networks and losses, in torch alone: front ends, encoders, autoregressors, objective, augmentation, pooling."""

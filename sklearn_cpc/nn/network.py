@@ -9,8 +9,8 @@ from torch import nn
 
 from .autoregressors import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
 from .encoders import Conv1dEncoder, Conv2dEncoder
-from .frame_encoder import LogMelEncoder
-from .loss import info_nce
+from .logmel_encoder import LogMelEncoder
+from .objective import info_nce
 
 ENCODERS = {"conv1d": Conv1dEncoder, "conv2d": Conv2dEncoder, "logmel": LogMelEncoder}
 AUTOREGRESSORS = {

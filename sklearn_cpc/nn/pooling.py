@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .loss import check_option
+from .objective import check_option
 
 N_THIRDS = 3
 

@@ -13,8 +13,8 @@ import safetensors.numpy
 import sklearn
 import torch
 
+from .._files import atomic_write
 from .._version import __version__
-from .._whole import written_whole
 from ._json import parse
 
 FORMAT = 1
@@ -195,7 +195,7 @@ def write_bytes(path, data):
     folder = os.path.dirname(target)
     scratch = os.path.join(folder, f".sklearn_cpc-{secrets.token_hex(8)}.tmp")
     try:
-        with written_whole(target, scratch, durable=True) as file:
+        with atomic_write(target, scratch, durable=True) as file:
             file.write(data)
             if os.path.exists(target):
                 os.chmod(scratch, stat.S_IMODE(os.stat(target).st_mode))

@@ -436,7 +436,7 @@ def test_processes_that_fill_damage_and_die_in_one_directory_never_see_anything_
 
 
 def test_who_was_killed_while_drawing_a_bar_stops_nobody_who_draws_none(paths, memory, monkeypatch):
-    monkeypatch.setattr("sklearn_cpc._progress.tqdm", None)  # whose lock it took along
+    monkeypatch.setattr("sklearn_cpc._processes.tqdm", None)  # whose lock it took along
     assert_read(paths, memory)
     assert_read(paths, None)
 

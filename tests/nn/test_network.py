@@ -18,8 +18,8 @@ from sklearn_cpc import (
     LSTMContext,
 )
 from sklearn_cpc.nn.encoders import PerWindow
-from sklearn_cpc.nn.loss import info_nce
 from sklearn_cpc.nn.network import CPCNetwork, Forecast, InfoNCELoss, build_network, sample_rate_of
+from sklearn_cpc.nn.objective import info_nce
 
 N_CONTEXT, N_FUTURE, WINDOW, Z_DIM, C_DIM = 5, 2, 4, 3, 6
 N_STEPS = N_CONTEXT + N_FUTURE

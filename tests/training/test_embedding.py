@@ -13,10 +13,10 @@ from sklearn_cpc import (
     LSTMContext,
 )
 from sklearn_cpc.audio.store import even_starts, n_sounding
-from sklearn_cpc.nn.batches import ClipShape
-from sklearn_cpc.nn.embedding import forecasts, frames, pool
 from sklearn_cpc.nn.network import build_network
 from sklearn_cpc.nn.pooling import POOLINGS
+from sklearn_cpc.training.batches import ClipShape
+from sklearn_cpc.training.embedding import forecasts, frames, pool
 
 RATE, CLIP, N_CONTEXT, N_FUTURE = 1000, 400, 8, 2
 N_STEPS, STEP = N_CONTEXT + N_FUTURE, CLIP // (N_CONTEXT + N_FUTURE)

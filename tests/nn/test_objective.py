@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from sklearn_cpc.nn.loss import (
+from sklearn_cpc.nn.objective import (
     NEGATIVES,
     SIMILARITIES,
     STEP_WEIGHTS,

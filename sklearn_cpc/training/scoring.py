@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize, pad
 
-from .loss import rounding
-from .network import Forecast
+from ..nn.network import Forecast
+from ..nn.objective import rounding
 
 N_WITHIN, N_ACROSS = 15, 16
 GROUP = 1 << 28  # bytes of forecasts that are negatives of each other and in memory together

@@ -16,8 +16,8 @@ from sklearn.base import clone
 from skorch.callbacks import Callback, EarlyStopping
 
 from sklearn_cpc import Augmentation, EmbeddingMonitor
-from sklearn_cpc.nn import checkpoint as module
-from sklearn_cpc.nn.checkpoint import FILE, digest, is_plain, plain
+from sklearn_cpc.training import checkpoint as module
+from sklearn_cpc.training.checkpoint import FILE, digest, is_plain, plain
 
 X = rising_tones(12)
 BEST = {"monitor": "valid_score", "lower_is_better": False, "load_best": True}

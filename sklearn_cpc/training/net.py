@@ -7,7 +7,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from skorch.utils import TeeGenerator, to_device
 
-from .._progress import progress
+from .._processes import progress
 
 
 class NonFiniteLossError(ValueError):

@@ -11,8 +11,8 @@ from skorch.callbacks import Callback
 from skorch.history import History
 from torch.optim.lr_scheduler import LRScheduler
 
+from .._files import atomic_write
 from .._version import __version__
-from .._whole import written_whole
 
 FILE = "checkpoint.pt"
 NO_MATTER = {"checkpoint", "checkpoint_every", "device", "memory", "n_jobs", "on_error", "verbose"}
@@ -148,7 +148,7 @@ def settings_of(estimator, network, samples):
 def write_whole(path, state):
     """Save to a file so that it holds all of the state or, whatever happens, what it held before."""
     part = path.with_suffix(".part")  # of an earlier process that was killed, it is written anew
-    with written_whole(path, part, durable=True) as file:
+    with atomic_write(path, part, durable=True) as file:
         torch.save(state, file)
 
 

@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sklearn_cpc.nn import scoring
-from sklearn_cpc.nn.loss import SIMILARITIES
 from sklearn_cpc.nn.network import Forecast
-from sklearn_cpc.nn.scoring import N_ACROSS, N_WITHIN, contrastive_accuracy
+from sklearn_cpc.nn.objective import SIMILARITIES
+from sklearn_cpc.training import scoring
+from sklearn_cpc.training.scoring import N_ACROSS, N_WITHIN, contrastive_accuracy
 
 N_NEGATIVES = N_WITHIN + N_ACROSS
 

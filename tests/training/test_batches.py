@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from sklearn_cpc import CausalAttentionContext, GRUContext, LogMelEncoder
-from sklearn_cpc.nn.batches import (
+from sklearn_cpc.training.batches import (
     N_CLIPS_EMBEDDED,
     N_SORTED,
     ClipBatches,

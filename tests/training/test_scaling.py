@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cpc.nn.scaling import N_SCALED, fit_scaler, standardized
+from sklearn_cpc.training.scaling import N_SCALED, fit_scaler, standardized
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

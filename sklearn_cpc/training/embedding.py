@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ..nn.pooling import Pooler
+from .allocator import memory_kept
 from .batches import clips_in_order
-from .memory import memory_kept
-from .pooling import Pooler
 
 
 class Frames(NamedTuple):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 from sklearn_cpc import LogMelEncoder
-from sklearn_cpc.nn.batches import ClipShape
-from sklearn_cpc.nn.frame_encoder import FrameConv
 from sklearn_cpc.nn.frontends import BandCentring, LogMel, Scale
+from sklearn_cpc.nn.logmel_encoder import FrameConv
+from sklearn_cpc.training.batches import ClipShape
 
 # Not centred, which looks at the whole clip, so that each step hears its own stretch of time alone.
 SMALL = LogMelEncoder(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_cpc.nn.fitted import take_over
+from sklearn_cpc.training.estimator import take_over
 
 
 def test_taking_over_loads_the_weights_that_fit_and_refuses_others():

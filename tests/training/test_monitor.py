@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from sklearn_cpc import EmbeddingMonitor, LinearProbe
-from sklearn_cpc.nn.monitor import effective_rank, knn_accuracy, relative_std
 from sklearn_cpc.nn.network import Forecast
+from sklearn_cpc.training.monitor import effective_rank, knn_accuracy, relative_std
 
 
 @given(st.integers(1, 8), st.floats(0.01, 100))

@@ -10,9 +10,9 @@ from torch import nn
 
 from sklearn_cpc import Augmentation, Conv2dEncoder
 from sklearn_cpc.nn import pooling
-from sklearn_cpc.nn.device import in_precision_of, resolve_device, resolve_precision, seeded
-from sklearn_cpc.nn.loss import NEGATIVES, info_nce
 from sklearn_cpc.nn.network import AUTOREGRESSORS, ENCODERS, build_network
+from sklearn_cpc.nn.objective import NEGATIVES, info_nce
+from sklearn_cpc.training.device import in_precision_of, resolve_device, resolve_precision, seeded
 
 CPU = torch.device("cpu")
 NO_GPU = not torch.cuda.is_available()

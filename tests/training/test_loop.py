@@ -13,11 +13,12 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from sklearn_cpc import AttentionContext, Conv1dEncoder, Conv2dEncoder, GRUContext
-from sklearn_cpc.nn import net, training
-from sklearn_cpc.nn.batches import ClipBatches, ClipShape, TensorBatches
-from sklearn_cpc.nn.device import seeded
 from sklearn_cpc.nn.network import InfoNCELoss, build_network
-from sklearn_cpc.nn.training import SCHEDULES, WARM_UP, cosine
+from sklearn_cpc.training import loop as training
+from sklearn_cpc.training import net
+from sklearn_cpc.training.batches import ClipBatches, ClipShape, TensorBatches
+from sklearn_cpc.training.device import seeded
+from sklearn_cpc.training.loop import SCHEDULES, WARM_UP, cosine
 
 CPU = torch.device("cpu")
 

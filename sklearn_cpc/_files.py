@@ -5,7 +5,7 @@ import os
 
 
 @contextlib.contextmanager
-def written_whole(target, part, *, durable):
+def atomic_write(target, part, *, durable):
     """Open a file that takes its place when the block ends; what was there stays until then, whatever happens.
 
     Parameters

@@ -10,7 +10,7 @@ import torch
 from skorch.callbacks import LRScheduler, PassthroughScoring
 from torch.optim.lr_scheduler import LambdaLR
 
-from .memory import memory_kept
+from .allocator import memory_kept
 from .net import ForgetBatches, LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
 
 WARM_UP = 0.1  # of all batches
@@ -52,7 +52,7 @@ def train(
 
     An error or Ctrl-C after the first epoch does not undo what was learned: the module is then as after its
     last finished epoch, and the error is returned, to be raised by
-    :class:`~sklearn_cpc.nn.fitted.FittedNetworkMixin`.
+    :class:`~sklearn_cpc.training.estimator.FittedNetworkMixin`.
 
     Parameters
     ----------

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_cpc.nn import training
-from sklearn_cpc.nn.batches import TensorBatches
-from sklearn_cpc.nn.memory import KEPT, USUAL, memory_kept
+from sklearn_cpc.training import loop as training
+from sklearn_cpc.training.allocator import KEPT, USUAL, memory_kept
+from sklearn_cpc.training.batches import TensorBatches
 
 VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
@@ -113,7 +113,7 @@ def test_other_c_libraries_are_left_alone(library, monkeypatch):
 PAGES = """
 import resource
 import torch
-from sklearn_cpc.nn.memory import memory_kept
+from sklearn_cpc.training.allocator import memory_kept
 
 def pages_of_an_array(megabytes=200):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -1,0 +1,46 @@
+"""Constraints on parameters, beside scikit-learn's own, for ``_parameter_constraints``.
+
+Upper bounds are far above any real use. They keep a mistyped number, or a model file from a stranger, from
+filling the memory of the machine.
+"""
+
+from numbers import Integral, Real
+
+from sklearn.utils._param_validation import Interval, _Constraint
+
+
+def integers(low, high):
+    """Constrain to integers from ``low`` to ``high``, both allowed."""
+    return Interval(Integral, low, high, closed="both")
+
+
+class Each(_Constraint):
+    """Tuples or lists whose entries all satisfy one constraint.
+
+    Parameters
+    ----------
+    entry : scikit-learn constraint
+    least, most : int, default=1, 100
+        Bounds on the number of entries.
+    """
+
+    def __init__(self, entry, least=1, most=100):
+        super().__init__()
+        self.entry, self.least, self.most = entry, least, most
+
+    def is_satisfied_by(self, value):
+        """Whether the value is such a tuple or list."""
+        is_sequence = isinstance(value, (tuple, list)) and self.least <= len(value) <= self.most
+        return is_sequence and all(map(self.entry.is_satisfied_by, value))
+
+    def __str__(self):
+        bounds = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"
+        return f"a tuple of {bounds} entries, each {self.entry}"
+
+
+POSITIVE = Interval(Real, 0, None, closed="neither")
+SHARE = Interval(Real, 0, 1, closed="left")  # dropout, say: 1 would leave nothing
+UNITS = integers(1, 2**16)  # sizes of layers, kernels and strides
+SAMPLE_RATE = integers(1, 10_000_000)  # Hz
+N_FFT = integers(1, 2**16)  # samples
+N_MELS = integers(1, 1024)

@@ -1,0 +1,1 @@
+"""How networks are trained and applied: clips and batches, the training loop, devices, embedding."""

@@ -16,7 +16,8 @@ from sklearn_cpc import make_cpc
 from sklearn_cpc.audio.cache import Scratch
 from sklearn_cpc.nn.network import ENCODERS, InfoNCELoss, build_network, sample_rate_of
 from sklearn_cpc.training.allocator import memory_kept
-from sklearn_cpc.training.batches import ClipBatches, ClipShape
+from sklearn_cpc.training.batches import ClipBatches
+from sklearn_cpc.training.clip_geometry import ClipShape
 from sklearn_cpc.training.device import resolve_precision
 from sklearn_cpc.training.loop import train
 

@@ -22,7 +22,7 @@ from .persistence._forms import FORMS, EstimatorForm, Part, PipelineForm
 from .persistence._network import Network
 from .persistence._parameters import RECIPES, NameOrRecipe, Nothing, Parameter, Parameters
 from .probe import LinearProbe, Probe
-from .training.batches import ClipShape
+from .training.clip_geometry import ClipShape
 
 # Sizes that no array in the file vouches for: a network is built only within them.
 MAX_CLIP = 2**28  # samples: an hour and a half at 48 kHz

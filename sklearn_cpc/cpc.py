@@ -13,8 +13,9 @@ from .nn.network import InfoNCELoss, build_network, sample_rate_of
 from .nn.objective import check_option
 from .nn.pooling import check_pooling, n_features
 from .training import embedding
-from .training.batches import ClipBatches, ClipShape, check_trainable, hold_out
+from .training.batches import ClipBatches, check_trainable, hold_out
 from .training.checkpoint import Checkpoint
+from .training.clip_geometry import ClipShape
 from .training.device import in_precision_of, resolve_device, resolve_precision, seeded
 from .training.embedding import Frames
 from .training.estimator import FittedNetworkMixin, take_over, unchanged_on_error

@@ -335,35 +335,3 @@ def hop_energies(samples, hop, n_hops=4096):
     for first in range(0, len(samples), hop * n_hops):
         squares = np.square(np.asarray(samples[first : first + hop * n_hops], np.float64))
         yield np.add.reduceat(squares, np.arange(0, len(squares), hop))
-
-
-def n_clips_to_cover(length, clip):
-    """Clips needed to cover ``length`` samples with clips of ``clip`` samples, at least 1."""
-    return max(1, -(-length // clip))
-
-
-def even_starts(length, clip, n_clips=None):
-    """Spread clips evenly from the beginning to the end, one clip in the middle; returns their starts.
-
-    None: as many as cover all.
-    """
-    n_clips = n_clips_to_cover(length, clip) if n_clips is None else n_clips
-    last = max(0, length - clip)
-    return np.array([last // 2]) if n_clips == 1 else np.linspace(0, last, n_clips).round().astype(int)
-
-
-def cut(samples, start, clip, out):
-    """Copy the clip of ``clip`` samples that begins at ``start`` to ``out``, zeros after the end.
-
-    Returns the number of samples copied.
-    """
-    piece = samples[start : start + clip]
-    out[: len(piece)] = piece
-    out[len(piece) :] = 0
-    return len(piece)
-
-
-def n_sounding(n_samples, clip, n_steps):
-    """Count the steps of a clip that hold sound when its first ``n_samples`` do: those at least half filled."""
-    filled = np.floor(np.asarray(n_samples) * n_steps / clip + 0.5).astype(np.int64)
-    return np.clip(filled, 1, n_steps)

@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from ..audio.store import cut, even_starts, n_sounding
+from .clip_geometry import even_starts, n_sounding
 
-N_CLIPS_EMBEDDED = 20  # clips' worth of a recording that are embedded in one piece, where it can be
 N_SORTED = 16  # batches' worth of clips that are sorted by length together
 
 
@@ -35,69 +34,6 @@ class TensorBatches(IterableDataset):
     def __iter__(self):
         for rows in even_batches(torch.randperm(len(self.inputs)), self.batch_size):
             yield self.inputs.index_select(0, rows), self.targets.index_select(0, rows)
-
-
-class ClipShape(NamedTuple):
-    """How clips are laid out for a network.
-
-    A network whose encoder takes clips of any number of steps is not given more padding than it needs:
-    batches are cut after the longest of their clips.
-    """
-
-    n_samples: int  # of a whole clip; shorter recordings are padded with zeros at the end
-    n_steps: int  # of a whole clip
-    samples_per_step: int | None = None  # of an encoder that takes any number of steps
-    lookahead: int = 0  # steps after its own that an embedding depends on
-
-    @classmethod
-    def of(cls, encoder, n_samples, n_steps):
-        """Shape for an encoder: any length if it has ``samples_per_step``, whole clips if not."""
-        samples_per_step = getattr(encoder, "samples_per_step", None)
-        if samples_per_step is None:
-            return cls(n_samples, n_steps)
-        # Whole steps, or steps and samples would drift apart.
-        return cls(n_steps * samples_per_step, n_steps, samples_per_step, getattr(encoder, "lookahead", 0))
-
-    def for_embedding(self, network, layers):
-        """Return the shape in which a network embeds whole recordings: longer, if these layers take any length."""
-        recurrent = getattr(network.autoregressor, "takes_any_length", False)
-        if self.samples_per_step is None or "context" in layers or ("c" in layers and not recurrent):
-            return self
-        n_steps = N_CLIPS_EMBEDDED * self.n_steps
-        return self._replace(n_samples=n_steps * self.samples_per_step, n_steps=n_steps)
-
-    def n_whole(self, samples):
-        """Count the whole clips that fit into a recording; a short one counts as one."""
-        return max(1, len(samples) // self.n_samples)
-
-    def stack(self, pieces, dtype):
-        """Copy clips into one tensor.
-
-        Parameters
-        ----------
-        pieces : list of (samples, start)
-            Recordings, and where in them the clips begin.
-        dtype : numpy dtype
-
-        Returns
-        -------
-        clips : Tensor of shape (batch, n_samples), or shorter
-        n_valid : int Tensor of shape (batch,)
-            Steps of each clip that hold sound.
-        """
-        lengths = [min(len(samples) - start, self.n_samples) for samples, start in pieces]
-        n_valid = n_sounding(lengths, self.n_samples, self.n_steps)
-        clips = np.empty((len(pieces), self.needed(n_valid.max())), dtype)
-        for (samples, start), clip in zip(pieces, clips, strict=True):
-            cut(samples, start, len(clip), clip)
-        return torch.from_numpy(clips), torch.from_numpy(n_valid)
-
-    def needed(self, n_valid):
-        """Count the samples that decide the embeddings of the first ``n_valid`` steps."""
-        if self.samples_per_step is None:
-            return self.n_samples
-        # Two steps at least, or there is nothing to predict.
-        return min(self.n_samples, max(2, n_valid + self.lookahead) * self.samples_per_step)
 
 
 class ClipBatches(IterableDataset):

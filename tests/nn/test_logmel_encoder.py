@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn_cpc import LogMelEncoder
 from sklearn_cpc.nn.frontends import BandCentring, LogMel, Scale
 from sklearn_cpc.nn.logmel_encoder import FrameConv
-from sklearn_cpc.training.batches import ClipShape
+from sklearn_cpc.training.clip_geometry import ClipShape
 
 # Not centred, which looks at the whole clip, so that each step hears its own stretch of time alone.
 SMALL = LogMelEncoder(

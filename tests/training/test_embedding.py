@@ -12,10 +12,9 @@ from sklearn_cpc import (
     LogMelEncoder,
     LSTMContext,
 )
-from sklearn_cpc.audio.store import even_starts, n_sounding
 from sklearn_cpc.nn.network import build_network
 from sklearn_cpc.nn.pooling import POOLINGS
-from sklearn_cpc.training.batches import ClipShape
+from sklearn_cpc.training.clip_geometry import ClipShape, even_starts, n_sounding
 from sklearn_cpc.training.embedding import forecasts, frames, pool
 
 RATE, CLIP, N_CONTEXT, N_FUTURE = 1000, 400, 8, 2

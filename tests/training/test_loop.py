@@ -16,7 +16,8 @@ from sklearn_cpc import AttentionContext, Conv1dEncoder, Conv2dEncoder, GRUConte
 from sklearn_cpc.nn.network import InfoNCELoss, build_network
 from sklearn_cpc.training import loop as training
 from sklearn_cpc.training import net
-from sklearn_cpc.training.batches import ClipBatches, ClipShape, TensorBatches
+from sklearn_cpc.training.batches import ClipBatches, TensorBatches
+from sklearn_cpc.training.clip_geometry import ClipShape
 from sklearn_cpc.training.device import seeded
 from sklearn_cpc.training.loop import SCHEDULES, WARM_UP, cosine
 

@@ -12,15 +12,14 @@ from torch import nn
 
 from sklearn_cpc import CausalAttentionContext, GRUContext, LogMelEncoder
 from sklearn_cpc.training.batches import (
-    N_CLIPS_EMBEDDED,
     N_SORTED,
     ClipBatches,
-    ClipShape,
     TensorBatches,
     check_trainable,
     clips_in_order,
     even_batches,
 )
+from sklearn_cpc.training.clip_geometry import N_CLIPS_EMBEDDED, ClipShape
 
 CLIP, N_STEPS = 12, 4
 WHOLE = ClipShape(CLIP, N_STEPS)

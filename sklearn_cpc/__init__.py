@@ -1,6 +1,5 @@
 """Audio features learned from your own recordings, as scikit-learn estimators."""
 
-from . import _storable  # noqa: F401 (says what can be saved)
 from ._version import __version__
 from .audio.clips import Clip, sample_clips
 from .autoencoder import AutoencoderReducer
@@ -11,9 +10,10 @@ from .nn.augmentation import Augmentation
 from .nn.autoregressors import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
 from .nn.encoders import Conv1dEncoder, Conv2dEncoder
 from .nn.logmel_encoder import LogMelEncoder
-from .nn.objective import info_nce
+from .nn.objective import InfoNCE, info_nce
 from .persistence import load, save
 from .probe import LinearProbe
+from .training.checkpoint import Checkpoint
 from .training.monitor import EmbeddingMonitor
 
 __all__ = [
@@ -22,11 +22,13 @@ __all__ = [
     "AutoencoderReducer",
     "CPCTransformer",
     "CausalAttentionContext",
+    "Checkpoint",
     "Clip",
     "Conv1dEncoder",
     "Conv2dEncoder",
     "EmbeddingMonitor",
     "GRUContext",
+    "InfoNCE",
     "LSTMContext",
     "LinearProbe",
     "LogMelEncoder",

@@ -4,9 +4,10 @@ Upper bounds are far above any real use. They keep a mistyped number, or a model
 filling the memory of the machine.
 """
 
+import os
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval, _Constraint
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, make_constraint
 
 
 def integers(low, high):
@@ -14,7 +15,7 @@ def integers(low, high):
     return Interval(Integral, low, high, closed="both")
 
 
-class Each(_Constraint):
+class Each(HasMethods):  # scikit-learn accepts only its own constraints and their subclasses
     """Tuples or lists whose entries all satisfy one constraint.
 
     Parameters
@@ -25,8 +26,8 @@ class Each(_Constraint):
     """
 
     def __init__(self, entry, least=1, most=100):
-        super().__init__()
-        self.entry, self.least, self.most = entry, least, most
+        super().__init__("__len__")
+        self.entry, self.least, self.most = make_constraint(entry), least, most
 
     def is_satisfied_by(self, value):
         """Whether the value is such a tuple or list."""
@@ -44,3 +45,10 @@ UNITS = integers(1, 2**16)  # sizes of layers, kernels and strides
 SAMPLE_RATE = integers(1, 10_000_000)  # Hz
 N_FFT = integers(1, 2**16)  # samples
 N_MELS = integers(1, 1024)
+# Of the estimators that read recordings
+READING: dict = {
+    "on_error": [StrOptions({"raise", "nan"})],
+    "memory": [str, os.PathLike, HasMethods("cache"), None],
+    "n_jobs": [Integral, None],
+    "verbose": ["verbose"],
+}

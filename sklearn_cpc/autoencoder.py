@@ -1,20 +1,15 @@
 """AutoencoderReducer: fewer features by an autoencoder."""
 
-from numbers import Integral, Real
-
 import numpy as np
-import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_array, check_is_fitted, check_scalar, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import nn
 
-from ._parameters import check_training_parameters
+from ._constraints import SHARE, UNITS, Each
 from .training.batches import TensorBatches
-from .training.device import in_precision_of, resolve_device, seeded
-from .training.estimator import FittedNetworkMixin, take_over, unchanged_on_error
-from .training.loop import train
-from .training.scaling import fit_scaler, standardized
+from .training.estimator import NetworkEstimator, Task
+from .training.scaling import standardize
 
 
 class Autoencoder(nn.Module):
@@ -33,7 +28,7 @@ class Autoencoder(nn.Module):
         )
 
     def forward(self, rows):
-        """Map (batch, n_features) to its reconstruction, of the same shape."""
+        """Map (batch, n_features) to a reconstruction of the same shape."""
         return self.decoder(self.encoder(rows))
 
 
@@ -56,7 +51,7 @@ class ReconstructionLoss(nn.Module):
         return nn.functional.mse_loss(reconstruction, rows), {}
 
 
-class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
     """Reduce features with an autoencoder (the report's section 2.3.1, Tables 4 and 5).
 
     Dense layers of 256, 256, 128, 64, **32**, 64, 128, 256 units with leaky ReLU and dropout, and a
@@ -83,7 +78,7 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
     callbacks : list of skorch callbacks, default=None
         Early stopping, schedules and the like; they may monitor ``train_loss``.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the network of the last ``fit``.
+        Whether ``fit`` continues from the network of the last ``fit``.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, order and dropout. Pass an int for the same result in every fit.
     verbose : int, default=0
@@ -101,7 +96,7 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
     n_iter_ : int
         Epochs trained.
     interrupted_ : bool
-        Whether Ctrl-C or an error cut the training short: the network is as after its last finished epoch.
+        Whether Ctrl-C or an error stopped the training early. The network is that of the last finished epoch.
     n_features_in_ : int
         Features of the input.
 
@@ -118,6 +113,15 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
     >>> AutoencoderReducer(random_state=0).fit_transform(rows).shape
     (64, 32)
     """
+
+    _parameter_constraints: dict = {
+        **NetworkEstimator._parameter_constraints,
+        "n_components": [UNITS],
+        "encoder_units": [Each(UNITS, least=0)],
+        "decoder_units": [Each(UNITS, least=0)],
+        "dropout": [SHARE],
+    }
+    _title = "autoencoder"
 
     def __init__(
         self,
@@ -165,10 +169,11 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
         ValueError, TypeError
             If a parameter is out of range or X holds NaN or infinite values.
         """
-        return self._fit(X, self.max_epochs, go_on=self.warm_start)
+        self._train(X)
+        return self
 
     def partial_fit(self, X, y=None):
-        """Train for one epoch more, on these rows; the first call also learns the standardisation.
+        """Train for one more epoch, on these rows; the first call also learns the standardisation.
 
         Parameters
         ----------
@@ -179,7 +184,8 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
         -------
         self : AutoencoderReducer
         """
-        return self._fit(X, 1, go_on=True)
+        self._train(X, partial=True)
+        return self
 
     def transform(self, X):
         """Reduce rows.
@@ -194,7 +200,7 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
         """
         check_is_fitted(self, "network_")
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._run("encoder", self.scaler_.transform(X))
+        return self._run(self.scaler_.transform(X), "encoder")
 
     def inverse_transform(self, X):
         """Map reduced features back to the input's.
@@ -213,10 +219,10 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
             raise ValueError(
                 f"X has shape {X.shape}; it must be (n_samples, n_components={self._n_features_out})."
             )
-        return self.scaler_.inverse_transform(self._run("decoder", X))
+        return self.scaler_.inverse_transform(self._run(X, "decoder"))
 
     def score(self, X, y=None):
-        """Share of the variance of X that the reconstruction explains; 1 is best, 0 knows only the mean.
+        """Share of the variance of X that the reconstruction explains: 1 is best, 0 is as good as the mean.
 
         Parameters
         ----------
@@ -230,61 +236,23 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
         check_is_fitted(self, "network_")
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         rows = self.scaler_.transform(X)
-        restored = self._run("decoder", self._run("encoder", rows))
+        restored = self._run(rows)
         return float(r2_score(rows, restored, multioutput="variance_weighted"))
 
-    def _fit(self, X, max_epochs, go_on):
-        self._check()
-        go_on = go_on and hasattr(self, "network_")
-        device, random = resolve_device(self.device), self._generator(go_on)
-        with unchanged_on_error(self), seeded(random, device):
-            X = validate_data(self, X, dtype=[np.float64, np.float32], reset=not go_on)
-            if not go_on:
-                self.scaler_ = fit_scaler(X)
-            rows = standardized(X, self.scaler_)
-            sizes = X.shape[1], self.encoder_units, self.n_components, self.decoder_units, self.dropout
-            network = Autoencoder(*sizes)
-            if go_on:
-                take_over(self, network)
-            training = train(
-                network,
-                TensorBatches(rows, rows, self.batch_size),
-                ReconstructionLoss(),
-                max_epochs=max_epochs,
-                lr=self.lr,
-                device=device,
-                callbacks=self.callbacks,
-                verbose=self.verbose,
-                title="autoencoder",
-                optimizer_state=self._optimizer_state if go_on else None,
-            )
-        self._keep(network, training, random, go_on)
-        return self
+    def _build_network(self, device="cpu"):
+        layers = self.encoder_units, self.n_components, self.decoder_units
+        return Autoencoder(self.n_features_in_, *layers, self.dropout)
 
-    def _run(self, part, rows):
-        """Run rows through one half of the network, in their own precision."""
-        device = resolve_device(self.device)
-        network = in_precision_of(self.network_.to(device), rows.dtype)
-        with torch.inference_mode():
-            return getattr(network, part)(torch.from_numpy(rows).to(device)).cpu().numpy()
+    def _plan(self, X, y, random, partial, resume):
+        rows = standardize(self, X, reset=not resume)
+        return Task(self._start_network(resume), TensorBatches(rows, rows, self.batch_size), ReconstructionLoss())
 
     @property
     def _n_features_out(self):
         return self.network_.encoder[-2].out_features
 
     def __sklearn_tags__(self):
-        """Say that float32 stays float32."""
+        """Declare that float32 input gives float32 output."""
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-    def _check(self):
-        check_training_parameters(self)
-        check_scalar(self.n_components, "n_components", Integral, min_val=1)
-        check_scalar(self.dropout, "dropout", Real, min_val=0, max_val=1, include_boundaries="left")
-        for name in ("encoder_units", "decoder_units"):
-            units = getattr(self, name)
-            if not isinstance(units, (tuple, list)):
-                raise TypeError(f"{name}={units!r} must be a tuple of int: the width of each layer.")
-            for unit in units:
-                check_scalar(unit, name, Integral, min_val=1)

@@ -1,12 +1,13 @@
 """Named configurations of CPCTransformer: the recommended ones, and the three of the report."""
 
 from sklearn.base import clone
+from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .cpc import CPCTransformer
 from .nn.augmentation import Augmentation
 from .nn.autoregressors import LSTMContext
 from .nn.logmel_encoder import LogMelEncoder
-from .nn.objective import check_option
+from .nn.objective import InfoNCE
 
 SMALL_CORPUS = {
     "autoregressor": LSTMContext(c_dim=256),
@@ -14,10 +15,7 @@ SMALL_CORPUS = {
     "trim": 40,
     "n_context": 44,
     "n_future": 6,
-    "negatives": "mixed",
-    "n_across": 64,
-    "similarity": "cosine",
-    "predict_from": "all",
+    "objective": InfoNCE(negatives="mixed", n_across=64, similarity="cosine", predict_from="all"),
     "max_epochs": 12,
     "batch_size": 32,
     "lr": 1e-3,
@@ -41,21 +39,22 @@ CONFIGURATIONS = {
 }
 
 
+@validate_params({"configuration": [StrOptions(set(CONFIGURATIONS))]}, prefer_skip_nested_validation=True)
 def make_cpc(configuration="small-corpus", **parameters):
-    """Return a CPCTransformer in a configuration known by name.
+    """Return a CPCTransformer in a named configuration.
 
-    It is an ordinary estimator, to be fitted, tuned and put into pipelines like any other; the name
+    It is an ordinary estimator, to be fitted, tuned and put into pipelines like any other. The name
     only stands for the values of its parameters.
 
     Parameters
     ----------
     configuration : str, default="small-corpus"
-        "small-corpus" is for minutes to hours of recordings of any kind, and a laptop; "speech" is the same
-        for what is said, in words or syllables, whoever says it: see the study in the user guide.
+        "small-corpus" is for minutes to hours of recordings of any kind, on a laptop. "speech" is the same
+        for spoken words or syllables by any speaker; see the study in the user guide.
         "report-conv1d-gru", "report-conv1d-attention" and "report-conv2d-gru" are the report's three
         models, meant for days of audio.
     **parameters
-        Parameters of :class:`CPCTransformer` that shall have other values, also nested ones such as
+        Parameters of :class:`CPCTransformer` to override, also nested ones such as
         ``encoder__sample_rate=44100``.
 
     Returns
@@ -71,8 +70,7 @@ def make_cpc(configuration="small-corpus", **parameters):
     --------
     >>> from sklearn_cpc import make_cpc
     >>> cpc = make_cpc(encoder__sample_rate=22050, random_state=0)
-    >>> cpc.negatives, cpc.encoder.sample_rate
+    >>> cpc.objective.negatives, cpc.encoder.sample_rate
     ('mixed', 22050)
     """
-    check_option("configuration", configuration, tuple(CONFIGURATIONS))
     return clone(CONFIGURATIONS[configuration]).set_params(**parameters)

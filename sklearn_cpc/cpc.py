@@ -1,45 +1,50 @@
 """CPCTransformer: features learned from recordings by Contrastive Predictive Coding."""
 
 import functools
+import os
+from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._parameters import check_cpc
+from ._constraints import POSITIVE, READING, SHARE, Each, integers
 from .audio.clips import names_of
 from .audio.store import Source
-from .nn.network import InfoNCELoss, build_network, sample_rate_of
-from .nn.objective import check_option
-from .nn.pooling import check_pooling, n_features
-from .training import embedding
+from .nn.augmentation import Augmentation
+from .nn.network import AUTOREGRESSORS, ENCODERS, OBJECTIVES, build_network, get_sample_rate, resolve_recipe
+from .nn.objective import InfoNCE
+from .nn.pooling import POOLINGS, check_pooling, n_features
 from .training.batches import ClipBatches, check_trainable, hold_out
-from .training.checkpoint import Checkpoint
+from .training.checkpoint import Checkpoint, training_settings
 from .training.clip_geometry import ClipShape
-from .training.device import in_precision_of, resolve_device, resolve_precision, seeded
-from .training.embedding import Frames
-from .training.estimator import FittedNetworkMixin, take_over, unchanged_on_error
-from .training.loop import train
+from .training.device import match_precision, resolve_device, resolve_precision
+from .training.embedding import Frames, embed_frames, embed_pooled, make_forecasts
+from .training.estimator import NetworkEstimator, Task
+from .training.schedules import SCHEDULES
 from .training.scoring import contrastive_accuracy
 
+MAX_CLIP = 2**28  # samples: an hour and a half at 48 kHz
 
-class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+
+class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
     """Features learned from your own recordings by Contrastive Predictive Coding (CPC).
 
-    A clip is cut into steps; an encoder turns each into an embedding z; an autoregressor sums up the
-    past in a context c; and from c the network learns to tell the embeddings of the next steps from
-    those of other sounds (InfoNCE). No labels are used. Defaults are those of the report this package
-    implements, a network for music at low rate; see the user guide for smaller ones.
+    A clip is cut into steps. An encoder turns each step into an embedding z. An autoregressor summarises the
+    past in a context c. From c, the network learns to tell the embeddings of the next steps from those of
+    other sounds (InfoNCE). No labels are used. Defaults are those of the report that this package
+    implements, a network for music at a low rate; :func:`make_cpc` has smaller ones.
 
     Parameters
     ----------
     encoder : {"conv1d", "conv2d", "logmel"}, recipe, nn.Module or callable, default="conv1d"
         Names stand for :class:`Conv1dEncoder`, :class:`Conv2dEncoder` and :class:`LogMelEncoder` with
-        their defaults; pass a recipe to change its parameters, in a grid also as
-        ``cpc__encoder__n_mels``. A module maps samples of shape (batch, n_samples) to
+        their defaults. Pass a recipe to change its parameters; in a grid they are ``cpc__encoder__n_mels``
+        and the like. A module maps samples of shape (batch, n_samples) to
         (batch, n_context + n_future, z_dim); a callable is called with ``(n_samples, n_steps)`` and
-        returns such a module. Both need an attribute ``sample_rate``, in Hz. A module handed in is
-        copied, never trained itself.
+        returns such a module. Both need an attribute ``sample_rate``, in Hz. A module that you pass is
+        copied and never trained itself.
     autoregressor : {"gru", "lstm", "causal_attention", "attention"}, recipe, nn.Module or callable, default="gru"
         Names stand for :class:`GRUContext`, :class:`LSTMContext`, :class:`CausalAttentionContext` and
         :class:`AttentionContext`. A module maps (batch, steps, z_dim) to (batch, steps, c_dim),
@@ -48,35 +53,21 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         Length of a training clip in seconds (section 2.2.1). Recordings that are shorter are padded,
         and the padding is left out of negatives and pooling.
     trim : float, default=None
-        Cut the silence at both ends off each recording: all that lies this many dB below its loudest
-        20 ms, 40 for example. :meth:`transform_frames` keeps it. None: keep it.
+        Cut off the silence at both ends of each recording: everything this many dB below its loudest
+        40 ms, 40 for example. :meth:`transform_frames` keeps the silence. None: keep it.
     n_context : int, default=27
         Steps heard before the prediction, T (section 2.2.1).
     n_future : int, default=3
         Steps predicted, K (section 2.2.1).
-    negatives : {"across", "within", "mixed"}, default="across"
-        Where negatives come from: the other clips of the batch (section 2.2.1), the rest of the same
-        clip, or both.
-    n_across : int, default=None
-        Negatives from other clips: this many windows, drawn anew for every batch. None: the same step of
-        every other clip (section 2.2.1), ``batch_size - 1`` at most.
-    similarity : {"dot", "cosine"}, default="dot"
-        How predictions are compared with embeddings (section 2.2.5).
-    temperature : float, default=None
-        Divides the similarity. None: 1 for "dot", 0.1 for "cosine".
-    step_weights : {"uniform", "linear"}, default="uniform"
-        Weight of the future steps in the loss: equal, or the near future weighs more (section 4).
-    predict_from : {"last", "all"}, default="last"
-        Predict from the last step of the past alone (the report) or from every step (the paper).
-    projection : int, default=None
-        Size of a linear map of z that is predicted in place of z, so that the embeddings may hold more
-        than what helps to predict. None: z itself (the report).
+    objective : {"info_nce"}, InfoNCE, default="info_nce"
+        What the network learns to do; see :class:`InfoNCE` for negatives, similarity, temperature, the weights
+        of the future steps, which positions predict, and projection. The name stands for the report's objective.
     augmentation : Augmentation, default=None
         Alters the past of every training clip, while the future to be predicted stays as it is; see
         :class:`Augmentation`. Doubles the cost of the encoder. None: off (the report).
     max_epochs : int, default=10
-        Passes over the audio. 0 leaves the network untrained: the honest baseline. (The report's
-        training heard each second of its audio about nine times.)
+        Passes over the audio. 0 leaves the network untrained, as a baseline. (The report's training heard
+        each second of its audio about nine times.)
     batch_size : int, default=8
         Clips per batch, N (section 2.2.6).
     lr : float, default=1e-5
@@ -85,18 +76,17 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         Course of the learning rate over ``max_epochs``: constant (section 2.2.6), or a linear rise over
         the first tenth of the batches and half a cosine down to zero. ``partial_fit`` keeps it constant.
     validation_fraction : float, default=0.0
-        Share of the recordings that is not trained on. After every epoch :meth:`score` is computed on
+        Share of the recordings to hold out from training. After every epoch, :meth:`score` is computed on
         them and recorded as ``valid_score``, for callbacks to stop early or keep the best epoch.
     pooling : str or tuple of str, default="context"
-        What becomes of a row's steps: "context", the context after T steps, averaged over the clips
-        (section 2.2.3); "z_mean", "z_std", "z_max", statistics over all steps, and "z_thirds", the means
-        over its first, second and last third; the same for c and, where the encoder has mel bands, for
-        "mel", these in dB, and "centred", these as its convolutions take them; or several of them,
-        concatenated.
+        The features of a row, made from its steps. "context": the context after T steps, averaged over the
+        clips (section 2.2.3). "z_mean", "z_std", "z_max": statistics over all steps. "z_thirds": the means
+        over the first, second and last third. The same exists for c and, if the encoder has mel bands, for
+        "mel" (in dB) and "centred" (as the convolutions take them). Several are concatenated.
     n_clips : int, default=None
-        Clips per row at transform, evenly spread (one: the middle). None: all of it, in clips of
-        ``clip_duration`` or, where the encoder takes any number of steps ("logmel"), of 20 times that
-        (but for "context").
+        Clips per row at transform, evenly spread; a single clip is in the middle. None: the whole row, in
+        clips of ``clip_duration`` or, if the encoder takes any number of steps ("logmel"), of 20 times that
+        (except for "context").
     on_error : {"raise", "nan"}, default="raise"
         What to do with recordings that cannot be used: raise one error that lists them all, or train
         without them, fill their rows with NaN at transform, and warn.
@@ -106,22 +96,22 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     device : str or torch.device, default="auto"
         "auto" is a CUDA GPU if there is one, else the CPU.
     callbacks : list of skorch callbacks, default=None
-        Early stopping, checkpoints and the like; they may monitor ``train_loss``, ``train_accuracy`` and,
+        Early stopping and the like; they may monitor ``train_loss``, ``train_accuracy`` and,
         with a ``validation_fraction``, ``valid_score``. See also :class:`EmbeddingMonitor`.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the network of the last ``fit``.
+        Whether ``fit`` continues from the network of the last ``fit``.
     memory : str, path-like or joblib.Memory, default=None
-        Directory for decoded recordings, shared by fits and processes; they stay on disk. A file that
-        changes is noticed. None: recordings are decoded in every call of ``fit`` and ``transform``. What
-        exceeds 1 GB (or the environment variable SKLEARN_CPC_RAM_GB) is in a temporary folder meanwhile.
+        Directory for decoded recordings, which stay on disk for later fits and other processes. A file that
+        changes is decoded again. None: every call of ``fit`` and ``transform`` decodes the recordings. It
+        keeps up to 1 GB of them in RAM (environment variable SKLEARN_CPC_RAM_GB), the rest in a temporary
+        folder.
     n_jobs : int, default=None
         Threads that decode recordings.
-    checkpoint : str or path-like, default=None
-        Directory in which ``fit`` keeps its state, for the next ``fit`` with the same parameters and recordings
-        to go on from if this one is cut short: on one thread it ends with the same weights. Others are
-        refused; so give every training its own, and none in a grid search. Needs an int as ``random_state``.
-    checkpoint_every : int, default=1
-        Epochs from one checkpoint to the next.
+    checkpoint : str, path-like or Checkpoint, default=None
+        Directory in which ``fit`` keeps its state. If a training is stopped, the next ``fit`` with the same
+        parameters and recordings resumes from there; on one thread it ends with the same weights. Another
+        training is refused, so give every training its own directory, and none in a grid search.
+        ``Checkpoint(directory, every=5)`` writes less often. Needs an int as ``random_state``.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, clips, order and dropout. Pass an int for the same result in every fit.
     verbose : int, default=0
@@ -138,7 +128,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     n_iter_ : int
         Epochs trained.
     interrupted_ : bool
-        Whether Ctrl-C or an error cut the training short: the network is as after its last finished epoch.
+        Whether Ctrl-C or an error stopped the training early. The network is that of the last finished epoch.
     sample_rate_ : int
         Rate in Hz at which recordings are read.
     n_features_in_ : int
@@ -147,7 +137,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     See Also
     --------
     AutoencoderReducer : Reduces the features.
-    LinearProbe : Tells how good they are.
+    LinearProbe : Shows how good they are.
     MFCCTransformer : Features that need no training, to compare with.
 
     Notes
@@ -156,8 +146,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     ``(path, onset, duration)``, also as a DataFrame with columns of these names; or a float array of
     shape (n_clips, n_samples) already at the encoder's rate. float64 arrays are embedded in float64.
 
-    Only ``random_state`` and the number of threads decide the result: the same of both repeats it bit
-    for bit, and torch's global generator is left alone.
+    The result depends only on ``random_state`` and the number of threads: with both the same, it repeats bit
+    for bit. Torch's global generator is left alone.
 
     References
     ----------
@@ -178,6 +168,27 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     (16, 512)
     """
 
+    _parameter_constraints: dict = {
+        **NetworkEstimator._parameter_constraints,
+        **READING,
+        "encoder": [str, callable],  # names are checked by resolve_recipe, whose error says what else will do
+        "autoregressor": [str, callable],
+        "objective": [StrOptions(set(OBJECTIVES)), InfoNCE],
+        "clip_duration": [Interval(Real, 0, 24 * 3600, closed="right")],
+        "trim": [POSITIVE, None],
+        "n_context": [integers(1, 2**20)],
+        "n_future": [integers(1, 2**12)],
+        "augmentation": [Augmentation, None],
+        "schedule": [StrOptions(set(SCHEDULES))],
+        "validation_fraction": [SHARE],
+        "pooling": [StrOptions(set(POOLINGS)), Each(StrOptions(set(POOLINGS)))],
+        "n_clips": [integers(1, 2**20), None],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "checkpoint": [str, os.PathLike, Checkpoint, None],
+    }
+    _title = "CPC"
+    _recipes: dict = {"encoder": ENCODERS, "autoregressor": AUTOREGRESSORS, "objective": OBJECTIVES}
+
     def __init__(
         self,
         encoder="conv1d",
@@ -187,13 +198,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         trim=None,
         n_context=27,
         n_future=3,
-        negatives="across",
-        n_across=None,
-        similarity="dot",
-        temperature=None,
-        step_weights="uniform",
-        predict_from="last",
-        projection=None,
+        objective="info_nce",
         augmentation=None,
         max_epochs=10,
         batch_size=8,
@@ -210,7 +215,6 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         memory=None,
         n_jobs=None,
         checkpoint=None,
-        checkpoint_every=1,
         random_state=None,
         verbose=0,
     ):
@@ -220,13 +224,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         self.trim = trim
         self.n_context = n_context
         self.n_future = n_future
-        self.negatives = negatives
-        self.n_across = n_across
-        self.similarity = similarity
-        self.temperature = temperature
-        self.step_weights = step_weights
-        self.predict_from = predict_from
-        self.projection = projection
+        self.objective = objective
         self.augmentation = augmentation
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -243,7 +241,6 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         self.memory = memory
         self.n_jobs = n_jobs
         self.checkpoint = checkpoint
-        self.checkpoint_every = checkpoint_every
         self.random_state = random_state
         self.verbose = verbose
 
@@ -266,7 +263,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             If a parameter, X or a recording cannot be used; raised before training starts. Recordings
             that cannot be read are listed together.
         """
-        self._fit(X, self.warm_start, self.max_epochs, self.schedule)
+        self._train(X)
         return self
 
     def fit_transform(self, X, y=None):
@@ -281,10 +278,10 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         -------
         float ndarray of shape (n_rows, n_features)
         """
-        return self._embed(self._fit(X, self.warm_start, self.max_epochs, self.schedule))
+        return self._embed(self._train(X).recordings)
 
     def partial_fit(self, X, y=None):
-        """Train for one epoch more, on these recordings, from where the last call stopped.
+        """Train for one more epoch, on these recordings, from where the last call stopped.
 
         Parameters
         ----------
@@ -295,13 +292,13 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         -------
         self : CPCTransformer
         """
-        self._fit(X, go_on=True, max_epochs=1, schedule="constant")
+        self._train(X, partial=True)
         return self
 
     def transform(self, X):
         """Embed recordings: one row per element of X.
 
-        An archive of any size is embedded part by part, in bounded memory, while the next part is decoded.
+        An archive of any size is embedded chunk by chunk, in bounded memory, while the next chunk is decoded.
 
         Parameters
         ----------
@@ -314,8 +311,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             NaN in the rows of unusable recordings, with ``on_error="nan"``.
         """
         check_is_fitted(self, "network_")
-        self._check()
-        self._poolings(self.network_)
+        self._validate_params()
+        self._check_pooling(self.network_)
         return self._embed(Source(self, X, self.sample_rate_, reset=False))
 
     def transform_frames(self, X, layer="z"):
@@ -334,8 +331,10 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             ``(times, embeddings)`` per row of X; empty for unusable recordings with ``on_error="nan"``.
         """
         check_is_fitted(self, "network_")
-        check_option("layer", layer, ("z", "c"))
-        network, device = self._network(np.float32)
+        self._validate_params()
+        if layer not in ("z", "c"):
+            raise ValueError(f"layer={layer!r} is unknown; use 'z' or 'c'.")
+        network, device = self._prepare_network(np.float32)
         if layer == "c" and network.single_context:
             raise ValueError(
                 f"layer='c' needs a context at every step, but autoregressor={self.autoregressor!r} yields one "
@@ -343,19 +342,26 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             )
         source = Source(self, X, self.sample_rate_, reset=False)
         frames = [Frames(np.empty(0), np.empty((0, network.dims[layer]), np.float32))] * source.n_rows
-        how = {"layer": layer, "sample_rate": self.sample_rate_, "batch_size": self._n_at_once, "device": device}
-        for part in source.parts():
-            for i in part.readable:
-                frames[part.rows[i]] = embedding.frames(network, part.samples[i], self._clip_shape, **how)
+        for chunk in source.parts():
+            for i in chunk.readable:
+                frames[chunk.rows[i]] = embed_frames(
+                    network,
+                    chunk.samples[i],
+                    _clip_shape(network),
+                    layer=layer,
+                    sample_rate=self.sample_rate_,
+                    batch_size=self._n_at_once,
+                    device=device,
+                )
         return frames
 
     def score(self, X, y=None):
-        """Contrastive accuracy on recordings: how well the future is told from other sounds.
+        """Contrastive accuracy on recordings: how well the network tells the future from other sounds.
 
-        The task is the same whatever the network was trained with, so that a grid search can compare
+        The task does not depend on how the network was trained, so that a grid search can compare
         negatives, batch sizes and similarities: every prediction is judged against 15 windows of the
         same clip and 16 of other clips, drawn with a fixed seed. Higher is better; chance is 1/32. Steps
-        of other lengths are other tasks: compare those by a probe.
+        of another length make another task: compare those with a probe.
 
         Parameters
         ----------
@@ -368,74 +374,86 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             Share of predictions that score above all 31 negatives; NaN if no recording has two steps.
         """
         check_is_fitted(self, "network_")
+        self._validate_params()
         recordings = Source(self, X, self.sample_rate_, reset=False).read()
-        return self._score(recordings.usable(self.trim), *self._network(np.float32))
+        return self._score(recordings.usable(self.trim), *self._prepare_network(np.float32))
 
-    def _fit(self, X, go_on, max_epochs, schedule):
-        """Read X, build or take over the network, train it; returns the recordings."""
-        self._check()
-        resumable, go_on = not go_on, go_on and hasattr(self, "network_")
-        device, random = resolve_device(self.device), self._generator(go_on)
-        rate = sample_rate_of(self.encoder)
-        clip = round(self.clip_duration * rate)
-        sizes = clip, self.n_context, self.n_future
-        with unchanged_on_error(self), seeded(random, device):
-            augmentation = None if self.augmentation is None else self.augmentation(rate)
-            options = self.predict_from, self.projection, augmentation
-            network = build_network(self.encoder, self.autoregressor, *sizes, *options)
-            self._poolings(network)
-            if go_on:
-                take_over(self, network)
-            recordings = Source(self, X, rate, reset=not go_on).read()
-            samples = recordings.usable(self.trim)
-            shape = self._clip_shape = ClipShape.of(network.encoder, clip, self.n_context + self.n_future)
-            if self.validation_fraction and not (go_on and hasattr(self, "_split_seed")):
-                # Kept when training goes on: no recording is validated with that was trained on.
-                self._split_seed = random.randint(np.iinfo(np.int32).max)
-            checkpoint = Checkpoint.of(self, network, samples, random) if resumable else None
-            names, rows = names_of(X, recordings.readable), list(range(len(samples)))
-            rows, held_out = hold_out(rows, self.validation_fraction, getattr(self, "_split_seed", None))
-            held_out, samples = [samples[row] for row in held_out], [samples[row] for row in rows]
-            if max_epochs:
-                check_trainable(samples, shape, self.batch_size, self.negatives)
-            training = train(
-                network,
-                ClipBatches(samples, shape, self.batch_size, random, [names[row] for row in rows]),
-                InfoNCELoss(
-                    self.n_future,
-                    negatives=self.negatives,
-                    n_across=self.n_across,
-                    similarity=self.similarity,
-                    temperature=self.temperature,
-                    step_weights=self.step_weights,
-                ),
-                max_epochs=max_epochs,
-                lr=self.lr,
-                device=device,
-                precision=resolve_precision(self.precision, device),
-                callbacks=self.callbacks,
-                verbose=self.verbose,
-                title="CPC",
-                optimizer_state=self._optimizer_state if go_on else None,
-                schedule=schedule,
-                validate=(lambda module: self._score(held_out, module, device)) if held_out else None,
-                checkpoint=checkpoint,
-                embedder=lambda X: functools.partial(self._embed, Source(self, X, rate, reset=False).read()),
+    def _build_network(self, device="cpu"):
+        rate = get_sample_rate(self.encoder)
+        n_samples = round(self.clip_duration * rate)
+        if n_samples > MAX_CLIP:
+            raise ValueError(
+                f"clip_duration={self.clip_duration} s at {rate} Hz are {n_samples} samples, but at most {MAX_CLIP} "
+                "are allowed; use shorter clips."
             )
-        self.sample_rate_ = rate
-        self._keep(network, training, random, go_on)
-        return recordings
+        return build_network(
+            self.encoder,
+            self.autoregressor,
+            self._objective,
+            n_samples=n_samples,
+            n_context=self.n_context,
+            n_future=self.n_future,
+            augmentation=None if self.augmentation is None else self.augmentation(rate),
+            device=device,
+        )
+
+    def _plan(self, X, y, random, partial, resume):
+        self._check_checkpoint()
+        network = self._start_network(resume)
+        self._check_pooling(network)
+        rate, shape = network.sample_rate, _clip_shape(network)
+        recordings = Source(self, X, rate, reset=not resume).read()
+        samples, names = recordings.usable(self.trim), names_of(X, recordings.readable)
+        if self.validation_fraction and not (resume and hasattr(self, "_split_seed")):
+            # Kept for fits that continue this one, so that they validate on the same recordings.
+            self._split_seed = random.randint(np.iinfo(np.int32).max)
+        checkpoint = None
+        if self.checkpoint is not None and not partial:
+            recipe = self.checkpoint if isinstance(self.checkpoint, Checkpoint) else Checkpoint(self.checkpoint)
+            checkpoint = recipe(training_settings(self, network, samples), random)
+        rows, held_out = hold_out(len(samples), self.validation_fraction, getattr(self, "_split_seed", None))
+        held_out, samples = [samples[row] for row in held_out], [samples[row] for row in rows]
+        if partial or self.max_epochs:
+            check_trainable(samples, shape, self.batch_size, self._objective.negatives)
+        device = resolve_device(self.device)
+        options = {
+            "precision": resolve_precision(self.precision, device),
+            "schedule": "constant" if partial else self.schedule,
+            "validate": (lambda module: self._score(held_out, module, device)) if held_out else None,
+            "embedder": lambda X: functools.partial(self._embed, Source(self, X, rate, reset=False).read()),
+            "checkpoint": checkpoint,
+        }
+        batches = ClipBatches(samples, shape, self.batch_size, random, [names[row] for row in rows])
+        return Task(network, batches, self._objective(self.n_future), options, recordings)
+
+    def _check_checkpoint(self):
+        """Raise unless a stopped training could be resumed exactly, or there are no checkpoints."""
+        if self.checkpoint is None:
+            return
+        if not isinstance(self.random_state, Integral):
+            raise ValueError(
+                f"checkpoint={str(self.checkpoint)!r} needs an int for random_state, got {self.random_state!r}: a "
+                "training with other random numbers cannot be resumed."
+            )
+        if self.warm_start:
+            raise ValueError(
+                f"checkpoint={str(self.checkpoint)!r} excludes warm_start=True: both say where fit starts from."
+            )
+
+    def _check_pooling(self, network):
+        """Return ``pooling`` as a tuple, or raise if the network has no such features."""
+        return check_pooling(self.pooling, network, self.encoder, self.autoregressor)
 
     def _embed(self, source, network=None):
-        """Embed the rows of a Source, or of Recordings; NaN in those that cannot be used."""
-        network, device = self._network(source.dtype, network)
-        pooling = self._poolings(network)
+        """Embed the rows of a source, or of Recordings; NaN in those that cannot be used."""
+        network, device = self._prepare_network(source.dtype, network)
+        pooling = self._check_pooling(network)
         embeddings = np.full((source.n_rows, n_features(pooling, network.dims)), np.nan, source.dtype)
-        for part in source.parts():
-            embeddings[part.rows[part.readable]] = embedding.pool(
+        for chunk in source.parts():
+            embeddings[chunk.rows[chunk.readable]] = embed_pooled(
                 network,
-                part.usable(self.trim),
-                self._clip_shape,
+                chunk.usable(self.trim),
+                _clip_shape(network),
                 pooling=pooling,
                 n_clips=self.n_clips,
                 batch_size=self._n_at_once,
@@ -447,14 +465,26 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     def _score(self, samples, network, device):
         """Contrastive accuracy of a network on recordings."""
         how = {"n_clips": self.n_clips, "batch_size": self._n_at_once, "device": device}
-        return contrastive_accuracy(
-            embedding.forecasts(network, samples, self._clip_shape, **how), self.similarity
-        )
+        forecasts = make_forecasts(network, samples, _clip_shape(network), **how)
+        return contrastive_accuracy(forecasts, self._objective.similarity)
 
-    def _network(self, dtype, network=None):
-        """Return the network, or one in training, ready to embed input of a dtype, and its device."""
+    def _prepare_network(self, dtype, network=None):
+        """Return the network, or one in training, for embedding input of a dtype, and its device."""
         device = resolve_device(self.device)
-        return in_precision_of((network or self.network_).to(device).eval(), dtype), device
+        return match_precision((network or self.network_).to(device).eval(), dtype), device
+
+    @property
+    def sample_rate_(self):
+        """Rate in Hz at which recordings are read."""
+        return self.network_.sample_rate
+
+    @property
+    def _objective(self):
+        return resolve_recipe("objective", self.objective, OBJECTIVES)
+
+    @property
+    def _n_candidates(self):
+        return self._objective.n_candidates(self.batch_size, self.n_context + self.n_future)
 
     @property
     def _n_at_once(self):
@@ -462,18 +492,15 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
 
     @property
     def _n_features_out(self):
-        return n_features(self._poolings(self.network_), self.network_.dims)
+        return n_features(self._check_pooling(self.network_), self.network_.dims)
 
     def __sklearn_tags__(self):
-        """Say that X may hold strings (paths) and that float32 stays float32."""
+        """Declare that X may hold strings (paths) and that float32 input gives float32 output."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _check(self):
-        check_cpc(self)
 
-    def _poolings(self, network):
-        """Return ``pooling`` as a tuple, or raise if the network has no such features."""
-        return check_pooling(self.pooling, network, self.encoder, self.autoregressor)
+def _clip_shape(network):
+    return ClipShape.for_encoder(network.encoder, network.n_samples, network.n_context + network.n_future)

@@ -1,21 +1,18 @@
-"""LinearProbe: how good are the features? A linear classifier tells."""
-
-from numbers import Real
+"""LinearProbe: a linear classifier that tells how good features are."""
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, check_scalar, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from ._parameters import check_training_parameters
+from ._constraints import SHARE
 from .training.batches import TensorBatches
-from .training.device import in_precision_of, resolve_device, seeded
-from .training.estimator import FittedNetworkMixin, take_over, unchanged_on_error
-from .training.loop import train
-from .training.scaling import fit_scaler, standardized
+from .training.estimator import NetworkEstimator, Task
+from .training.scaling import standardize
 
 
 class Probe(nn.Module):
@@ -48,7 +45,7 @@ class CrossEntropy(nn.Module):
         return loss, {"accuracy": (logits.argmax(1) == labels).count_nonzero().item() / len(labels)}
 
 
-class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
+class LinearProbe(ClassifierMixin, NetworkEstimator):
     """Linear classifier with softmax and dropout that tells how good features are (section 2.3.1, Table 5).
 
     Features are standardised first, and the weights start at zero, so that the same learning rate
@@ -72,7 +69,7 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
     callbacks : list of skorch callbacks, default=None
         Early stopping, schedules and the like; they may monitor ``train_loss`` and ``train_accuracy``.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights of the last ``fit``.
+        Whether ``fit`` continues from the weights of the last ``fit``.
     random_state : int, RandomState instance or None, default=None
         Seeds order and dropout. Pass an int for the same result in every fit.
     verbose : int, default=0
@@ -91,7 +88,7 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
     n_iter_ : int
         Epochs trained.
     interrupted_ : bool
-        Whether Ctrl-C or an error cut the training short: the network is as after its last finished epoch.
+        Whether Ctrl-C or an error stopped the training early. The network is that of the last finished epoch.
     n_features_in_ : int
         Features of the input.
 
@@ -109,6 +106,13 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
     >>> probe.score(X, y) > 0.9
     True
     """
+
+    _parameter_constraints: dict = {
+        **NetworkEstimator._parameter_constraints,
+        "dropout": [SHARE],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+    _title = "linear probe"
 
     def __init__(
         self,
@@ -153,10 +157,11 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
         ValueError, TypeError
             If a parameter is out of range, X holds NaN or infinite values, or y has one class only.
         """
-        return self._fit(X, y, None, self.max_epochs, go_on=self.warm_start)
+        self._train(X, (y, None))
+        return self
 
     def partial_fit(self, X, y, classes=None):
-        """Train for one epoch more, on these rows; the first call also learns the standardisation.
+        """Train for one more epoch, on these rows; the first call also learns the standardisation.
 
         Parameters
         ----------
@@ -169,7 +174,8 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
         -------
         self : LinearProbe
         """
-        return self._fit(X, y, classes, 1, go_on=True)
+        self._train(X, (y, classes), partial=True)
+        return self
 
     def predict(self, X):
         """Most likely class of each row.
@@ -213,40 +219,25 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
-    def _fit(self, X, y, classes, max_epochs, go_on):
-        check_training_parameters(self)
-        check_scalar(self.dropout, "dropout", Real, min_val=0, max_val=1, include_boundaries="left")
-        go_on = go_on and hasattr(self, "network_")
-        device, random = resolve_device(self.device), self._generator(go_on)
-        with unchanged_on_error(self), seeded(random, device):
-            X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=not go_on)
-            labels = self._encode(y, classes, go_on)
-            if not go_on:
-                self.scaler_ = fit_scaler(X)
-            weight = self._class_weights(y)
-            rows = standardized(X, self.scaler_)
-            network = Probe(X.shape[1], len(self.classes_), self.dropout)
-            if go_on:
-                take_over(self, network)
-            training = train(
-                network,
-                TensorBatches(rows, torch.from_numpy(labels), self.batch_size),
-                CrossEntropy(torch.from_numpy(weight.astype(np.float32))),
-                max_epochs=max_epochs,
-                lr=self.lr,
-                device=device,
-                callbacks=self.callbacks,
-                verbose=self.verbose,
-                title="linear probe",
-                optimizer_state=self._optimizer_state if go_on else None,
-            )
-        self._keep(network, training, random, go_on)
-        return self
+    def _build_network(self, device="cpu"):
+        return Probe(self.n_features_in_, len(self.classes_), self.dropout)
 
-    def _encode(self, y, classes, go_on):
-        """Set ``classes_`` in a first fit, and return y as indices into it."""
+    def _plan(self, X, y, random, partial, resume):
+        y, classes = y
+        rows, y = standardize(self, X, y=y, reset=not resume)
+        labels = torch.from_numpy(self._encode(y, classes, resume))
+        weight = torch.from_numpy(self._class_weights(y).astype(np.float32))
+        batches = TensorBatches(rows, labels, self.batch_size)
+        return Task(self._start_network(resume), batches, CrossEntropy(weight))
+
+    @property
+    def _n_candidates(self):
+        return len(self.classes_)
+
+    def _encode(self, y, classes, resume):
+        """Return y as indices into ``classes_``, which a first fit sets."""
         check_classification_targets(y)
-        if not go_on:
+        if not resume:
             self.classes_ = np.unique(y if classes is None else classes)
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes={classes!r} are not those of the first call, {self.classes_.tolist()}.")
@@ -273,7 +264,4 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
     def _logits(self, X):
         check_is_fitted(self, "network_")
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        device = resolve_device(self.device)
-        network = in_precision_of(self.network_.to(device), X.dtype)
-        with torch.inference_mode():
-            return network(torch.from_numpy(self.scaler_.transform(X)).to(device)).cpu().numpy()
+        return self._run(self.scaler_.transform(X))

@@ -3,9 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-from skorch.callbacks import EarlyStopping
-
 from sklearn_cpc._parameters import check_training_parameters
+from skorch.callbacks import EarlyStopping
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import nn
 from .autoregressors import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
 from .encoders import Conv1dEncoder, Conv2dEncoder
 from .logmel_encoder import LogMelEncoder
-from .objective import info_nce
+from .objective import InfoNCE
 
 ENCODERS = {"conv1d": Conv1dEncoder, "conv2d": Conv2dEncoder, "logmel": LogMelEncoder}
 AUTOREGRESSORS = {
@@ -19,11 +19,11 @@ AUTOREGRESSORS = {
     "lstm": LSTMContext,
     "causal_attention": CausalAttentionContext,
 }
-PREDICT_FROM = ("last", "all")
+OBJECTIVES = {"info_nce": InfoNCE}
 
 
 class Forecast(NamedTuple):
-    """What the network makes of a batch: everything the loss needs."""
+    """Output of the network for a batch: everything the loss needs."""
 
     predictions: torch.Tensor  # (batch, positions, n_future, z_dim)
     z: torch.Tensor  # (batch, n_steps, z_dim)
@@ -55,7 +55,9 @@ class CPCNetwork(nn.Module):
     projection : int, default=None
         Size of a linear map of z that is predicted in its place. None: z itself.
     augmentation : nn.Module, default=None
-        Alters the clips the context hears, in training; what is to be predicted stays as it is.
+        Alters the clips that the context hears, in training; the targets of the prediction stay unchanged.
+    n_samples, sample_rate : int, default=None
+        Of the clips it was built for, and in Hz. The network itself does not use them.
     """
 
     def __init__(
@@ -70,8 +72,11 @@ class CPCNetwork(nn.Module):
         predict_from,
         projection=None,
         augmentation=None,
+        n_samples=None,
+        sample_rate=None,
     ):
         super().__init__()
+        self.n_samples, self.sample_rate = n_samples, sample_rate
         self.encoder, self.autoregressor = encoder, autoregressor
         self.predictor = nn.Linear(c_dim, n_future * (projection or z_dim), bias=False)
         self.projector = nn.Linear(z_dim, projection) if projection else nn.Identity()
@@ -141,32 +146,8 @@ class CPCNetwork(nn.Module):
         return {name: bands[name] if name in bands else layers[name]() for name in names}
 
 
-class InfoNCELoss(nn.Module):
-    """:func:`info_nce` of a :class:`Forecast`, with the accuracies as metrics.
-
-    Parameters
-    ----------
-    n_future : int
-        Steps predicted (K).
-    **options
-        Keyword arguments of :func:`info_nce`.
-    """
-
-    def __init__(self, n_future, **options):
-        super().__init__()
-        self.options = options
-        self.metrics = ("accuracy", *(f"accuracy_{k}" for k in range(1, n_future + 1)))
-
-    def forward(self, forecast, _targets=None):
-        """Return the loss and a dict of metrics: mean accuracy and accuracy per future step."""
-        loss, accuracy = info_nce(*forecast, **self.options)
-        # A step that no clip of the batch is long enough for has no accuracy.
-        values = torch.cat([accuracy.nanmean()[None], accuracy]).nan_to_num(0.0).tolist()
-        return loss, dict(zip(self.metrics, values, strict=True))
-
-
 def build_network(
-    encoder, autoregressor, n_samples, n_context, n_future, predict_from, projection=None, augmentation=None
+    encoder, autoregressor, objective, *, n_samples, n_context, n_future, augmentation=None, device="cpu"
 ):
     """Build a CPCNetwork from names, recipes, modules or callables, and check that the parts fit.
 
@@ -174,78 +155,113 @@ def build_network(
     ----------
     encoder, autoregressor : str, recipe, nn.Module or callable
         See :class:`~sklearn_cpc.CPCTransformer`.
+    objective : InfoNCE
+        Says which positions predict, and a projection of what.
     n_samples : int
         Samples of a clip.
-    n_context, n_future, predict_from, projection, augmentation
+    n_context, n_future, augmentation
         See :class:`CPCNetwork`.
+    device : str, default="cpu"
+        Where to try the parts on a batch, to learn their shapes. "meta" computes nothing and takes no memory,
+        but not every module of a user's runs there.
 
     Raises
     ------
     ValueError
-        If a name is unknown or the shapes do not fit.
+        If the shapes do not fit.
     TypeError
-        If an argument is or returns something else than a module.
+        If an argument neither is nor returns a module.
     """
-    n_steps = n_context + n_future
-    encoder_net = build_part("encoder", encoder, ENCODERS, n_samples, n_steps)
+    n_steps, n_clip = n_context + n_future, n_samples
+    encoder_net = build_module("encoder", encoder, ENCODERS, n_samples, n_steps)
     if hasattr(encoder_net, "samples_per_step"):
         n_samples = n_steps * encoder_net.samples_per_step
-    z = trial("encoder", encoder_net, torch.zeros(2, n_samples))
+    z = try_module("encoder", encoder_net, torch.zeros(2, n_samples, device=device))
     if z.ndim != 3 or z.shape[:2] != (2, n_steps):
         raise ValueError(
             f"encoder={encoder!r} maps samples of shape (2, {n_samples}) to {tuple(z.shape)}; it must return "
             f"(2, {n_steps}, z_dim): one embedding for each of n_context + n_future steps."
         )
-    context_net = build_part("autoregressor", autoregressor, AUTOREGRESSORS, z.shape[2], n_context)
-    c = trial("autoregressor", context_net, z[:, :n_context])
+    context_net = build_module("autoregressor", autoregressor, AUTOREGRESSORS, z.shape[2], n_context)
+    c = try_module("autoregressor", context_net, z[:, :n_context])
     single = c.ndim == 2
     if c.shape[:-1] != ((2,) if single else (2, n_context)):
         raise ValueError(
             f"autoregressor={autoregressor!r} maps z of shape {(2, n_context, z.shape[2])} to {tuple(c.shape)}; "
             f"it must return (2, {n_context}, c_dim), a context per step, or (2, c_dim), one per clip."
         )
-    if single and predict_from == "all":
-        raise ValueError(
-            f"predict_from='all' needs a context at every step, but autoregressor={autoregressor!r} yields one "
-            "per clip; use predict_from='last' or autoregressor='gru'."
-        )
-    if predict_from == "all":
-        trial("autoregressor", context_net, z[:, :-1])  # more steps than n_context
-    sizes = n_context, n_future, z.shape[2], c.shape[-1]
-    return CPCNetwork(encoder_net, context_net, *sizes, single, predict_from, projection, augmentation)
+    if objective.predict_from == "all":
+        if single:
+            raise ValueError(
+                f"predict_from='all' needs a context at every step, but autoregressor={autoregressor!r} yields "
+                "one per clip; use predict_from='last' or autoregressor='gru'."
+            )
+        try_module("autoregressor", context_net, z[:, :-1])  # more steps than n_context
+    return CPCNetwork(
+        encoder_net,
+        context_net,
+        n_context=n_context,
+        n_future=n_future,
+        z_dim=z.shape[2],
+        c_dim=c.shape[-1],
+        single_context=single,
+        predict_from=objective.predict_from,
+        projection=objective.projection,
+        augmentation=augmentation,
+        n_samples=n_clip,
+        sample_rate=getattr(resolve_recipe("encoder", encoder, ENCODERS), "sample_rate", None),
+    )
 
 
-def build_part(name, value, known, *sizes):
-    """Turn a name, recipe, nn.Module or callable into an nn.Module of its own.
+def resolve_recipe(name, value, known):
+    """Return a recipe, nn.Module or callable as it is, and for a name the recipe that it stands for.
 
-    It is a copy, on the CPU: no estimator trains what its user passed, nor what a callable returns twice.
+    Parameters
+    ----------
+    name : str
+        Name of the parameter.
+    value : object
+    known : dict of {str: type}
+        Classes of recipes by name.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    TypeError
+        If the value cannot build a module.
     """
-    check_part(name, value, known)
-    value = known[value]() if isinstance(value, str) else value
+    names = ", ".join(map(repr, known))
+    if isinstance(value, str):
+        if value not in known:
+            raise ValueError(
+                f"{name}={value!r} is unknown; use {names}, a recipe, or a callable returning an nn.Module."
+            )
+        return known[value]()
+    if isinstance(value, type) and not issubclass(value, nn.Module):
+        raise TypeError(f"{name} is a class of recipes; use an instance of it: {value.__name__}().")
+    if not callable(value):
+        raise TypeError(f"{name}={value!r}; use {names}, a recipe, an nn.Module or a callable returning one.")
+    return value
+
+
+def build_module(name, value, known, *sizes):
+    """Turn a name, recipe, nn.Module or callable into an nn.Module of its own, on the default device.
+
+    It is a copy: no estimator trains a module that its user passed, or that a callable returns twice.
+    """
+    value = resolve_recipe(name, value, known)
     module = value if isinstance(value, nn.Module) else value(*sizes)
     if not isinstance(module, nn.Module):
         names = ", ".join(map(repr, known))
         came = f"{name}={value!r} returned {type(module).__name__}"
         raise TypeError(f"{came}; use {names}, a recipe, an nn.Module or a callable returning one.")
-    return copy.deepcopy(module).cpu()
+    return copy.deepcopy(module).to(torch.get_default_device())
 
 
-def check_part(name, value, known):
-    """Raise unless the value is a known name, an nn.Module or something to call."""
-    names = ", ".join(map(repr, known))
-    if isinstance(value, str) and value not in known:
-        raise ValueError(
-            f"{name}={value!r} is unknown; use {names}, a recipe, or a callable returning an nn.Module."
-        )
-    if isinstance(value, type) and not issubclass(value, nn.Module):
-        kind = value.__name__
-        raise TypeError(f"{name} is a class of recipes; use an instance of it: {kind}().")
-    if not isinstance(value, str) and not callable(value):
-        raise TypeError(f"{name}={value!r}; use {names}, a recipe, an nn.Module or a callable returning one.")
-
-
-def trial(name, module, batch):
-    """Run a module once, without dropout or gradients, to learn the shape of what it returns."""
+def try_module(name, module, batch):
+    """Run a module once, without dropout or gradients, to learn the shape of its output."""
+    module = copy.deepcopy(module).to(batch.device) if batch.is_meta else module
     was_training = module.training
     try:
         with torch.no_grad():  # inference_mode would leave lazy layers with weights that cannot be trained
@@ -259,18 +275,17 @@ def trial(name, module, batch):
     return output
 
 
-def sample_rate_of(encoder):
-    """Rate in Hz at which an encoder wants its samples, from its ``sample_rate`` attribute.
+def get_sample_rate(encoder):
+    """Return the rate in Hz at which an encoder wants its samples, from its ``sample_rate`` attribute.
 
     Raises
     ------
     ValueError
-        If the name is unknown or the encoder does not say its rate.
+        If the encoder is unknown or does not say its rate.
     TypeError
         If it is no encoder at all.
     """
-    check_part("encoder", encoder, ENCODERS)
-    encoder = ENCODERS[encoder]() if isinstance(encoder, str) else encoder
+    encoder = resolve_recipe("encoder", encoder, ENCODERS)
     rate = getattr(encoder, "sample_rate", None)
     if not isinstance(rate, Integral) or rate < 1:
         raise ValueError(

@@ -1,22 +1,152 @@
-"""InfoNCE: tell the true future from other windows. Pure functions of tensors."""
+"""The objective, InfoNCE: tell the true future from other windows."""
 
 from typing import NamedTuple
 
 import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import StrOptions, validate_params
+from torch import nn
 from torch.nn import functional as F
 
-NEGATIVES = ("across", "within", "mixed")
-SIMILARITIES = ("dot", "cosine")
-STEP_WEIGHTS = ("uniform", "linear")
+from .._constraints import POSITIVE, integers
+
+LOSS_CONSTRAINTS: dict = {
+    "negatives": [StrOptions({"across", "within", "mixed"})],
+    "n_across": [integers(1, 2**20), None],
+    "similarity": [StrOptions({"dot", "cosine"})],
+    "temperature": [POSITIVE, None],
+    "step_weights": [StrOptions({"uniform", "linear"})],
+}
 
 
-class InfoNCE(NamedTuple):
+class InfoNCE(BaseEstimator):
+    """Recipe of the objective: tell the true future from other windows.
+
+    Parameters
+    ----------
+    negatives : {"across", "within", "mixed"}, default="across"
+        Where negatives come from. "across": the other clips of the batch (section 2.2.1 of the report).
+        "within": all other windows of the same clip. "mixed": both.
+    n_across : int, default=None
+        Number of negatives from other clips. They are drawn anew for every batch, and all predictions share
+        them. None: the same position and step in every other clip (section 2.2.1), which are at most
+        ``batch_size - 1``.
+    similarity : {"dot", "cosine"}, default="dot"
+        How predictions and embeddings are compared: by their dot product (section 2.2.5) or its cosine.
+    temperature : float, default=None
+        Divides the similarity. None: 1 for "dot", 0.1 for "cosine".
+    step_weights : {"uniform", "linear"}, default="uniform"
+        Weights of the future steps in the loss: equal, or falling linearly so that the near future weighs
+        more (section 4).
+    predict_from : {"last", "all"}, default="last"
+        Predict from the last step of the past alone (the report) or from every step (the paper).
+    projection : int, default=None
+        Size of a linear map of z that is predicted in place of z, so that the embeddings may hold more
+        than what helps to predict. None: z itself (the report).
+
+    See Also
+    --------
+    info_nce : The loss as a function of tensors.
+
+    References
+    ----------
+    A. van den Oord, Y. Li, O. Vinyals, "Representation Learning with Contrastive Predictive Coding",
+    arXiv:1807.03748.
+
+    Examples
+    --------
+    >>> from sklearn_cpc import CPCTransformer, InfoNCE
+    >>> cpc = CPCTransformer(objective=InfoNCE(similarity="cosine"))
+    >>> cpc.set_params(objective__negatives="mixed").objective
+    InfoNCE(negatives='mixed', similarity='cosine')
+    >>> InfoNCE().n_candidates(batch_size=8, n_steps=30)
+    8
+    """
+
+    _parameter_constraints: dict = {
+        **LOSS_CONSTRAINTS,
+        "predict_from": [StrOptions({"last", "all"})],
+        "projection": [integers(1, 2**14), None],
+    }
+
+    def __init__(
+        self,
+        negatives="across",
+        n_across=None,
+        similarity="dot",
+        temperature=None,
+        step_weights="uniform",
+        predict_from="last",
+        projection=None,
+    ):
+        self.negatives = negatives
+        self.n_across = n_across
+        self.similarity = similarity
+        self.temperature = temperature
+        self.step_weights = step_weights
+        self.predict_from = predict_from
+        self.projection = projection
+
+    def __call__(self, n_future):
+        """Build the loss.
+
+        Parameters
+        ----------
+        n_future : int
+            Steps predicted (K).
+
+        Returns
+        -------
+        nn.Module
+            Maps a :class:`~sklearn_cpc.nn.network.Forecast` to the loss and a dict of accuracies.
+        """
+        self._validate_params()
+        return InfoNCELoss(n_future, **{name: getattr(self, name) for name in LOSS_CONSTRAINTS})
+
+    def n_candidates(self, batch_size, n_steps):
+        """Count the windows that a prediction chooses from, the true one included.
+
+        Parameters
+        ----------
+        batch_size : int
+            Clips per batch.
+        n_steps : int
+            Steps per clip.
+
+        Returns
+        -------
+        int
+            For whole clips in full batches. Chance is one over this number.
+        """
+        across = batch_size - 1 if self.n_across is None else self.n_across * (1 - 1 / batch_size)
+        within = n_steps - 1
+        return 1 + round({"across": across, "within": within, "mixed": across + within}[self.negatives])
+
+
+class InfoNCELoss(nn.Module):
+    """:func:`info_nce` of a forecast, with the accuracies as metrics."""
+
+    def __init__(self, n_future, **options):
+        super().__init__()
+        self.options = options
+        self.metrics = ("accuracy", *(f"accuracy_{k}" for k in range(1, n_future + 1)))
+
+    def forward(self, forecast, _targets=None):
+        """Return the loss and a dict of metrics: mean accuracy and accuracy per future step."""
+        loss, accuracy = info_nce(*forecast, **self.options)
+        # A step that no clip of the batch is long enough for has no accuracy.
+        values = torch.cat([accuracy.nanmean()[None], accuracy]).nan_to_num(0.0).tolist()
+        return loss, dict(zip(self.metrics, values, strict=True))
+
+
+class LossAndAccuracy(NamedTuple):
     """Result of :func:`info_nce`: the loss, a scalar, and the accuracy of each future step, (n_future,)."""
 
     loss: torch.Tensor
     accuracy: torch.Tensor
 
 
+@validate_params(LOSS_CONSTRAINTS, prefer_skip_nested_validation=True)
 def info_nce(
     predictions,
     z,
@@ -33,7 +163,7 @@ def info_nce(
 
     For the prediction of step k made at position t of a clip, the positive is :math:`z_{t+k}` of that
     clip, and the loss is the cross entropy of picking it among the negatives. A positive is never
-    among its own negatives, and windows of padding are neither.
+    among its own negatives, nor are padding windows.
 
     Parameters
     ----------
@@ -44,26 +174,13 @@ def info_nce(
     positions : int Tensor of shape (batch, n_positions)
         Index of the last window each prediction has heard.
     n_valid : int Tensor of shape (batch,), default=None
-        Windows of each clip that hold sound; those after are padding. None: all.
-    negatives : {"across", "within", "mixed"}, default="across"
-        "across": what the other clips of the batch hold for the same position and step (the report,
-        section 2.2.1: a batch of N gives N - 1). "within": all other windows of the same clip. "mixed":
-        both.
-    n_across : int, default=None
-        Negatives of "across" and "mixed" that come from other clips: this many windows, drawn anew from all
-        of the batch by torch's generator and shared by all predictions (those of a prediction's own
-        clip do not count for it). None: the same position and step in every other clip.
-    similarity : {"dot", "cosine"}, default="dot"
-        Dot product (section 2.2.5) or its cosine.
-    temperature : float, default=None
-        Divides the similarity. None: 1 for "dot" (the report), 0.1 for "cosine".
-    step_weights : {"uniform", "linear"}, default="uniform"
-        Weight of each future step: equal, or falling linearly so that the near future weighs more
-        (section 4). They sum to 1.
+        Windows of each clip that hold sound; the windows after them are padding. None: all.
+    negatives, n_across, similarity, temperature, step_weights
+        See :class:`InfoNCE`.
 
     Returns
     -------
-    InfoNCE
+    LossAndAccuracy
         ``loss`` and ``accuracy``: the share of predictions per step whose positive scores above
         every negative (NaN where a step has no prediction). A prediction with no positive (padding)
         or no negative does not count; with none left the loss is 0.
@@ -86,26 +203,24 @@ def info_nce(
     >>> info_nce(predictions, z, torch.full((8, 1), 26)).loss.exp().round()
     tensor(8.)
     """
-    check_option("negatives", negatives, NEGATIVES)
-    check_option("similarity", similarity, SIMILARITIES)
-    check_option("step_weights", step_weights, STEP_WEIGHTS)
     batch, n_steps, _ = z.shape
     n_future = predictions.shape[2]
     if n_valid is None:
         n_valid = torch.full((batch,), n_steps, device=z.device)
     if temperature is None:
         temperature = 0.1 if similarity == "cosine" else 1.0
-    length = predictions.norm(dim=-1)  # (batch, pos, future)
+    length = predictions.norm(dim=-1)  # (batch, positions, future)
     scale = torch.full_like(length, 1 / temperature)
     if similarity == "cosine":
         z = F.normalize(z, dim=-1)
-        scale = scale / length.clamp_min(1e-12)  # of the scores: cheaper than normalising the predictions
+        scale = scale / length.clamp_min(1e-12)  # scaling the scores is cheaper than normalising the predictions
 
-    target = positions[:, :, None] + torch.arange(1, n_future + 1, device=z.device)  # (batch, pos, future)
-    exists = target < n_valid[:, None, None]
-    target = target.clamp_max(n_steps - 1)
+    target = positions[:, :, None] + torch.arange(1, n_future + 1, device=z.device)  # (batch, positions, future)
+    exists = target < n_valid[:, None, None]  # padding is no target
+    target = target.clamp_max(n_steps - 1)  # keeps the index legal where no target exists; masked below
     clip = torch.arange(batch, device=z.device)
 
+    # Scores of all candidates, (batch, positions, future, candidates), and which of them are negatives.
     scores, allowed = [], []
     if negatives != "across":
         within = torch.bmm(predictions.flatten(1, 2), z.transpose(1, 2)).unflatten(1, target.shape[1:])
@@ -128,6 +243,7 @@ def info_nce(
     positive = positive * scale
 
     cross_entropy = -torch.cat([positive[..., None], negative], dim=-1).log_softmax(-1)[..., 0]
+    # Average over the predictions of each step first: otherwise padding would shift the weights of the steps.
     counts = exists & is_negative.any(-1)
     n_counted = counts.sum((0, 1))  # (future,)
     per_step = torch.where(counts, cross_entropy, 0).sum((0, 1)) / n_counted.clamp_min(1)
@@ -135,9 +251,10 @@ def info_nce(
     loss = (weights * per_step).sum() / weights.sum().clamp_min(torch.finfo(per_step.dtype).tiny)
 
     with torch.no_grad():
-        blur = rounding(length * scale, z.norm(dim=-1)[clip[:, None, None], target])
-        right = (positive - blur > negative.amax(-1)) & counts
-    return InfoNCE(loss, right.sum((0, 1)) / n_counted)
+        # Equal embeddings may differ by rounding: the positive has to win by more than that.
+        tolerance = rounding_bound(length * scale, z.norm(dim=-1)[clip[:, None, None], target])
+        correct = (positive - tolerance > negative.amax(-1)) & counts
+    return LossAndAccuracy(loss, correct.sum((0, 1)) / n_counted)
 
 
 def draw_windows(n_valid, n_windows):
@@ -151,21 +268,14 @@ def draw_windows(n_valid, n_windows):
     return clips, window - (end - n_valid)[clips]
 
 
-def rounding(length, other_length):
-    """Bound on what rounding does to dot products of vectors of these lengths: a tie is no win."""
+def rounding_bound(length, other_length):
+    """Bound the rounding error of dot products of vectors with these lengths."""
     return 8 * torch.finfo(length.dtype).eps * length * other_length
 
 
 def future_weights(kind, n_future, like):
-    """Weights of the future steps, of shape (n_future,) and summing to 1."""
+    """Weights of the future steps, of shape (n_future,), which sum to 1."""
     weights = torch.ones(n_future, device=like.device, dtype=like.dtype)
     if kind == "linear":
         weights = torch.arange(n_future, 0, -1, device=like.device, dtype=like.dtype)
     return weights / weights.sum()
-
-
-def check_option(name, value, options):
-    """Raise a ValueError that quotes the value and the options unless it is one of them."""
-    if not isinstance(value, str) or value not in options:
-        known = ", ".join(map(repr, options[:-1])) + f" or {options[-1]!r}"
-        raise ValueError(f"{name}={value!r} is unknown; use {known}.")

@@ -6,8 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .objective import check_option
-
 N_THIRDS = 3
 
 
@@ -166,7 +164,7 @@ def check_pooling(pooling, network, encoder, autoregressor):
     if not isinstance(pooling, (tuple, list)):
         raise TypeError(f"pooling={pooling!r} must be a str or a tuple of str, of {', '.join(POOLINGS)}.")
     for pool in pooling:
-        check_option("pooling", pool, tuple(POOLINGS))
+        assert pool in POOLINGS
         if network.single_context and POOLINGS[pool].layer == "c":
             raise ValueError(
                 f"pooling={pool!r} needs a context at every step, but autoregressor={autoregressor!r} "

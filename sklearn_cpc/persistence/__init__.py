@@ -1,8 +1,5 @@
-"""Persistence: fitted estimators to one file and back, as numbers and text, without pickle.
+"""Persistence: fitted estimators and checkpoints in files of numbers and text, without pickle."""
 
-Nothing here knows the classes that are stored: ``sklearn_cpc._storable`` lists them.
-"""
+from .models import SaveMixin, load, save
 
-from ._saving import SaveMixin, from_bytes, load, save, to_bytes
-
-__all__ = ["SaveMixin", "from_bytes", "load", "save", "to_bytes"]
+__all__ = ["SaveMixin", "load", "save"]

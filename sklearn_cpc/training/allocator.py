@@ -1,48 +1,47 @@
-"""Memory that is kept between steps, instead of handed back to the system and asked for again."""
+"""The allocator: keep freed memory between steps, instead of handing it back to the system."""
 
 import contextlib
 import ctypes
 import os
 import platform
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of mallopt, see malloc.h
-# What to set them to, in bytes: so that nothing is handed back, and where glibc's own rule ends in a process that
-# has freed large arrays. What they were cannot be asked.
-KEPT = {TRIM_THRESHOLD: 2**31 - 1, MMAP_THRESHOLD: 2**30}
-USUAL = {TRIM_THRESHOLD: 2**26, MMAP_THRESHOLD: 2**25}
-_blocks: list[None] = []  # that have begun and not ended; of the whole process, as the thresholds are
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt, see malloc.h
+# Bytes. While memory is kept, nothing is handed back. Afterwards the thresholds are where glibc's own rule
+# ends in a process that has freed large arrays. What they were before cannot be queried.
+WHILE_KEPT = {TRIM_THRESHOLD: 2**31 - 1, MMAP_THRESHOLD: 2**30}
+AFTERWARDS = {TRIM_THRESHOLD: 2**26, MMAP_THRESHOLD: 2**25}
+_active: list[None] = []  # one entry per block in progress, in all threads: the thresholds are the process's
 
 
 @contextlib.contextmanager
-def memory_kept():
-    """Let the C library of Linux keep what is freed inside the block, for what is allocated there later.
+def keep_freed_memory():
+    """Let the C library of Linux keep the memory that is freed inside the block.
 
-    Steps of training take and free the same large arrays. Handed back in between, every page of 4 kB has to be
-    asked for and cleared again, which takes a tenth of the time. What is free at the end is handed back; of blocks
-    inside each other, or in several threads, by the last that ends.
+    Steps of training allocate and free the same large arrays. If the memory goes back to the system in between,
+    it has to clear every page of 4 kB again, which takes a tenth of the time. Free memory goes back at the end:
+    when the last block ends, if blocks are nested or run in several threads.
 
-    Does nothing with other C libraries, nor where the environment says how memory is to be kept. What a process
-    has set by a call of its own is lost. In threads other than the first, less is kept.
+    Does nothing with other C libraries, or if the environment sets the thresholds. Values that the process
+    itself has set are lost. Threads other than the first keep less.
     """
-    if platform.libc_ver()[0] != "glibc" or said_by_user():
+    if platform.libc_ver()[0] != "glibc" or _is_set_by_environment():
         yield
         return
     libc = ctypes.CDLL(None)
-    _blocks.append(None)
+    _active.append(None)
     try:
-        for parameter, size in KEPT.items():
-            libc.mallopt(parameter, size)
+        for parameter, n_bytes in WHILE_KEPT.items():
+            libc.mallopt(parameter, n_bytes)
         yield
     finally:
-        _blocks.pop()
-        if not _blocks:
-            for parameter, size in USUAL.items():
-                libc.mallopt(parameter, size)
+        _active.pop()
+        if not _active:
+            for parameter, n_bytes in AFTERWARDS.items():
+                libc.mallopt(parameter, n_bytes)
             libc.malloc_trim(0)
 
 
-def said_by_user():
-    """Whether the environment sets either threshold of glibc."""
+def _is_set_by_environment():
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     return any(
         f"MALLOC_{name.upper()}_THRESHOLD_" in os.environ or f"glibc.malloc.{name}_threshold" in tunables

@@ -1,4 +1,4 @@
-"""Batches: rows of tensors, and clips cut from recordings, ready for a network."""
+"""Batches: rows of tensors, and clips cut from recordings, as a network takes them."""
 
 import warnings
 from typing import NamedTuple
@@ -7,32 +7,26 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
-from .clip_geometry import even_starts, n_sounding
-
 N_SORTED = 16  # batches' worth of clips that are sorted by length together
 
 
 class TensorBatches(IterableDataset):
-    """Shuffled batches of tensors that lie in memory: one slice per batch, no work per row.
+    """Shuffled batches of tensors in memory: one slice per batch, no work per row.
 
     Parameters
     ----------
     inputs : Tensor of shape (n_rows, ...)
     targets : Tensor of shape (n_rows, ...)
     batch_size : int
-        Rows per batch at most; see :func:`even_batches`.
+        Rows per batch at most; see :func:`split_evenly`.
     """
 
     def __init__(self, inputs, targets, batch_size):
         self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
-
-    @property
-    def n_batches(self):
-        """Batches of an epoch."""
-        return -(-len(self.inputs) // self.batch_size)
+        self.n_batches = -(-len(inputs) // batch_size)  # of an epoch
 
     def __iter__(self):
-        for rows in even_batches(torch.randperm(len(self.inputs)), self.batch_size):
+        for rows in split_evenly(torch.randperm(len(self.inputs)), self.batch_size):
             yield self.inputs.index_select(0, rows), self.targets.index_select(0, rows)
 
 
@@ -48,31 +42,26 @@ class ClipBatches(IterableDataset):
     recordings : list of float ndarray of shape (n_samples,)
     shape : ClipShape
     batch_size : int
-        Clips per batch at most; see :func:`even_batches`.
+        Clips per batch at most; see :func:`split_evenly`.
     random : RandomState
     names : list of str, default=()
-        Of the recordings, for messages.
+        Names of the recordings, for messages.
     """
 
     def __init__(self, recordings, shape, batch_size, random, names=()):
         self.recordings, self.shape, self.batch_size, self.random = recordings, shape, batch_size, random
         self.names, self._rows = names, []
+        self.n_batches = -(-sum(map(shape.count_full, recordings)) // batch_size)  # of an epoch
 
     @property
-    def in_batch(self):
+    def names_in_batch(self):
         """Names of the recordings of the last batch."""
         return [self.names[row] for row in dict.fromkeys(self._rows)] if self.names else []
 
-    @property
-    def n_batches(self):
-        """Batches of an epoch."""
-        n_clips = sum(map(self.shape.n_whole, self.recordings))
-        return -(-n_clips // self.batch_size)
-
     def __iter__(self):
         rows, starts, lengths = self._draw()
-        order = self.random.permutation(len(rows))
-        batches = even_batches(torch.from_numpy(self._by_length(order, lengths)), self.batch_size)
+        order = self._sort_by_length(self.random.permutation(len(rows)), lengths)
+        batches = split_evenly(torch.from_numpy(order), self.batch_size)
         for number in self.random.permutation(len(batches)):
             self._rows = [rows[i] for i in batches[number]]
             pieces = [(self.recordings[rows[i]], starts[i]) for i in batches[number]]
@@ -81,31 +70,31 @@ class ClipBatches(IterableDataset):
 
     def _draw(self):
         rows, starts, lengths = [], [], []
-        whole = self.shape.n_samples
+        full = self.shape.n_samples
         for row, samples in enumerate(self.recordings):
-            n_clips = self.shape.n_whole(samples)
-            offset = self.random.randint(max(0, len(samples) - n_clips * whole) + 1)
+            n_clips = self.shape.count_full(samples)
+            offset = self.random.randint(max(0, len(samples) - n_clips * full) + 1)
             rows += [row] * n_clips
-            starts += [offset + i * whole for i in range(n_clips)]
-            lengths += [min(len(samples), whole)] * n_clips
+            starts += [offset + i * full for i in range(n_clips)]
+            lengths += [min(len(samples), full)] * n_clips
         return rows, starts, np.array(lengths)
 
-    def _by_length(self, order, lengths):
+    def _sort_by_length(self, order, lengths):
         """Sort stretches of a random order by length: neighbours are alike, but not the same in every epoch."""
         stretches = np.array_split(order, -(-len(order) // (N_SORTED * self.batch_size)))
         return np.concatenate([stretch[np.argsort(lengths[stretch], kind="stable")] for stretch in stretches])
 
 
 class Clips(NamedTuple):
-    """A batch of clips cut from recordings in a known way."""
+    """A batch of clips cut from recordings in a known order."""
 
     clips: torch.Tensor  # (batch, n_samples)
     n_valid: torch.Tensor  # (batch,): steps that hold sound
     rows: np.ndarray  # (batch,): recording of each clip
-    heard: torch.Tensor  # (batch, 2): valid steps of the recording in clips before this one, and in all
+    heard: torch.Tensor  # (batch, 2): valid steps of the recording in earlier clips, and in all of them
 
 
-def clips_in_order(recordings, shape, n_clips, at_once, dtype):
+def clips_in_order(recordings, shape, n_clips, max_samples, dtype):
     """Cut every recording into evenly spread clips and yield them in batches, the longest first.
 
     Parameters
@@ -114,19 +103,19 @@ def clips_in_order(recordings, shape, n_clips, at_once, dtype):
     shape : ClipShape
     n_clips : int or None
         Clips per recording; None: as many as cover it.
-    at_once : int
-        Samples per batch at most, but for a clip that has more: larger batches take memory and are no faster.
+    max_samples : int
+        Samples per batch at most, unless one clip has more: larger batches take memory and are no faster.
     dtype : numpy dtype
 
     Yields
     ------
     Clips
-        Those of a recording come one after the other.
+        Those of one recording follow each other.
     """
     plan = []  # rows of (n_valid, recording, start, heard before, heard in all)
     for row, samples in enumerate(recordings):
-        starts = np.unique(even_starts(len(samples), shape.n_samples, n_clips))
-        n_valid = n_sounding(np.minimum(len(samples) - starts, shape.n_samples), shape.n_samples, shape.n_steps)
+        starts = np.unique(shape.spread_starts(len(samples), n_clips))
+        n_valid = shape.count_valid(np.minimum(len(samples) - starts, shape.n_samples))
         before = n_valid.cumsum() - n_valid
         plan += [
             (n, row, start, heard, n_valid.sum()) for n, start, heard in zip(n_valid, starts, before, strict=True)
@@ -134,34 +123,34 @@ def clips_in_order(recordings, shape, n_clips, at_once, dtype):
     plan.sort(key=lambda clip: -clip[0])
     done = 0
     while done < len(plan):
-        longest = shape.needed(plan[done][0])
-        part = np.array(plan[done : done + max(1, at_once // longest)])
-        done += len(part)
-        pieces = [(recordings[row], start) for row, start in part[:, 1:3]]
+        longest = shape.count_needed(plan[done][0])
+        batch = np.array(plan[done : done + max(1, max_samples // longest)])
+        done += len(batch)
+        pieces = [(recordings[row], start) for row, start in batch[:, 1:3]]
         clips, n_valid = shape.stack(pieces, dtype)
-        yield Clips(clips, n_valid, part[:, 1], torch.from_numpy(part[:, 3:]))
+        yield Clips(clips, n_valid, batch[:, 1], torch.from_numpy(batch[:, 3:]))
 
 
-def hold_out(recordings, fraction, seed):
-    """Split recordings at random, by a seed, into those to train on and a fraction to validate with."""
+def hold_out(n_recordings, fraction, seed):
+    """Split recordings at random into those to train on and those to validate with.
+
+    Returns the indices of both, lists of int.
+    """
     if not fraction:
-        return recordings, []
-    n_held_out = max(1, round(fraction * len(recordings)))
-    if n_held_out == len(recordings):
+        return list(range(n_recordings)), []
+    n_held_out = max(1, round(fraction * n_recordings))
+    if n_held_out == n_recordings:
         raise ValueError(
-            f"validation_fraction={fraction:g} leaves nothing to train on of n_samples="
-            f"{len(recordings)} recording(s); give more recordings or set it to 0."
+            f"validation_fraction={fraction:g} leaves nothing to train on of n_samples={n_recordings} "
+            "recording(s); give more recordings or set it to 0."
         )
-    order = np.random.RandomState(seed).permutation(len(recordings))
-    return [recordings[i] for i in sorted(order[n_held_out:])], [recordings[i] for i in order[:n_held_out]]
+    order = np.random.RandomState(seed).permutation(n_recordings)
+    return sorted(order[n_held_out:].tolist()), order[:n_held_out].tolist()
 
 
 def check_trainable(recordings, shape, batch_size, negatives):
-    """Raise if the objective would have no positive or no negative in all of the corpus.
-
-    Warns if half of the recordings would be mostly padding.
-    """
-    n_clips = sum(map(shape.n_whole, recordings))
+    """Raise if no clip of the corpus has a positive or a negative; warn if half of them are mostly padding."""
+    n_clips = sum(map(shape.count_full, recordings))
     if negatives == "across" and min(n_clips, batch_size) < 2:
         raise ValueError(
             f"negatives='across' needs other clips in each batch, got n_samples={len(recordings)} of {n_clips} "
@@ -180,10 +169,10 @@ def check_trainable(recordings, shape, batch_size, negatives):
         warnings.warn(
             f"half of the recordings fill no more than {typical:.0%} of a clip, the rest is padding; a shorter "
             "clip_duration learns more from them, or encoder='logmel', which needs no padding.",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
-def even_batches(rows, batch_size):
-    """Split rows into the fewest batches of at most ``batch_size``, as equal as can be: no runt at the end."""
+def split_evenly(rows, batch_size):
+    """Split rows into the fewest batches of at most ``batch_size``, as equal as possible: no runt at the end."""
     return torch.tensor_split(rows, -(-len(rows) // batch_size))

@@ -1,55 +1,78 @@
-"""Checkpoints: the state of a training after its epochs, written whole or not at all, to go on from."""
+"""Checkpoints: the state of a training after its epochs, written atomically, to resume from."""
 
 import hashlib
+import os
 import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from skorch.callbacks import Callback
 from skorch.history import History
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from .._files import atomic_write
-from .._version import __version__
+from .._constraints import integers
+from ..persistence.container import hash_arrays, library_versions, pack, read_file, unpack, write_file
+from ..persistence.values import encode
 
-FILE = "checkpoint.pt"
-NO_MATTER = {"checkpoint", "checkpoint_every", "device", "memory", "n_jobs", "on_error", "verbose"}
-NO_MATTER |= {"n_clips", "pooling"}  # of embedding
-PLAIN = (type(None), bool, int, float, str, torch.Tensor)
+FILE = "checkpoint.safetensors"
+# Parameters that do not change the weights at the end: of reading and of embedding
+IRRELEVANT = {"checkpoint", "device", "memory", "n_clips", "n_jobs", "on_error", "pooling", "verbose"}
 
 
-class Checkpoint(Callback):
-    """Write everything a training needs to go on exactly, and take it up again where one was cut short.
-
-    To be the last of the callbacks: what the others did in an epoch is part of its state.
+class Checkpoint(BaseEstimator):
+    """Recipe of checkpoints: where a training keeps its state, and how often it writes it.
 
     Parameters
     ----------
     directory : str or path-like
-        Made if need be.
-    settings : dict of {str: str}
-        What the training depends on; one with other settings is not gone on with.
-    random : RandomState
-        Draws the clips.
+        Made if need be. Give every training its own.
     every : int, default=1
-        Epochs from one checkpoint to the next; the last is always written.
+        Epochs from one checkpoint to the next; the last epoch is always written.
+
+    Examples
+    --------
+    >>> from sklearn_cpc import Checkpoint, make_cpc
+    >>> cpc = make_cpc(checkpoint=Checkpoint("checkpoints/birds", every=5), random_state=0)
     """
 
-    def __init__(self, directory, settings, random, every=1):
-        self.path = Path(directory) / FILE
-        self.settings = {**settings, "format": "1"}
-        self.random = random
+    _parameter_constraints: dict = {"directory": [str, os.PathLike], "every": [integers(1, 2**31)]}
+
+    def __init__(self, directory, every=1):
+        self.directory = directory
         self.every = every
 
-    @classmethod
-    def of(cls, estimator, network, samples, random):
-        """Build it for a CPCTransformer about to be trained; None if it has no ``checkpoint``."""
-        if estimator.checkpoint is None:
-            return None
-        settings = settings_of(estimator, network, samples)
-        return cls(estimator.checkpoint, settings, random, estimator.checkpoint_every)
+    def __call__(self, settings, random):
+        """Build the callback that writes checkpoints and resumes from them.
+
+        Parameters
+        ----------
+        settings : dict of {str: str}
+            What the result of the training depends on; a checkpoint of other settings is refused.
+        random : RandomState
+            Draws the clips.
+
+        Returns
+        -------
+        CheckpointWriter
+        """
+        self._validate_params()
+        return CheckpointWriter(self.directory, settings, random, self.every)
+
+
+class CheckpointWriter(Callback):
+    """Write all that a training needs to continue exactly, and resume from what an earlier one wrote.
+
+    Must be the last of the callbacks: what the others did in an epoch is part of its state. Parameters are
+    those of :class:`Checkpoint`.
+    """
+
+    def __init__(self, directory, settings, random, every):
+        self.path = Path(directory) / FILE
+        self.settings, self.random, self.every = settings, random, every
 
     def resume(self, net):
         """Give a net that is about to be trained the state of the checkpoint, if there is one.
@@ -57,7 +80,7 @@ class Checkpoint(Callback):
         Raises
         ------
         ValueError
-            If the checkpoint is of other settings or damaged, or the directory cannot be written.
+            If the checkpoint has other settings or is damaged, or the directory cannot be written.
         """
         self._state = self._read()
         self._n_epochs = net.max_epochs
@@ -69,13 +92,21 @@ class Checkpoint(Callback):
         net.max_epochs = self._n_epochs - len(net.history)
 
     def on_train_begin(self, net, **_):
-        """Restore what other callbacks set up at the beginning of a training, and what is random."""
+        """Restore what other callbacks set up at the beginning of a training, and the random generators."""
         if self._state is None:
             return
         for name, callback in net.callbacks_:
-            restore_callback(callback, self._state["callbacks"].get(name, {}))
+            for attribute, kept in self._state["callbacks"].get(name, {}).items():
+                if "value" in kept:
+                    setattr(callback, attribute, kept["value"])
+                elif hasattr(getattr(callback, attribute, None), "load_state_dict"):
+                    getattr(callback, attribute).load_state_dict(kept["state_dict"])
         net.optimizer_.load_state_dict(self._state["optimizer"])  # a schedule starts by setting the rate
-        set_random_states(self.random, net.device, self._state["random"])
+        generators = self._state["generators"]
+        self.random.set_state(generators["clips"].get_state())
+        torch.set_rng_state(generators["torch"])
+        if "cuda" in generators and torch.device(net.device).type == "cuda":
+            torch.cuda.set_rng_state(generators["cuda"], net.device)
         self._state = None
 
     def on_epoch_end(self, net, **_):
@@ -83,21 +114,23 @@ class Checkpoint(Callback):
         n_done = len(net.history)
         if n_done % self.every and n_done < self._n_epochs:
             return
+        generators = {"torch": torch.get_rng_state(), "clips": self.random}
+        if torch.device(net.device).type == "cuda":
+            generators["cuda"] = torch.cuda.get_rng_state(net.device)
         state = {
             "settings": self.settings,
-            "versions": versions(),
-            "weights": net.module_.state_dict(),
-            "optimizer": net.optimizer_.state_dict(),
-            "history": [plain({k: v for k, v in row.items() if k != "batches"}) for row in net.history],
-            "callbacks": {name: callback_state(callback) for name, callback in net.callbacks_},
-            "random": random_states(self.random, net.device),
+            "weights": dict(net.module_.state_dict()),
+            "optimizer": _keep_storable(net.optimizer_.state_dict()),
+            "history": [{k: v for k, v in row.items() if k != "batches"} for row in net.history],
+            "callbacks": {name: _callback_state(callback) for name, callback in net.callbacks_},
+            "generators": generators,
         }
         try:
-            write_whole(self.path, state)
+            write_file(self.path, pack(state))
         except OSError as error:
             raise OSError(
                 f"the checkpoint after epoch {n_done} cannot be written to {str(self.path)!r} ({error}); make "
-                "room or give another checkpoint directory. The one before is as it was."
+                "room or give another checkpoint directory. The one before is unchanged."
             ) from error
 
     def _read(self):
@@ -112,11 +145,11 @@ class Checkpoint(Callback):
         if not self.path.exists():
             return None
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-            stored, written_by = state["settings"], state["versions"]
-        except Exception as error:  # torch raises what it likes, by what is damaged
+            state, versions = unpack(read_file(self.path))
+            stored = state["settings"]
+        except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f"{str(self.path)!r} is damaged or no checkpoint; delete it to start afresh."
+                f"{str(self.path)!r} is damaged or no checkpoint ({error}); delete it to start afresh."
             ) from error
         changed = sorted(key for key in {**self.settings, **stored} if self.settings.get(key) != stored.get(key))
         if changed:
@@ -125,99 +158,75 @@ class Checkpoint(Callback):
                 f"{str(self.path)!r} is of a training with other settings or recordings ({told}); give another "
                 "checkpoint directory, or delete the file to start afresh."
             )
-        if written_by != versions():
+        if versions != library_versions():
             warnings.warn(
-                f"{str(self.path)!r} was written by {written_by}, and is gone on with by {versions()}: the result "
-                "may differ from that of a training in one go.",
-                stacklevel=6,
+                f"{str(self.path)!r} was written by {versions}, and is being resumed with {library_versions()}: "
+                "the result may differ from that of a training in one go.",
+                stacklevel=7,
             )
         return state
 
 
-def settings_of(estimator, network, samples):
-    """Collect what the weights at the end depend on, each as text."""
-    settings = {
-        name: repr(value) if is_plain(value) else type(value).__name__
-        for name, value in estimator.get_params().items()
-        if name not in NO_MATTER
-    }
-    weights = (values.detach().cpu().numpy() for values in network.state_dict().values())
-    return {**settings, "weights at the start": digest(*weights), "recordings": digest(*samples)}
+def training_settings(estimator, network, recordings):
+    """Collect what the weights at the end depend on, each as text.
+
+    Parameters
+    ----------
+    estimator : estimator
+    network : nn.Module
+        Before training.
+    recordings : list of ndarray
+    """
+    parameters = {k: describe(v) for k, v in estimator.get_params(deep=False).items() if k not in IRRELEVANT}
+    sounds = hash_arrays({f"{i:09d}": np.asarray(samples) for i, samples in enumerate(recordings)})
+    return {**parameters, "initial weights": _hash_weights(network), "recordings": sounds.hex()}
 
 
-def write_whole(path, state):
-    """Save to a file so that it holds all of the state or, whatever happens, what it held before."""
-    part = path.with_suffix(".part")  # of an earlier process that was killed, it is written anew
-    with atomic_write(path, part, durable=True) as file:
-        torch.save(state, file)
+def describe(value):
+    """Describe a parameter as text: equal for values that train alike, different for others."""
+    if isinstance(value, nn.Module):
+        return f"{value} with weights {_hash_weights(value)}"
+    if isinstance(value, BaseEstimator):
+        value = (type(value).__qualname__, value.get_params(deep=False))
+    elif isinstance(value, Callback):
+        value = (type(value).__qualname__, vars(value))
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {describe(entry)}" for key, entry in sorted(value.items())) + "}"
+    if isinstance(value, (list, tuple)):
+        return "(" + ", ".join(map(describe, value)) + ")"
+    if isinstance(value, np.ndarray):
+        return hash_arrays({"": value}).hex() if value.dtype != object else describe(value.tolist())
+    if callable(value):
+        code = getattr(value, "__code__", None)
+        made_of = hashlib.sha256(code.co_code + repr(code.co_consts).encode()).hexdigest() if code else ""
+        return (
+            f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value))} {made_of}".strip()
+        )
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
-def versions():
-    """Versions that decide the numbers."""
-    return {"sklearn_cpc": __version__, "torch": torch.__version__.split("+")[0]}
+def _hash_weights(module):
+    return hash_arrays({name: values.detach().cpu().numpy() for name, values in module.state_dict().items()}).hex()
 
 
-def random_states(random, device):
-    """States of all generators that a training draws from."""
-    kind, keys, *rest = random.get_state()
-    states = {"torch": torch.get_rng_state(), "clips": [kind, torch.from_numpy(keys.astype(np.int64)), *rest]}
-    if torch.device(device).type == "cuda":
-        states["cuda"] = torch.cuda.get_rng_state(device)
-    return states
-
-
-def set_random_states(random, device, states):
-    """Set all generators back."""
-    torch.set_rng_state(states["torch"])
-    kind, keys, *rest = states["clips"]
-    random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    if "cuda" in states and torch.device(device).type == "cuda":
-        torch.cuda.set_rng_state(states["cuda"], device)
-
-
-def callback_state(callback):
-    """Collect what a callback has found out in training, as far as it is numbers, text and tensors."""
+def _callback_state(callback):
+    """Collect what a callback has found out in training, as far as it can be stored."""
     state = {}
     for name, value in vars(callback).items():
         if name.endswith("_") and isinstance(value, LRScheduler):
-            state[name] = {"state_dict": plain(value.state_dict())}
-        elif name.endswith("_") and is_plain(value):
-            state[name] = {"value": plain(value)}
+            state[name] = {"state_dict": _keep_storable(value.state_dict())}
+        elif name.endswith("_") and _is_storable(value):
+            state[name] = {"value": value}
     return state
 
 
-def restore_callback(callback, state):
-    """Give a callback what it had found out."""
-    for name, kept in state.items():
-        if "value" in kept:
-            setattr(callback, name, kept["value"])
-        elif hasattr(getattr(callback, name, None), "load_state_dict"):
-            getattr(callback, name).load_state_dict(kept["state_dict"])
+def _keep_storable(state):
+    return {key: value for key, value in state.items() if _is_storable(value)}
 
 
-def is_plain(value):
-    """Whether a value is made of numbers, text and tensors."""
-    if isinstance(value, dict):
-        return all(map(is_plain, value.values())) and all(isinstance(key, (str, int)) for key in value)
-    if isinstance(value, (list, tuple)):
-        return all(map(is_plain, value))
-    return isinstance(value, (*PLAIN, np.generic))
-
-
-def plain(value):
-    """Turn numbers of NumPy into Python's, inside of containers too."""
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items() if is_plain(entry)}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(plain, value))
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def digest(*arrays):
-    """Tell arrays apart: a hash of their shapes, types and contents."""
-    total = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        values = np.ascontiguousarray(array)
-        total.update(f"{values.shape}{values.dtype}".encode())
-        total.update(values.reshape(-1).view(np.uint8).data)
-    return total.hexdigest()
+def _is_storable(value):
+    try:
+        encode(value, {}, "")
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,12 +1,10 @@
-"""Where and in what type a network computes, and by what random numbers."""
+"""Device, precision and random numbers of a network's computations."""
 
 import contextlib
 import copy
 
 import numpy as np
 import torch
-
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def resolve_device(device):
@@ -37,7 +35,7 @@ def resolve_precision(precision, device):
     return "bfloat16" if device.type == "cpu" and native() else "float32"
 
 
-def in_precision_of(module, dtype):
+def match_precision(module, dtype):
     """Return the module itself for float32, a double copy of it for float64 input."""
     return copy.deepcopy(module).double() if dtype == np.float64 else module
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..nn.pooling import Pooler
-from .allocator import memory_kept
+from .allocator import keep_freed_memory
 from .batches import clips_in_order
 
 
@@ -25,9 +25,9 @@ class Frames(NamedTuple):
     embeddings: np.ndarray
 
 
-@memory_kept()
+@keep_freed_memory()
 @torch.inference_mode()
-def pool(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device):
+def embed_pooled(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device):
     """Pool every recording into one vector.
 
     Parameters
@@ -40,9 +40,9 @@ def pool(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device
     pooling : sequence of str
         Keys of :data:`~sklearn_cpc.nn.pooling.POOLINGS`.
     n_clips : int or None
-        Clips per recording, evenly spread; None: as many as cover it, longer ones where the network can.
+        Clips per recording, evenly spread; None: as many as cover it, longer ones if the network takes them.
     batch_size : int
-        Whole clips per batch; more if they are shorter, one if it is longer.
+        Full clips per batch; more if they are shorter, one if it is longer.
     dtype : numpy dtype
     device : torch.device
 
@@ -50,25 +50,25 @@ def pool(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device
     -------
     float64 ndarray of shape (n_recordings, n_features)
     """
-    pooler, at_once = Pooler(pooling, len(samples), network.dims), batch_size * shape.n_samples
+    pooler, max_samples = Pooler(pooling, len(samples), network.dims), batch_size * shape.n_samples
     shape = shape if n_clips else shape.for_embedding(network, pooler.layers)
-    for clips, n_valid, rows, heard in clips_in_order(samples, shape, n_clips, at_once, dtype):
+    for clips, n_valid, rows, heard in clips_in_order(samples, shape, n_clips, max_samples, dtype):
         n_valid = n_valid.to(device)
         layers = network.layers(clips.to(device), n_valid, pooler.layers)
         pooler.update(rows, layers, n_valid, heard.to(device))
     return pooler.result()
 
 
-@memory_kept()
+@keep_freed_memory()
 @torch.inference_mode()
-def frames(network, samples, shape, *, layer, sample_rate, batch_size, device):
+def embed_frames(network, samples, shape, *, layer, sample_rate, batch_size, device):
     """Embed one recording over time, from clips laid end to end; returns :class:`Frames`."""
-    at_once, shape = batch_size * shape.n_samples, shape.for_embedding(network, {layer})
-    # A last piece that does not fill half a step is left out.
+    max_samples, shape = batch_size * shape.n_samples, shape.for_embedding(network, {layer})
+    # Leave out a last piece that fills less than half a step.
     starts = range(0, max(1, len(samples) - shape.n_samples // (2 * shape.n_steps)), shape.n_samples)
     pieces = [samples[start : start + shape.n_samples] for start in starts]
     times, embeddings = [], []
-    for clips, n_valid, rows, _ in clips_in_order(pieces, shape, 1, at_once, np.float32):
+    for clips, n_valid, rows, _ in clips_in_order(pieces, shape, 1, max_samples, np.float32):
         steps = network.layers(clips.to(device), n_valid.to(device), [layer])[layer].cpu().numpy()
         for piece, n, embedded in zip(rows, n_valid.tolist(), steps, strict=True):
             times.append((piece + (np.arange(n) + 0.5) / shape.n_steps) * shape.n_samples / sample_rate)
@@ -77,8 +77,8 @@ def frames(network, samples, shape, *, layer, sample_rate, batch_size, device):
 
 
 @torch.inference_mode()
-def forecasts(network, samples, shape, *, n_clips, batch_size, device):
-    """Yield forecasts of all clips of recordings, one per batch."""
-    at_once = batch_size * shape.n_samples
-    for clips, n_valid, _, _ in clips_in_order(samples, shape, n_clips, at_once, np.float32):
+def make_forecasts(network, samples, shape, *, n_clips, batch_size, device):
+    """Yield the network's forecasts of all clips of recordings, one per batch."""
+    max_samples = batch_size * shape.n_samples
+    for clips, n_valid, _, _ in clips_in_order(samples, shape, n_clips, max_samples, np.float32):
         yield network(clips.to(device), n_valid.to(device))

@@ -1,61 +1,187 @@
-"""What a fitted estimator keeps of its training, and how it goes on from there."""
+"""The base of all estimators that train a network: one path from parameters to a fitted network."""
 
 import contextlib
 import copy
 import copyreg
+from dataclasses import dataclass, field
+from numbers import Integral
+from typing import Any
 
 import numpy as np
+import torch
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
 from torch import nn
 
-from ..persistence import SaveMixin, from_bytes, to_bytes
+from .._constraints import POSITIVE
+from ..persistence.models import SaveMixin, from_bytes, to_bytes
+from .device import match_precision, resolve_device, seeded
+from .loop import train
+from .net import check_callbacks
 
 
-class FittedNetworkMixin(SaveMixin):
-    """What a fitted estimator keeps of its training, and how it is saved and pickled."""
+@dataclass
+class Task:
+    """What an estimator trains, and on what.
 
-    random_state: object
-    history_: list[dict]
-    _optimizer_state = None  # of Adam, twice the weights: kept to go on, not pickled
+    Attributes
+    ----------
+    network : nn.Module
+    batches : IterableDataset
+    criterion : nn.Module
+    options : dict
+        Further keyword arguments of :func:`~sklearn_cpc.training.loop.train`.
+    recordings : Recordings or None
+        What was read, for ``fit_transform``.
+    """
+
+    network: nn.Module
+    batches: Any
+    criterion: nn.Module
+    options: dict = field(default_factory=dict)
+    recordings: Any = None
+
+
+class NetworkEstimator(SaveMixin, BaseEstimator):
+    """An estimator that trains a network. A subclass says which, with ``_build_network`` and ``_plan``."""
+
+    _parameter_constraints: dict = {
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "lr": [POSITIVE],
+        "device": [str, torch.device],
+        "callbacks": [list, tuple, None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    _title = "network"  # of progress bars and figures
+    _n_candidates = None  # equally likely answers, for the level of chance
+    _optimizer_state = None  # of Adam, twice the weights: kept to train on, not pickled
     _random = None
 
-    def _generator(self, go_on):
-        """Random generator of a fit; one that goes on does not draw the same order and clips again."""
-        return (go_on and self._random) or check_random_state(self.random_state)
+    random_state: Any
+    max_epochs: int
+    warm_start: bool
+    batch_size: int
+    lr: float
+    device: Any
+    callbacks: Any
+    verbose: int
+    network_: nn.Module
+    history_: list[dict]
 
-    def _keep(self, network, training, random, go_on):
-        """Set the fitted attributes; history and epochs add up when training went on.
+    def _build_network(self, device="cpu"):
+        """Build the network from the parameters; try it on this device if its shapes have to be found out."""
+        raise NotImplementedError
 
-        Raises what stopped the training before its time, if anything did.
+    def _plan(self, X, y, random, partial, resume):
+        """Read X and y, build the network, and return a :class:`Task`. Sets what fit learns from X and y alone."""
+        raise NotImplementedError
+
+    def _train(self, X, y=None, *, partial=False):
+        """Train and return the :class:`Task`; if ``partial``, for one epoch from the network of the last fit.
+
+        A training that fails leaves the estimator unchanged. One that is stopped after its first finished epoch
+        leaves it as after its last, marked as ``interrupted_``, and raises what stopped it.
         """
-        before = self.history_ if go_on else []
+        self._validate_params()
+        check_callbacks(self.callbacks, validates=bool(getattr(self, "validation_fraction", 0)))
+        resume = (partial or self.warm_start) and hasattr(self, "network_")
+        device = resolve_device(self.device)
+        random = (resume and self._random) or check_random_state(self.random_state)
+        with _unchanged_on_error(self), seeded(random, device):
+            task = self._plan(X, y, random, partial, resume)
+            training = train(
+                task.network,
+                task.batches,
+                task.criterion,
+                max_epochs=1 if partial else self.max_epochs,
+                lr=self.lr,
+                device=device,
+                callbacks=self.callbacks,
+                verbose=self.verbose,
+                title=self._title,
+                optimizer_state=self._optimizer_state if resume else None,
+                **task.options,
+            )
+        before = self.history_ if resume else []
         self.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in training.history]
-        self.n_iter_ = len(self.history_)
         self.interrupted_ = training.stopped_by is not None
-        self.network_ = network.eval()
+        self.network_ = task.network.eval()
         self._optimizer_state = training.optimizer_state
-        self._random = random
+        # NumPy's global generator belongs to everybody.
+        self._random = None if random is np.random.mtrand._rand else random
         if training.stopped_by is not None:
             raise training.stopped_by
+        return task
+
+    def _start_network(self, resume):
+        """Build the network, with the weights of the last fit if ``resume``."""
+        network = self._build_network()
+        if resume:
+            try:
+                network.load_state_dict(self.network_.state_dict())
+            except RuntimeError as error:
+                raise ValueError(
+                    "cannot continue from the last fit, whose weights do not fit the parameters as they are now; "
+                    f"fit with warm_start=False ({error})."
+                ) from error
+        return network
+
+    def _run(self, rows, part=None):
+        """Run rows through the network, or a part of it, in their own precision."""
+        device = resolve_device(self.device)
+        network = match_precision(self.network_.to(device), rows.dtype)
+        with torch.inference_mode():
+            module = network if part is None else getattr(network, part)
+            return module(torch.from_numpy(rows).to(device)).cpu().numpy()
+
+    @property
+    def n_iter_(self):
+        """Epochs trained."""
+        return len(self.history_)
+
+    def set_params(self, **params):
+        """Set parameters; a nested parameter of a recipe that is given by name turns the name into its recipe.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name, nested ones as ``encoder__n_mels=40``.
+
+        Returns
+        -------
+        self : estimator
+        """
+        for name in dict.fromkeys(key.partition("__")[0] for key in params if "__" in key):
+            value = params.get(name, getattr(self, name, None))
+            if isinstance(value, str) and value in self._recipes.get(name, ()):
+                params[name] = self._recipes[name][value]()
+        return super().set_params(**params)
+
+    _recipes: dict = {}  # classes of recipes by name, by parameter
 
     def __reduce_ex__(self, protocol):
-        """Pickle and copy the attributes, but for the optimizer; the network on the CPU, for any machine."""
-        state = dict(super().__getstate__())  # type: ignore[misc]  # a copy: it may be the attributes
+        """Pickle and copy the attributes, without the optimizer; the network on the CPU, for any machine."""
+        state = dict(super().__getstate__())  # a copy: it may be the attributes
         state.pop("_optimizer_state", None)
         if any(weights.device.type != "cpu" for weights in getattr(self, "network_", nn.Identity()).parameters()):
             state["network_"] = copy.deepcopy(self.network_).cpu()
         return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
 
     def __getstate__(self):
-        """State for those who store no code, as skops: of a fitted estimator, the bytes of its model file."""
+        """State for libraries that store no code, such as skops: for a fitted estimator, its model file."""
         if not hasattr(self, "network_"):
-            return super().__getstate__()  # type: ignore[misc]
+            return super().__getstate__()
         return {"model": np.frombuffer(to_bytes(self), np.uint8)}
 
     def __setstate__(self, state):
         """Take the attributes, or those that a model file describes."""
         if "model" not in state:
-            super().__setstate__(state)  # type: ignore[misc]
+            super().__setstate__(state)
             return
         loaded = from_bytes(np.asarray(state["model"], np.uint8).tobytes())
         if type(loaded) is not type(self):
@@ -63,26 +189,9 @@ class FittedNetworkMixin(SaveMixin):
         vars(self).update(vars(loaded))
 
 
-def take_over(estimator, network):
-    """Load the weights an estimator has learned into a network newly built from its parameters.
-
-    Raises
-    ------
-    ValueError
-        If the parameters have changed so that the weights do not fit.
-    """
-    try:
-        network.load_state_dict(estimator.network_.state_dict())
-    except RuntimeError as error:
-        raise ValueError(
-            "cannot go on from the last fit, whose weights do not fit the parameters as they are now; fit with "
-            f"warm_start=False ({error})."
-        ) from error
-
-
 @contextlib.contextmanager
-def unchanged_on_error(estimator):
-    """Give an estimator its attributes back if the block raises: a fit succeeds or never was."""
+def _unchanged_on_error(estimator):
+    """Give an estimator its attributes back if the block raises."""
     before = vars(estimator).copy()
     try:
         yield

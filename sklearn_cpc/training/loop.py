@@ -1,8 +1,7 @@
-"""Training: one function around skorch that all estimators share."""
+"""The training loop: one function around skorch that all estimators share."""
 
 import copy
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,24 +9,18 @@ import torch
 from skorch.callbacks import LRScheduler, PassthroughScoring
 from torch.optim.lr_scheduler import LambdaLR
 
-from .allocator import memory_kept
+from .allocator import keep_freed_memory
+from .interrupts import is_raised_by_callback, note_interrupts
 from .net import ForgetBatches, LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
-
-WARM_UP = 0.1  # of all batches
-
-
-def cosine(batch, n_batches):
-    """Share of the learning rate: a linear rise over a tenth of all batches, then half a cosine to zero."""
-    rise = min(1.0, (batch + 1) / max(1.0, WARM_UP * n_batches))
-    return rise * (1 + math.cos(math.pi * min(1.0, batch / n_batches))) / 2
+from .schedules import SCHEDULES
 
 
-def constant(batch, n_batches):
-    """Share of the learning rate: all of it."""
-    return 1.0
+class Training(NamedTuple):
+    """Result of a training."""
 
-
-SCHEDULES = {"constant": constant, "cosine": cosine}
+    history: list  # of dicts, one per finished epoch: epoch, train_loss, train_<metric>, dur in seconds, ...
+    optimizer_state: dict | None  # of Adam at the end; None if the training was stopped
+    stopped_by: BaseException | None = None  # what stopped it early, after the first epoch
 
 
 def train(
@@ -71,34 +64,34 @@ def train(
     precision : {"float32", "bfloat16"}
         Type of the forward pass; the weights and the loss are float32.
     callbacks : list of skorch callbacks, default=None
-        Cloned, so the caller's own are left as they are.
+        Copied, so that the caller's own stay unchanged.
     verbose : int
         0 for silence, otherwise a progress bar over epochs.
     title : str
         Name of the progress bar.
     optimizer_state : dict, default=None
-        State of Adam to go on from.
+        State of Adam to continue with.
     schedule : {"constant", "cosine"}, default="constant"
-        Course of the learning rate; see :data:`SCHEDULES`.
+        Course of the learning rate; see :mod:`~sklearn_cpc.training.schedules`.
     validate : callable, default=None
-        Called with the module after every epoch; what it returns is recorded as ``valid_score``.
+        Called with the module after every epoch; its result is recorded as ``valid_score``.
     embedder : callable, default=None
-        For callbacks, as ``net.embedder``: called with recordings it returns a function of the module that
-        embeds them.
-    checkpoint : Checkpoint, default=None
-        Written after every epoch, and gone on from if there is one.
+        For callbacks, as ``net.embedder``: called with recordings, it returns a function that embeds them with
+        a module.
+    checkpoint : CheckpointWriter, default=None
+        Writes checkpoints; if there is one already, the training resumes from it.
 
     Returns
     -------
     Training
     """
-    scores = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
-    own = [*scores, ("forget", ForgetBatches()), ("progress", ProgressBar(title, verbose))]
+    metrics = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
+    before = [*metrics, ("forget", ForgetBatches()), ("progress", ProgressBar(title, verbose))]
     if validate is not None:
-        own.insert(0, ("validation", Validation(validate)))  # before those that show or monitor it
+        before.insert(0, ("validation", Validation(validate)))  # before those that show or monitor the score
     if schedule != "constant":
-        course = functools.partial(SCHEDULES[schedule], n_batches=max_epochs * batches.n_batches)
-        own.append(("schedule", LRScheduler(LambdaLR, lr_lambda=course, step_every="batch", event_name=None)))
+        rate = functools.partial(SCHEDULES[schedule], n_batches=max_epochs * batches.n_batches)
+        before.append(("schedule", LRScheduler(LambdaLR, lr_lambda=rate, step_every="batch", event_name=None)))
     last_epoch = LastEpoch()
     after = [("last_epoch", last_epoch), *([("checkpoint", checkpoint)] if checkpoint else [])]
     net = Net(
@@ -106,11 +99,11 @@ def train(
         criterion=criterion,
         optimizer=torch.optim.Adam,
         lr=lr,
-        optimizer__fused=all(map(can_be_fused, module.parameters())),
+        optimizer__fused=all(map(_can_fuse, module.parameters())),
         max_epochs=max_epochs,
         batch_size=None,  # the dataset yields whole batches
         train_split=None,
-        callbacks=own + copy.deepcopy(list(callbacks or [])) + after,
+        callbacks=before + copy.deepcopy(list(callbacks or [])) + after,
         callbacks__valid_loss=None,
         callbacks__print_log=None,
         device=torch.device(device),
@@ -119,63 +112,52 @@ def train(
     net.precision, net.embedder = precision, embedder
     net.initialize()
     if optimizer_state is not None:
-        # Its moments alone: lr may have changed. A copy, so that the caller's stays as it is.
+        # The moments alone, as lr may have changed; a copy, so that the caller's stay unchanged.
         moments = copy.deepcopy(optimizer_state["state"])
         net.optimizer_.load_state_dict({**net.optimizer_.state_dict(), "state": moments})
     if checkpoint:
         checkpoint.resume(net)
-    with memory_kept():
+    with keep_freed_memory():
         stopped_by = _run(net, batches) if max_epochs else None  # callbacks may not expect a training of no epoch
-    history = [dict(_scalars(row)) for row in net.history if "train_loss" in row]
     if stopped_by is None:
-        return Training(history, net.optimizer_.state_dict())
+        return Training(_plain_history(net.history), net.optimizer_.state_dict())
     if last_epoch.weights is None:
         raise stopped_by
     module.load_state_dict(last_epoch.weights)
-    return Training(history, None, stopped_by)
+    return Training(_plain_history(net.history[: last_epoch.n_epochs]), None, stopped_by)
 
 
-def can_be_fused(weights):
-    """Whether Adam can update them in one pass: not complex ones, and wrongly those with gaps in memory."""
+def _can_fuse(weights):
+    """Whether Adam can update these weights in one pass; it updates those with gaps in memory wrongly."""
     return weights.is_floating_point() and torch.empty_like(weights).stride() == weights.stride()
 
 
 def _run(net, batches):
-    """Train; returns what stopped it before its time, or None."""
-    try:
-        net.partial_fit(batches)
-    except Exception as error:
-        net.notify("on_train_end")  # lets progress bars and the like clean up
-        in_batch = getattr(batches, "in_batch", [])
-        if isinstance(error, NonFiniteLossError) and in_batch:
-            return NonFiniteLossError(f"{error} In the batch: {', '.join(in_batch)}.")
-        return error
-    if net.history and "train_loss" not in net.history[-1]:
-        return KeyboardInterrupt()  # in mid-epoch, so by the user; skorch would stop without a word
+    """Train; returns what stopped the training early, or None."""
+    with note_interrupts() as interrupts:
+        try:
+            net.notify("on_train_begin", X=batches, y=None)
+            net.fit_loop(batches)
+        except KeyboardInterrupt as error:
+            return None if is_raised_by_callback(error) and not interrupts else error
+        except NonFiniteLossError as error:
+            in_batch = getattr(batches, "names_in_batch", [])
+            return NonFiniteLossError(f"{error} In the batch: {', '.join(in_batch)}.") if in_batch else error
+        except Exception as error:
+            return error
+        finally:
+            net.notify("on_train_end", X=batches, y=None)
     return None
 
 
-class Training(NamedTuple):
-    """What came of a training.
-
-    Attributes
-    ----------
-    history : list of dict
-        One entry per finished epoch: ``epoch``, ``train_loss``, the metrics as ``train_<metric>``, ``dur`` in
-        seconds, and what callbacks recorded.
-    optimizer_state : dict or None
-        State of Adam at the end; None if the training was stopped.
-    stopped_by : BaseException or None
-        What stopped it before its time, after the first epoch.
-    """
-
-    history: list
-    optimizer_state: dict | None
-    stopped_by: BaseException | None = None
-
-
-def _scalars(row):
-    """Entries of one epoch worth keeping: no per-batch rows, no bookkeeping of skorch's."""
-    for key, value in row.items():
-        if key not in ("batches", "train_batch_count") and not key.endswith("_best"):
-            yield key, value.item() if isinstance(value, np.generic) else value
+def _plain_history(history):
+    """Keep of every epoch what is worth keeping: no records of batches, no bookkeeping of skorch's."""
+    return [
+        {
+            key: value.item() if isinstance(value, np.generic) else value
+            for key, value in row.items()
+            if key not in ("batches", "train_batch_count") and not key.endswith("_best")
+        }
+        for row in history
+        if "train_loss" in row
+    ]

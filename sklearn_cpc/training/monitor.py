@@ -1,16 +1,18 @@
-"""EmbeddingMonitor: a look at the embeddings after every epoch of a training."""
+"""EmbeddingMonitor: watch the embeddings during a training."""
 
 import warnings
 from collections import deque
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length
-from sklearn.utils.validation import check_scalar
+from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from skorch.callbacks import Callback
+
+from .._constraints import integers
 
 
 class EmbeddingMonitor(Callback):
@@ -19,22 +21,22 @@ class EmbeddingMonitor(Callback):
     A callback. It adds to every row of ``history_``
 
     - ``train_effective_rank``: how many directions the embeddings z of single steps fill, from 1 to ``z_dim``;
-    - ``train_relative_std``: their standard deviation over the size they have, 0 if all are the same, 1 if
+    - ``train_relative_std``: their standard deviation, relative to their size: 0 if all are the same, 1 if
       they are centred;
     - ``valid_knn_accuracy``, if labels are given: how often the nearest neighbours of a recording agree on its
       class.
 
-    The first two look at the last embeddings of the epoch that training has computed anyway.
+    The first two use the last embeddings that the training computed in the epoch.
 
     Parameters
     ----------
     labelled : tuple of (X, y), default=None
-        Some recordings and their classes, for ``valid_knn_accuracy``. They are not trained on. They are embedded
-        after every epoch, so let them be few.
+        Some recordings and their classes, for ``valid_knn_accuracy``. The network is not trained on them. They
+        are embedded after every epoch, so a few will do.
     n_neighbors : int, default=5
         Neighbours that vote; the recording itself has no vote.
     n_rows : int, default=2048
-        Embeddings that are looked at.
+        Number of embeddings to examine.
     min_rank : float, default=2.0
         Warn once the effective rank is lower.
     min_std : float, default=0.01
@@ -68,6 +70,14 @@ class EmbeddingMonitor(Callback):
     (True, True)
     """
 
+    _parameter_constraints: dict = {
+        "labelled": [tuple, list, None],
+        "n_neighbors": [integers(1, 2**20)],
+        "n_rows": [integers(2, 2**24)],
+        "min_rank": [Interval(Real, 0, None, closed="left")],
+        "min_std": [Interval(Real, 0, None, closed="left")],
+    }
+
     def __init__(self, labelled=None, *, n_neighbors=5, n_rows=2048, min_rank=2.0, min_std=0.01):
         self.labelled = labelled
         self.n_neighbors = n_neighbors
@@ -77,10 +87,7 @@ class EmbeddingMonitor(Callback):
 
     def on_train_begin(self, net, **_):
         """Check the parameters and read the labelled recordings."""
-        check_scalar(self.n_neighbors, "n_neighbors", Integral, min_val=1)
-        check_scalar(self.n_rows, "n_rows", Integral, min_val=2)
-        for name in ("min_rank", "min_std"):
-            check_scalar(getattr(self, name), name, Real, min_val=0)
+        validate_parameter_constraints(self._parameter_constraints, vars(self), "EmbeddingMonitor")
         if net.embedder is None:
             raise TypeError("EmbeddingMonitor watches a CPCTransformer; remove it from these callbacks.")
         self.recent_: deque[torch.Tensor] = deque()
@@ -102,7 +109,7 @@ class EmbeddingMonitor(Callback):
             self.recent_.popleft()
 
     def on_epoch_end(self, net, **_):
-        """Record what the embeddings are like."""
+        """Record rank, spread and neighbours of the embeddings, and warn if they collapse."""
         rows = torch.cat(tuple(self.recent_))[-self.n_rows :].float().cpu().numpy()
         self.recent_.clear()
         rank, std = effective_rank(rows), relative_std(rows)
@@ -117,7 +124,7 @@ class EmbeddingMonitor(Callback):
             warnings.warn(
                 f"the embeddings collapse: after epoch {len(net.history)} those of different steps fill "
                 f"{rank:.1f} of {rows.shape[1]} directions and differ by {100 * std:.1f} % of their size. Such "
-                "features tell little apart; lower lr, use other negatives, or look whether the recordings are "
+                "features distinguish little; lower lr, use other negatives, or check whether the recordings are "
                 "silent.",
                 stacklevel=2,
             )
@@ -137,9 +144,9 @@ def relative_std(rows):
 
 
 def knn_accuracy(features, classes, n_neighbors):
-    """Share of rows whose nearest others, in standardised features, vote for the row's own class.
+    """Share of rows whose nearest neighbours, in standardised features, vote for the row's own class.
 
-    Rows with NaN are left out. Votes that are equal go to the class that comes first.
+    Rows with NaN are left out. A tie goes to the class that comes first.
     """
     known = np.isfinite(features).all(axis=1)
     rows = StandardScaler().fit_transform(features[known])

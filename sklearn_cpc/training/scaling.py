@@ -1,24 +1,41 @@
-"""Standardised features for a network, without copies of all of them."""
+"""Standardised features for a network, without a copy of all of them in float64."""
 
 import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
+from sklearn.utils.validation import validate_data
 
-N_SCALED = 1024  # rows at a time, a piece that fits in the cache
-
-
-def fit_scaler(X):
-    """Fit a StandardScaler piece by piece: of all rows at once it makes copies in float64."""
-    scaler = StandardScaler()
-    for piece in gen_batches(len(X), N_SCALED):
-        scaler.partial_fit(X[piece])
-    return scaler
+CHUNK = 1024  # rows, which fit in the processor's cache
 
 
-def standardized(X, scaler):
-    """Rows as a network takes them: a float32 tensor, scaled piece by piece."""
+def standardize(estimator, X, *, reset, **check):
+    """Validate features and standardise them for a network, chunk by chunk.
+
+    Sets ``scaler_`` of the estimator if ``reset``.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : array-like of shape (n_samples, n_features)
+    reset : bool
+        Whether to fit the scaler anew.
+    **check
+        ``y``, for scikit-learn's ``validate_data``.
+
+    Returns
+    -------
+    rows : float32 Tensor of shape (n_samples, n_features)
+    y : ndarray
+        Only if ``y`` was given.
+    """
+    checked = validate_data(estimator, X, **check, dtype=[np.float64, np.float32], reset=reset)
+    X, *y = checked if check else (checked,)
+    if reset:
+        estimator.scaler_ = StandardScaler()
+        for chunk in gen_batches(len(X), CHUNK):
+            estimator.scaler_.partial_fit(X[chunk])
     rows = np.empty(X.shape, np.float32)
-    for piece in gen_batches(len(X), N_SCALED):
-        rows[piece] = scaler.transform(X[piece])
-    return torch.from_numpy(rows)
+    for chunk in gen_batches(len(X), CHUNK):
+        rows[chunk] = estimator.scaler_.transform(X[chunk])
+    return (torch.from_numpy(rows), *y) if check else torch.from_numpy(rows)

@@ -8,19 +8,19 @@ import torch
 from torch.nn.functional import normalize, pad
 
 from ..nn.network import Forecast
-from ..nn.objective import rounding
+from ..nn.objective import rounding_bound
 
 N_WITHIN, N_ACROSS = 15, 16
-GROUP = 1 << 28  # bytes of forecasts that are negatives of each other and in memory together
+GROUP_BYTES = 1 << 28  # of forecasts in memory, which serve as negatives of each other
 
 
 def contrastive_accuracy(forecasts, similarity):
     """Share of predictions whose true future scores above 31 fixed negatives; chance is 1/32.
 
     15 negatives are other windows of the same clip and 16 are windows of other clips, drawn with a
-    fixed seed. (If there is one clip only, all are windows of it.) Where there are fewer windows some
-    are drawn again, and chance is higher. A tie is no win. In a large corpus negatives come from
-    some hundred other clips or more, by the size of the forecasts, rather than from all.
+    fixed seed. (If there is only one clip, all are windows of it.) If there are fewer windows, some
+    are drawn again, and chance is higher. A tie does not count as a win. In a large corpus, negatives come
+    from a group of a hundred clips or more, rather than from all.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ def contrastive_accuracy(forecasts, similarity):
     float
         Mean over all predictions; NaN if there are none.
     """
-    judge = functools.partial(_hits, similarity=similarity, random=np.random.RandomState(0))
-    # No variable for the group, or it would live on while the next is gathered.
-    hits = list(itertools.chain.from_iterable(map(judge, groups(forecasts, GROUP))))
+    judge = functools.partial(_judge, similarity=similarity, random=np.random.RandomState(0))
+    # A variable for the group would keep it in memory while the next one is gathered.
+    hits = list(itertools.chain.from_iterable(map(judge, _group(forecasts, GROUP_BYTES))))
     return torch.cat(hits).double().mean().item() if hits else float("nan")
 
 
-def groups(forecasts, n_bytes):
-    """Yield lists of forecasts that have this size or a little more, the last up to twice that."""
-    # A small one at the end would be another task, with fewer clips to draw from.
+def _group(forecasts, n_bytes):
+    """Yield lists of forecasts of this size or a little more, the last one of up to twice that."""
+    # A small group at the end would be an easier task, with fewer clips to draw from.
     full: list[Forecast] = []
     filling: list[Forecast] = []
     for forecast in forecasts:
@@ -55,8 +55,8 @@ def groups(forecasts, n_bytes):
         yield full + filling
 
 
-def _hits(forecasts, similarity, random):
-    """Yield, for some thousand predictions at a time, whether they score above their negatives."""
+def _judge(forecasts, similarity, random):
+    """Yield whether predictions score above their negatives, for some thousand at a time."""
     n_steps = max(f.z.shape[1] for f in forecasts)
     z = torch.cat([pad(f.z, (0, 0, 0, n_steps - f.z.shape[1])) for f in forecasts])  # (clips, steps, z_dim)
     n_valid = torch.cat([f.n_valid for f in forecasts])
@@ -64,7 +64,7 @@ def _hits(forecasts, similarity, random):
         z = normalize(z, dim=-1)
     rows, first = [], 0
     for forecast in forecasts:
-        clip, target, predictions = _predictions_that_count(forecast)
+        clip, target, predictions = _valid_predictions(forecast)
         rows.append((clip + first, target, predictions))
         first += len(forecast.z)
     clip, target, predictions = map(torch.cat, zip(*rows, strict=True))  # (n,), (n,), (n, z_dim)
@@ -74,13 +74,16 @@ def _hits(forecasts, similarity, random):
         futures = clip[part].cpu().numpy(), target[part].cpu().numpy(), n_valid.cpu().numpy()
         rivals, true = z[draw_negatives(*futures, random)], z[clip[part], target[part]]
         positive = (predictions[part] * true).sum(-1)
-        positive = positive - rounding(predictions[part].norm(dim=-1), true.norm(dim=-1))
+        positive = positive - rounding_bound(predictions[part].norm(dim=-1), true.norm(dim=-1))
         negatives = torch.einsum("nd,nmd->nm", predictions[part], rivals)
         yield positive > negatives.amax(1)
 
 
-def _predictions_that_count(forecast):
-    """Predictions whose target holds sound, (n, z_dim), with its clip and step, both (n,)."""
+def _valid_predictions(forecast):
+    """Select the predictions whose target holds sound.
+
+    Returns clips and steps of the targets, (n,) each, and the predictions, (n, z_dim).
+    """
     future = torch.arange(1, forecast.predictions.shape[2] + 1, device=forecast.z.device)
     target = forecast.positions[..., None] + future  # (clips, positions, future)
     clip, position, k = torch.nonzero(target < forecast.n_valid[:, None, None], as_tuple=True)
@@ -102,8 +105,8 @@ def draw_negatives(clip, target, n_valid, random):
     -------
     clips, steps : int ndarray of shape (n, N_WITHIN + N_ACROSS)
     """
-    # Windows are numbered through all clips. Those of a clip, and those of all others, form a circle each;
-    # counted from the positive and from its clip on, none meets the positive again.
+    # Number the windows through all clips. The windows of a clip form a circle, and so do those of all others.
+    # Counting starts after the positive, or after its clip, so that no negative is the positive.
     n_total = n_valid.sum()
     length, start = n_valid[clip][:, None], (np.cumsum(n_valid) - n_valid)[clip][:, None]
     n_within = N_WITHIN if len(n_valid) > 1 else N_WITHIN + N_ACROSS
@@ -117,6 +120,6 @@ def draw_negatives(clip, target, n_valid, random):
 
 
 def _spread(n, places, random):
-    """Spread n over (n_rows, 1) places in a circle, from a random start: all different where there are enough."""
+    """Spread n points over (n_rows, 1) places in a circle, from a random start: different ones if there are n."""
     start = np.floor(random.uniform(size=places.shape) * places).astype(int)
     return (start + np.arange(n) * places // n) % places

@@ -23,7 +23,7 @@ Y_TRAIN, Y_TEST = np.array(list("abcd") * 10), np.array(list("abc") * 10)
 class Spy(BaseEstimator):
     """Projects on the first two features, and keeps what it is given."""
 
-    seen: list = []  # noqa: RUF012  # shared by clones
+    seen: list = []  # shared by clones
 
     def fit_transform(self, X, y=None):
         Spy.seen.append(X)

@@ -37,7 +37,7 @@ def blobs():
 class Recorder(TransformerMixin, BaseEstimator):
     """Takes rows for features, if they are numbers, and notes what it is fitted on."""
 
-    fits = []  # noqa: RUF012  # survives clone
+    fits = []  # survives clone
 
     def fit(self, X, y=None):
         self.fits.append((np.asarray(X), None if y is None else np.asarray(y)))

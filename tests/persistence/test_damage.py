@@ -22,11 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import assert_same_results, fitted
 from safetensors.numpy import save as as_safetensors
+from sklearn_cpc.persistence._file import BEFORE_DIGEST, MAX_HEADER, pack, unpack
+from sklearn_cpc.persistence._saving import from_bytes
 
 from sklearn_cpc import load, save
 from sklearn_cpc.persistence import _file
-from sklearn_cpc.persistence._file import BEFORE_DIGEST, MAX_HEADER, pack, unpack
-from sklearn_cpc.persistence._saving import from_bytes
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from sklearn_cpc.persistence._forms import FORMS
+from sklearn_cpc.persistence._parameters import RECIPES
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
@@ -33,8 +35,6 @@ from sklearn_cpc import (
     save,
 )
 from sklearn_cpc.nn.network import ENCODERS
-from sklearn_cpc.persistence._forms import FORMS
-from sklearn_cpc.persistence._parameters import RECIPES
 
 
 @pytest.fixture

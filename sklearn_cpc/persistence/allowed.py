@@ -1,0 +1,209 @@
+"""What may be loaded: the classes whose objects are stored, and what fit sets in each of them.
+
+A new class, or a new attribute that fit sets, is added here. Nothing else is ever built from a file.
+"""
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils.validation import check_is_fitted
+
+from .._constraints import Each, integers
+from .networks import rebuild_network
+
+CODE = (
+    "Modules, functions and callbacks are code, which these files do not hold: use recipes, and "
+    "set_params(callbacks=None) before you save, or use joblib.dump, and joblib.load only for files you trust"
+)
+
+
+class Allowed(NamedTuple):
+    """How objects of a class are stored.
+
+    Attributes
+    ----------
+    module : str
+        Where the class is.
+    fitted : dict or None
+        Constraints on what fit sets, by attribute; those with None among them are optional. None for recipes.
+    shapes : callable
+        Returns the shapes of the arrays among them, by attribute, for an estimator that has all attributes.
+    dropped : tuple of str
+        Parameters that are not stored: directories of one machine.
+    """
+
+    module: str
+    fitted: dict | None = None
+    shapes: Callable = lambda estimator: {}
+    dropped: tuple = ()
+
+
+def _count_outputs(classifier):
+    """Count the outputs of a linear classifier of scikit-learn: one is enough for two classes."""
+    n_classes = len(classifier.classes_)
+    return 1 if n_classes == 2 else n_classes
+
+
+FEATURES = {"n_features_in_": [integers(1, 2**31)], "feature_names_in_": [np.ndarray, None]}
+OUTPUT = {"_sklearn_output_config": [dict, None]}
+NETWORK = {
+    "network_": [dict],
+    "history_": [Each(dict, least=0, most=10**6)],
+    "interrupted_": ["boolean"],
+    "_random": [np.random.RandomState, None],
+}
+# Arrays that fit on samples, but not on paths, leaves behind
+SAMPLES = {**FEATURES, "n_features_in_": [integers(1, 2**31), None]}
+
+CLASSES = {
+    "CPCTransformer": Allowed(
+        "sklearn_cpc.cpc",
+        {**SAMPLES, **NETWORK, **OUTPUT, "_split_seed": [integers(0, 2**31), None]},
+        dropped=("memory", "checkpoint"),
+    ),
+    "AutoencoderReducer": Allowed(
+        "sklearn_cpc.autoencoder", {**FEATURES, **NETWORK, **OUTPUT, "scaler_": [StandardScaler]}
+    ),
+    "LinearProbe": Allowed(
+        "sklearn_cpc.probe", {**FEATURES, **NETWORK, "scaler_": [StandardScaler], "classes_": [np.ndarray]}
+    ),
+    "MFCCTransformer": Allowed(
+        "sklearn_cpc.mfcc", {**SAMPLES, **OUTPUT, "_n_features_out": [int]}, dropped=("memory",)
+    ),
+    "Pipeline": Allowed("sklearn.pipeline", {}, dropped=("memory",)),
+    "StandardScaler": Allowed(
+        "sklearn.preprocessing",
+        {
+            **FEATURES,
+            **OUTPUT,
+            "mean_": [np.ndarray, None],
+            "var_": [np.ndarray, None],
+            "scale_": [np.ndarray, None],
+            "n_samples_seen_": [integers(1, 2**62), np.ndarray],
+        },
+        lambda scaler: dict.fromkeys(("mean_", "var_", "scale_", "n_samples_seen_"), (scaler.n_features_in_,)),
+    ),
+    "LogisticRegression": Allowed(
+        "sklearn.linear_model",
+        {
+            **FEATURES,
+            "classes_": [np.ndarray],
+            "coef_": [np.ndarray],
+            "intercept_": [np.ndarray],
+            "n_iter_": [np.ndarray],
+        },
+        lambda classifier: {
+            "coef_": (_count_outputs(classifier), classifier.n_features_in_),
+            "intercept_": (_count_outputs(classifier),),
+        },
+    ),
+    **dict.fromkeys(("Conv1dEncoder", "Conv2dEncoder"), Allowed("sklearn_cpc.nn.encoders")),
+    "LogMelEncoder": Allowed("sklearn_cpc.nn.logmel_encoder"),
+    **dict.fromkeys(
+        ("GRUContext", "LSTMContext", "CausalAttentionContext", "AttentionContext"),
+        Allowed("sklearn_cpc.nn.autoregressors"),
+    ),
+    "InfoNCE": Allowed("sklearn_cpc.nn.objective"),
+    "Augmentation": Allowed("sklearn_cpc.nn.augmentation"),
+}
+OUTPUT_KINDS = "default", "pandas", "polars"  # of set_output
+# What fit keeps to train on, which can be made anew
+IGNORED = {"_optimizer_state"}
+
+
+def take_apart(built):
+    """Describe a recipe or fitted estimator by its class, parameters and what fit has set.
+
+    Raises
+    ------
+    NotFittedError
+        If it is an estimator that is not fitted.
+    TypeError
+        If its class is not allowed, or it has attributes that would be lost.
+    """
+    name, allowed = type(built).__name__, CLASSES.get(type(built).__name__)
+    if allowed is None or type(built) is not _import(name):
+        raise TypeError(
+            f"objects of class {name} cannot be saved, only {', '.join(CLASSES)}. Save those in it, such as "
+            "best_estimator_ or steps, by themselves, or use joblib.dump, and joblib.load only for files you trust"
+        )
+    parameters = built.get_params(deep=False)
+    own = {
+        key: value
+        for key, value in vars(built).items()
+        if key not in {*parameters, *IGNORED} and value is not None
+    }
+    if allowed.fitted is not None:
+        check_is_fitted(built)
+    unknown = sorted(own.keys() - (allowed.fitted or {}).keys())
+    if unknown:
+        raise TypeError(f"{name} has attributes {unknown}, which would be lost; delete them. {CODE}")
+    if "network_" in own:
+        own["network_"] = dict(built.network_.state_dict())
+    stored = {key: value for key, value in parameters.items() if key not in allowed.dropped}
+    if not allowed.module.startswith("sklearn_cpc."):
+        # Parameters of scikit-learn come and go with its versions: store those that differ from their defaults.
+        defaults = inspect.signature(type(built)).parameters
+        stored = {key: value for key, value in stored.items() if not _same(value, defaults[key].default)}
+    return {"class": name, "parameters": stored, "fitted": own}
+
+
+def put_together(description):
+    """Build the recipe or fitted estimator that a description stands for.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it stands for none.
+    """
+    name, parameters, state = (description[key] for key in ("class", "parameters", "fitted"))
+    if name not in CLASSES:
+        raise ValueError(f"its class {name!r:.60} is unknown to this version, which loads {', '.join(CLASSES)}")
+    allowed = CLASSES[name]
+    built = _import(name)(**parameters)
+    built._validate_params()
+    fitted = allowed.fitted or {}
+    unknown = sorted(state.keys() - fitted.keys())
+    if unknown:
+        raise ValueError(f"{name} has no attributes {unknown} in this version; use the version that wrote it")
+    validate_parameter_constraints(fitted, {**dict.fromkeys(fitted), **state}, name)
+    weights = state.pop("network_", None)
+    vars(built).update(state)
+    if state.get("_sklearn_output_config", {}) not in ({}, *({"transform": kind} for kind in OUTPUT_KINDS)):
+        raise ValueError(f"{name} has the output {state['_sklearn_output_config']}; use one of {OUTPUT_KINDS}")
+    _check_arrays(built, {**allowed.shapes(built), **_named_features(built)})
+    if weights is not None:
+        built.network_ = rebuild_network(built, weights)
+    return built
+
+
+def _import(name):
+    return getattr(import_module(CLASSES[name].module), name)
+
+
+def _same(value, default):
+    return value is default or (type(value) is type(default) and value == default)
+
+
+def _named_features(built):
+    names = getattr(built, "feature_names_in_", None)
+    return {} if names is None else {"feature_names_in_": (built.n_features_in_,)}
+
+
+def _check_arrays(built, shapes):
+    for name, value in vars(built).items():
+        if isinstance(value, np.ndarray):
+            where = f"{type(built).__name__}.{name}"
+            if value.shape != shapes.get(name, value.shape):
+                raise ValueError(f"{where} has shape {value.shape}, but must have shape {shapes[name]}")
+            if value.dtype.kind == "f" and name != "classes_" and not np.isfinite(value).all():
+                raise ValueError(f"{where} holds NaN or infinity")
+        if name == "classes_" and not (value.ndim == 1 and np.array_equal(np.unique(value), value)):
+            raise ValueError(f"{type(built).__name__}.classes_ must be sorted and different")
+        if name == "scaler_" and getattr(value, "n_features_in_", None) != built.n_features_in_:
+            raise ValueError(f"{type(built).__name__}.scaler_ must be a StandardScaler of as many features")

@@ -1,0 +1,169 @@
+"""Models: save fitted estimators to files, and load them."""
+
+import os
+
+from sklearn.pipeline import Pipeline
+
+from .container import pack, read_file, unpack, write_file
+from .networks import first_difference
+
+CHANGED = (
+    "If a parameter was changed after fit, set it back or fit again, or use joblib.dump, and joblib.load only for "
+    "files you trust"
+)
+
+
+def save(estimator, path):
+    """Write a fitted pipeline, or estimator, to one file that holds no code.
+
+    Estimators of this package have this function as their method ``save``. The file is a safetensors
+    container of arrays, with parameters as JSON. It is loaded once before it is written, and replaces an
+    earlier file only when all of it is on the disk.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted: a :class:`CPCTransformer`, :class:`AutoencoderReducer`, :class:`LinearProbe`,
+        :class:`MFCCTransformer`, scikit-learn's StandardScaler or LogisticRegression, or a Pipeline of them.
+    path : str or path-like
+        Name of the file, for example ``"model.safetensors"``.
+
+    Raises
+    ------
+    NotFittedError
+        If it, or a part of it, is not fitted.
+    TypeError
+        If a part of it is code or cannot be stored: modules and functions of your own, callbacks, estimators
+        of other classes. The message names the part.
+    ValueError
+        If parameters were changed after ``fit`` so that they no longer describe what was fitted.
+    OSError
+        If the file cannot be written; an earlier one stays unchanged.
+
+    See Also
+    --------
+    load : Reads the file.
+
+    Notes
+    -----
+    The file does not hold directories of one machine, such as ``memory``, nor the state of the optimizer, so
+    that ``partial_fit`` starts it anew, as after joblib. NumPy's numbers among the parameters come back as
+    Python's.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_cpc import AutoencoderReducer, load, save
+    >>> rows = np.random.default_rng(0).standard_normal((64, 8))
+    >>> pipe = make_pipeline(StandardScaler(), AutoencoderReducer(2, random_state=0)).fit(rows)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(pipe, f"{folder}/pipe.safetensors")
+    ...     same = load(f"{folder}/pipe.safetensors")
+    >>> np.array_equal(same.transform(rows), pipe.transform(rows))
+    True
+    """
+    write_file(os.fsdecode(path), to_bytes(estimator))
+
+
+def load(path):
+    """Read an estimator that was saved.
+
+    Nothing in the file is executed, and no other file is opened: it names classes of a fixed list, and its
+    sizes are checked against its arrays before a network is built.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Name of the file.
+
+    Returns
+    -------
+    estimator
+        Fitted: it transforms and predicts like the saved one, and can be cloned, refitted and trained further.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is damaged, was altered, is no such file, or has another format. The message says which.
+
+    See Also
+    --------
+    save : Writes the file.
+
+    Notes
+    -----
+    The checksum in the file reveals damage. It is no signature: whoever can write the file can write another
+    checksum, and with it another model, though none that runs code.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn_cpc import MFCCTransformer, load
+    >>> mfcc = MFCCTransformer(13).fit(np.zeros((1, 22050)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     mfcc.save(f"{folder}/mfcc.safetensors")
+    ...     load(f"{folder}/mfcc.safetensors")
+    MFCCTransformer(n_mfcc=13)
+    """
+    path = os.fsdecode(path)
+    try:
+        return from_bytes(read_file(path))
+    except ValueError as error:
+        raise ValueError(f"cannot load {path!r}: {error}.") from error
+
+
+def to_bytes(estimator):
+    """Describe a fitted estimator by the bytes of a file, and make sure that they load as the same estimator."""
+    try:
+        data = pack(estimator)
+    except TypeError as error:
+        raise TypeError(f"cannot save: {error}.") from error
+    try:
+        _compare(estimator, from_bytes(data))
+    except ValueError as error:
+        raise ValueError(f"cannot save what would load as something else: {error}. {CHANGED}.") from error
+    return data
+
+
+def from_bytes(data):
+    """Build the estimator that a file's bytes describe."""
+    estimator, _ = unpack(data)
+    if not hasattr(estimator, "get_params"):
+        raise ValueError("it holds no estimator, but perhaps a checkpoint")
+    return estimator
+
+
+def _compare(estimator, loaded):
+    """Raise ValueError if a network would come back as another one."""
+    if isinstance(estimator, Pipeline):
+        for (_, step), (_, other) in zip(estimator.steps, loaded.steps, strict=True):
+            _compare(step, other)
+    elif hasattr(estimator, "network_") and (difference := first_difference(estimator.network_, loaded.network_)):
+        raise ValueError(
+            f"network_ of {type(estimator).__name__} is not what its parameters describe: {difference}"
+        )
+
+
+class SaveMixin:
+    """The method ``save``."""
+
+    def save(self, path):
+        """Write the fitted estimator to one file that holds no code; :func:`sklearn_cpc.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Name of the file, for example ``"model.safetensors"``.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError, OSError
+            See :func:`sklearn_cpc.save`.
+        """
+        save(self, path)

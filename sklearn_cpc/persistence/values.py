@@ -1,0 +1,125 @@
+"""Values as JSON and arrays: what every file of the package consists of."""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+
+from .allowed import put_together, take_apart
+
+MAX_CHARACTERS = 2**24  # of an array of text, whose entries are padded to the longest
+
+
+def encode(value, arrays, name):
+    """Turn a value into what JSON can hold.
+
+    Parameters
+    ----------
+    value : object
+        None, a bool, number or str, an array or tensor, or a tuple, list or dict of these, and what else
+        :data:`FORMS` knows.
+    arrays : dict of {str: ndarray}
+        Gets the arrays of the value, under names that begin with ``name``.
+    name : str
+        What the value is, for the arrays and for messages.
+
+    Raises
+    ------
+    TypeError
+        If the value cannot be stored.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or type(value) in (bool, float, str) or (type(value) is int and abs(value) < 2**63):
+        return value
+    if type(value) is list:
+        return [encode(entry, arrays, f"{name}/{i}") for i, entry in enumerate(value)]
+    if type(value) is dict:
+        pairs = [
+            [encode(key, arrays, name), encode(entry, arrays, f"{name}/{key}")] for key, entry in value.items()
+        ]
+        return {"dict": pairs}
+    if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
+        arrays[name] = np.array(value, value.dtype.newbyteorder("="), order="C")
+        return {"array": name}
+    for tag, form in FORMS.items():
+        if isinstance(value, form.type):
+            return {tag: encode(form.simplify(value), arrays, name)}
+    raise TypeError(f"{name} is {value!r:.200}, of type {type(value).__name__}, which cannot be stored")
+
+
+def decode(entry, arrays):
+    """Return the value that JSON stands for; takes its arrays out of ``arrays``.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        If it stands for none.
+    """
+    if type(entry) is list:
+        return [decode(item, arrays) for item in entry]
+    if type(entry) is not dict:
+        return entry
+    ((tag, content),) = entry.items()
+    if tag == "array":
+        return arrays.pop(content)
+    if tag == "dict":
+        return {decode(key, arrays): decode(item, arrays) for key, item in content}
+    return FORMS[tag].restore(decode(content, arrays))
+
+
+class Form(NamedTuple):
+    """How values of a type become simpler ones, and come back."""
+
+    type: Any
+    simplify: Callable
+    restore: Callable
+
+
+def _simplify_text(array):
+    """Turn an array of text into its type and a list."""
+    texts = array.ravel().tolist()
+    if array.dtype.kind not in "UO" or array.ndim != 1 or not all(type(text) is str for text in texts):
+        raise TypeError(f"arrays of type {array.dtype} cannot be stored, only those of numbers, bool or text")
+    return [array.dtype.newbyteorder("=").str.lstrip("<>|="), texts]
+
+
+def _restore_text(content):
+    dtype, texts = content
+    if not re.fullmatch(r"O|U\d{1,8}", dtype) or int(dtype[1:] or 0) * len(texts) > MAX_CHARACTERS:
+        raise ValueError(f"an array of {len(texts)} texts of type {dtype!r} is no array of text, or too large")
+    if not all(type(text) is str for text in texts):
+        raise ValueError("an array of text holds something else")
+    return np.array(texts, dtype)
+
+
+def _restore_generator(state):
+    kind, keys, position, has_gauss, gauss = state
+    # NumPy would accept a position beyond the keys, and read beyond its memory.
+    if keys.shape != (624,) or keys.dtype != np.uint32 or not 0 <= position <= 624 or has_gauss not in (0, 1):
+        raise ValueError("the state of a random generator is damaged")
+    random = np.random.RandomState(0)
+    random.set_state((kind, keys, position, has_gauss, float(gauss)))
+    return random
+
+
+def _simplify_generator(random):
+    state = random.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        raise TypeError(
+            f"a generator of type {state['bit_generator']} cannot be stored; use an int as random_state"
+        )
+    return list(random.get_state())
+
+
+FORMS: dict[str, Form] = {
+    "tuple": Form(tuple, list, tuple),
+    "device": Form(torch.device, str, str),
+    "tensor": Form(torch.Tensor, lambda tensor: tensor.detach().cpu().numpy(), torch.from_numpy),
+    "text": Form(np.ndarray, _simplify_text, _restore_text),
+    "object": Form(BaseEstimator, take_apart, put_together),
+    "generator": Form(np.random.RandomState, _simplify_generator, _restore_generator),
+}

@@ -6,7 +6,7 @@ filling the memory of the machine.
 
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval, _Constraint
+from sklearn.utils._param_validation import HasMethods, Interval
 
 
 def integers(low, high):
@@ -14,7 +14,7 @@ def integers(low, high):
     return Interval(Integral, low, high, closed="both")
 
 
-class Each(_Constraint):
+class Each(HasMethods):  # scikit-learn accepts only its own constraints and their subclasses
     """Tuples or lists whose entries all satisfy one constraint.
 
     Parameters
@@ -25,7 +25,7 @@ class Each(_Constraint):
     """
 
     def __init__(self, entry, least=1, most=100):
-        super().__init__()
+        super().__init__("__len__")
         self.entry, self.least, self.most = entry, least, most
 
     def is_satisfied_by(self, value):

@@ -1,4 +1,4 @@
-"""Convolutions with few outputs, whose gradients would otherwise take most of a step of training."""
+"""Convolutions with few outputs, whose gradients would otherwise take most of a training step."""
 
 import torch
 from torch import nn
@@ -6,16 +6,16 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
-FEW = 16  # outputs of a filter: so many at most, and one product of matrices gives the weights' gradient sooner
+MAX_MATMUL_OUTPUTS = 16  # up to so many outputs per filter, a matrix product gives the weights' gradient sooner
 
 
 class Conv1d(nn.Conv1d):
-    """A 1-D convolution that computes gradients of few outputs as matrix products; it does not pad."""
+    """A 1-D convolution without padding that computes gradients of few outputs as matrix products."""
 
     def forward(self, samples):
         """Map (batch, in_channels, length) to (batch, out_channels, n_outputs)."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if samples.shape[2] < kernel + stride:  # the kernel fits once: no convolution at all
+        if samples.shape[2] < kernel + stride:  # one output: a linear layer
             window = samples[:, :, :kernel].flatten(1)
             return F.linear(window, self.weight.flatten(1), self.bias)[:, :, None]
         images, weight = samples[:, :, None], self.weight[:, :, None]
@@ -26,12 +26,12 @@ class Conv2d(nn.Conv2d):
     """A 2-D convolution that computes gradients of few outputs as matrix products."""
 
     def forward(self, images):
-        """Map (batch, in_channels, height, width) to (batch, out_channels, *the size of the outputs*)."""
+        """Map (batch, in_channels, height, width) to (batch, out_channels, out_height, out_width)."""
         return convolve(images, self.weight, self.bias, self.stride, self.padding)
 
 
 class Flatten(nn.Flatten):
-    """Rows of images; their gradient is laid out as the images are, or layers before take many times as long."""
+    """Flatten images, with gradients in the images' memory layout: others slow down earlier layers severalfold."""
 
     def forward(self, images):
         """Map (batch, channels, height, width) to (batch, n_features)."""
@@ -41,18 +41,19 @@ class Flatten(nn.Flatten):
 
 
 def convolve(images, weight, bias, stride, padding):
-    """`torch.nn.functional.conv2d`, with gradients as fast as they can be had on a processor."""
+    """`torch.nn.functional.conv2d`, with the faster way to compute gradients on a processor."""
     sizes = zip(images.shape[2:], weight.shape[2:], stride, padding, strict=True)
     height, width = ((size + 2 * pad - kernel) // step + 1 for size, kernel, step, pad in sizes)
-    few = images.device.type == "cpu" and height * width <= FEW and weight.requires_grad
-    return (FewOutputs.apply if few else F.conv2d)(images, weight, bias, stride, padding)
+    few_outputs = images.device.type == "cpu" and height * width <= MAX_MATMUL_OUTPUTS
+    convolution = MatmulGradientConv2d.apply if few_outputs and weight.requires_grad else F.conv2d
+    return convolution(images, weight, bias, stride, padding)
 
 
-class FewOutputs(torch.autograd.Function):
-    """A 2-D convolution whose weights' gradient is a product of two matrices.
+class MatmulGradientConv2d(torch.autograd.Function):
+    """A 2-D convolution that computes the weights' gradient as a product of two matrices.
 
-    One has a row for each output of each image, its gradient for every filter; the other has there the pixels that
-    the output was computed from.
+    Both have a row for each output position of each image. One holds the gradients of the filters' outputs
+    there, the other the pixels that these outputs were computed from.
     """
 
     @staticmethod
@@ -69,15 +70,16 @@ class FewOutputs(torch.autograd.Function):
     def backward(ctx, gradient):  # type: ignore[override]  # the decorators have no types
         """Return the gradients of images, weight and bias."""
         images, weight = ctx.saved_tensors
-        of_images = None
+        images_gradient = None
         if ctx.needs_input_grad[0]:
-            of_images = conv2d_input(images.shape, weight, gradient, ctx.stride, ctx.padding)
+            images_gradient = conv2d_input(images.shape, weight, gradient, ctx.stride, ctx.padding)
         n_filters, n_channels, *kernel = weight.shape
-        (above, left), (down, right) = ctx.padding, ctx.stride
-        padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, left, left, above, above))
-        windows = padded.unfold(1, kernel[0], down).unfold(2, kernel[1], right).permute(0, 1, 2, 4, 5, 3)
+        (pad_height, pad_width), (step_down, step_right) = ctx.padding, ctx.stride
+        padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, pad_width, pad_width, pad_height, pad_height))
+        windows = padded.unfold(1, kernel[0], step_down).unfold(2, kernel[1], step_right)
+        windows = windows.permute(0, 1, 2, 4, 5, 3)  # (batch, out_height, out_width, *kernel, n_channels)
         outputs = gradient.permute(0, 2, 3, 1).reshape(-1, n_filters)
-        of_weight = outputs.T @ windows.reshape(len(outputs), -1)
-        of_weight = of_weight.reshape(n_filters, *kernel, n_channels).permute(0, 3, 1, 2)
-        of_bias = outputs.sum(dim=0) if ctx.needs_input_grad[2] else None
-        return of_images, of_weight, of_bias, None, None
+        weight_gradient = outputs.T @ windows.reshape(len(outputs), -1)
+        weight_gradient = weight_gradient.reshape(n_filters, *kernel, n_channels).permute(0, 3, 1, 2)
+        bias_gradient = outputs.sum(dim=0) if ctx.needs_input_grad[2] else None
+        return images_gradient, weight_gradient, bias_gradient, None, None

@@ -1,27 +1,32 @@
 """Encoders: recipes that build a network from samples to one embedding z per step."""
 
-from collections.abc import Sequence
 from numbers import Integral, Real
 
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_scalar
+from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from .._constraints import N_FFT, N_MELS, SAMPLE_RATE, SHARE, UNITS, Each
 from .convolutions import Conv1d, Conv2d, Flatten
 from .frontends import BandStandardizer, LogMel, Scale
 
 
 class PerWindow(nn.Module):
-    """Apply a network to each of the equal windows a clip is cut into.
+    """Apply a network to each of the equal windows that a clip, or its spectrogram, is cut into.
 
     Parameters
     ----------
     network : nn.Module
-        Maps windows of shape (batch, 1, n_samples // n_steps) to (batch, z_dim).
+        Maps windows of shape (batch, 1, length), or (batch, 1, n_mels, length) of a spectrogram, to
+        (batch, z_dim).
     n_steps : int
-        Windows per clip. Samples left over at the end of the clip are not used.
+        Windows per clip. What is left over at the end of the clip is not used.
+    spectrogram : nn.Module, default=None
+        Maps (batch, n_samples) to (batch, n_mels, n_frames). None: windows of the samples themselves.
+    length : int, default=None
+        Samples or frames of a window. None: as many as fit ``n_steps`` times into the clip.
 
     Examples
     --------
@@ -30,60 +35,81 @@ class PerWindow(nn.Module):
     torch.Size([4, 30, 8])
     """
 
-    def __init__(self, network, n_steps):
+    def __init__(self, network, n_steps, spectrogram=None, length=None):
         super().__init__()
-        self.network, self.n_steps = network, n_steps
+        self.network, self.n_steps, self.spectrogram, self.length = network, n_steps, spectrogram, length
 
     def forward(self, samples):
         """Map (batch, n_samples) to (batch, n_steps, z_dim)."""
-        batch, n_samples = samples.shape
-        window = n_samples // self.n_steps
-        windows = samples[:, : self.n_steps * window].reshape(batch * self.n_steps, 1, window)
-        return self.network(windows).reshape(batch, self.n_steps, -1)
+        signal = samples if self.spectrogram is None else self.spectrogram(samples)
+        length = self.length or signal.shape[-1] // self.n_steps
+        windows = signal[..., : self.n_steps * length].unflatten(-1, (self.n_steps, length)).movedim(-2, 1)
+        return self.network(windows.flatten(0, 1)[:, None]).reshape(len(samples), self.n_steps, -1)
 
 
-class MelWindows(nn.Module):
-    """Cut a log-mel spectrogram into image windows and apply a network to each.
+class EncoderRecipe(BaseEstimator):
+    """Base class of the recipes."""
 
-    Parameters
-    ----------
-    spectrogram : nn.Module
-        Maps samples of shape (batch, n_samples) to (batch, n_mels, n_frames).
-    network : nn.Module
-        Maps windows of shape (batch, 1, n_mels, window_frames) to (batch, z_dim).
-    n_steps, window_frames : int
-        Windows per clip and frames per window; a clip has at least ``n_steps * window_frames`` frames.
-    n_padded : int, default=0
-        Samples of silence added to the end of a clip before the spectrogram.
-    """
+    _parameter_constraints: dict = {
+        "n_filters": [UNITS, Each(UNITS)],
+        "kernel_sizes": [Each(UNITS)],
+        "strides": [Each(UNITS)],
+        "z_dim": [UNITS],
+        "sample_rate": [SAMPLE_RATE],
+        "dropout": [SHARE],
+    }
+    _z_is_convolved = False  # whether the last convolution yields z, so that z_dim is its number of filters
 
-    def __init__(self, spectrogram, network, n_steps, window_frames, n_padded=0):
-        super().__init__()
-        self.spectrogram, self.network = spectrogram, network
-        self.n_steps, self.window_frames, self.n_padded = n_steps, window_frames, n_padded
+    def __call__(self, n_samples, n_steps):
+        """Build the network.
 
-    def forward(self, samples):
-        """Map (batch, n_samples) to (batch, n_steps, z_dim)."""
-        batch = len(samples)
-        mel = self.spectrogram(nn.functional.pad(samples, (0, self.n_padded)))  # (batch, n_mels, n_frames)
-        mel = mel[:, :, : self.n_steps * self.window_frames]
-        windows = mel.unflatten(2, (self.n_steps, self.window_frames)).transpose(1, 2)
-        windows = windows.reshape(batch * self.n_steps, 1, mel.shape[1], self.window_frames)
-        return self.network(windows).reshape(batch, self.n_steps, -1)
+        Parameters
+        ----------
+        n_samples : int
+            Samples of a clip.
+        n_steps : int
+            Steps to cut it into.
+
+        Returns
+        -------
+        nn.Module
+            Maps (batch, n_samples) to (batch, n_steps, z_dim); that of LogMelEncoder maps clips of other
+            lengths too.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of range, parameters do not fit each other, or the clip is too short for them.
+        """
+        self._validate_params()
+        if len(self.kernel_sizes) != len(self.strides):
+            raise ValueError(
+                f"kernel_sizes={self.kernel_sizes} and strides={self.strides} must have the same length, one "
+                "entry per convolution."
+            )
+        n_filters, n_entries = self.n_filters, len(self.strides) - self._z_is_convolved
+        n_filters = [n_filters] * n_entries if isinstance(n_filters, Integral) else list(n_filters)
+        if len(n_filters) != n_entries:
+            which = "each convolution but the last" if self._z_is_convolved else "each convolution"
+            raise ValueError(
+                f"n_filters={self.n_filters} must be an int or a tuple of {n_entries}, one for {which}."
+            )
+        n_filters += [self.z_dim] * self._z_is_convolved
+        return self._build(n_samples, n_steps, list(zip(n_filters, self.kernel_sizes, self.strides, strict=True)))
 
 
-class Conv1dEncoder(BaseEstimator):
-    """Recipe of the report's 1-D convolutional encoder over raw samples (section 2.2.2, Table 1).
+class Conv1dEncoder(EncoderRecipe):
+    """Recipe for the report's 1-D convolutional encoder over raw samples (section 2.2.2, Table 1).
 
-    Each step of the clip is one window of raw samples. Five strided convolutions with batch
+    Each step of the clip is one window of raw samples. The network has five strided convolutions with batch
     normalisation and leaky ReLU, then two stacks of dropout and a dense layer with leaky ReLU.
     With the defaults and the report's clip (4 s, 30 steps of 588 samples) it has 5,654,784 weights,
-    counting batch normalisation's running statistics.
+    including the running statistics of batch normalisation.
 
     Parameters
     ----------
-    n_filters : int, default=512
-        Filters of every convolution (Table 1).
+    n_filters : int or tuple of int, default=512
+        Filters of each convolution (Table 1). An int applies to all of them.
     kernel_sizes : tuple of int, default=(10, 8, 4, 4, 4)
         Kernel of each convolution, in samples of its input (Table 1).
     strides : tuple of int, default=(5, 4, 2, 2, 2)
@@ -108,6 +134,8 @@ class Conv1dEncoder(BaseEstimator):
     torch.Size([2, 30, 256])
     """
 
+    _parameter_constraints: dict = {**EncoderRecipe._parameter_constraints, "dense_units": [UNITS]}
+
     def __init__(
         self,
         n_filters=512,
@@ -126,31 +154,11 @@ class Conv1dEncoder(BaseEstimator):
         self.sample_rate = sample_rate
         self.dropout = dropout
 
-    def __call__(self, n_samples, n_steps):
-        """Build the network.
-
-        Parameters
-        ----------
-        n_samples : int
-            Samples of a clip.
-        n_steps : int
-            Steps to cut it into.
-
-        Returns
-        -------
-        nn.Module
-            Maps (batch, n_samples) to (batch, n_steps, z_dim).
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range or a window is shorter than the convolutions reach.
-        """
-        self._check()
+    def _build(self, n_samples, n_steps, convolutions):
         window = n_samples // n_steps
-        reach, step = 1, 1
-        for kernel, stride in zip(self.kernel_sizes, self.strides, strict=True):
-            reach, step = reach + (kernel - 1) * step, step * stride
+        reach, spacing = 1, 1  # samples behind one output, and from one output to the next
+        for _, kernel, stride in convolutions:
+            reach, spacing = reach + (kernel - 1) * spacing, spacing * stride
         if window < reach:
             raise ValueError(
                 f"windows have {window} samples ({n_samples} samples in {n_steps} steps) but the encoder needs "
@@ -158,42 +166,32 @@ class Conv1dEncoder(BaseEstimator):
             )
         layers: list[nn.Module] = []
         channels, length = 1, window
-        for kernel, stride in zip(self.kernel_sizes, self.strides, strict=True):
+        for filters, kernel, stride in convolutions:
             layers += [
-                Conv1d(channels, self.n_filters, kernel, stride),
-                nn.BatchNorm1d(self.n_filters),
+                Conv1d(channels, filters, kernel, stride),
+                nn.BatchNorm1d(filters),
                 nn.LeakyReLU(inplace=True),
             ]
-            channels, length = self.n_filters, (length - kernel) // stride + 1
+            channels, length = filters, (length - kernel) // stride + 1
         layers += [nn.Flatten(), nn.Dropout(self.dropout)]
         layers += [nn.Linear(channels * length, self.dense_units), nn.LeakyReLU(), nn.Dropout(self.dropout)]
         layers += [nn.Linear(self.dense_units, self.z_dim), nn.LeakyReLU()]
         return PerWindow(nn.Sequential(*layers), n_steps)
 
-    def _check(self):
-        check_counts(self, "n_filters", "dense_units", "z_dim", "sample_rate")
-        check_dropout(self)
-        check_layers(self, "kernel_sizes", "strides")
-        if len(self.kernel_sizes) != len(self.strides):
-            raise ValueError(
-                f"kernel_sizes={self.kernel_sizes} and strides={self.strides} must have the same length, one "
-                "entry per convolution."
-            )
 
-
-class Conv2dEncoder(BaseEstimator):
-    """Recipe of the report's 2-D convolutional encoder over log-mel windows (section 2.2.2, Table 2).
+class Conv2dEncoder(EncoderRecipe):
+    """Recipe for the report's 2-D convolutional encoder over log-mel windows (section 2.2.2, Table 2).
 
     The hop of the spectrogram is computed from the clip so that every step is a square window of
-    ``n_mels`` bands by ``n_mels`` frames (section 2.2.1). It is a whole number of samples, 46 for the
-    report's clip: with clips so short that it is below 10, windows drift from their steps. Four 3 x 3
-    convolutions of stride 2, each with spatial dropout and leaky ReLU, then a dense layer and the
-    output. With the defaults and the report's clip (4 s, 30 steps) it has 5,672,832 weights.
+    ``n_mels`` bands by ``n_mels`` frames (section 2.2.1). The hop is a whole number of samples: 46 for the
+    report's clip. If clips are so short that it is below 10, windows drift away from their steps. The
+    network has four 3 x 3 convolutions of stride 2, each with spatial dropout and leaky ReLU, then a dense
+    layer and the output. With the defaults and the report's clip (4 s, 30 steps) it has 5,672,832 weights.
 
     Parameters
     ----------
-    n_filters : tuple of int, default=(32, 64, 256, 512)
-        Filters of each convolution (Table 2).
+    n_filters : int or tuple of int, default=(32, 64, 256, 512)
+        Filters of each convolution (Table 2). An int applies to all of them.
     kernel_sizes : tuple of int, default=(3, 3, 3, 3)
         Kernel of each convolution; odd, padded so that only the stride shrinks the image (Table 2).
     strides : tuple of int, default=(2, 2, 2, 2)
@@ -211,9 +209,9 @@ class Conv2dEncoder(BaseEstimator):
     standardize : bool, default=True
         Give each band of a clip zero mean and unit variance over time, as the report's implementation
         does. Otherwise decibels are only scaled: -100 dB to -1, 0 dB to 1.
-    smoothing : float, default=2.0
-        Standard deviation, in frames, of the Gaussian smoothing over time after standardising (the
-        report's implementation); 0 for none. Not used without ``standardize``.
+    time_smoothing : float, default=2.0
+        Standard deviation, in frames, of the Gaussian that smooths each band over time after standardising
+        (the report's implementation); 0 for none. Not used without ``standardize``.
     dropout : float, default=0.1
         Spatial dropout after each convolution and dropout after the dense layer.
 
@@ -228,6 +226,15 @@ class Conv2dEncoder(BaseEstimator):
     torch.Size([1, 30, 256])
     """
 
+    _parameter_constraints: dict = {
+        **EncoderRecipe._parameter_constraints,
+        "dense_units": [UNITS],
+        "n_mels": [N_MELS],
+        "n_fft": [N_FFT],
+        "standardize": ["boolean"],
+        "time_smoothing": [Interval(Real, 0, 4096, closed="both")],
+    }
+
     def __init__(
         self,
         n_filters=(32, 64, 256, 512),
@@ -239,7 +246,7 @@ class Conv2dEncoder(BaseEstimator):
         n_fft=2048,
         sample_rate=22050,
         standardize=True,
-        smoothing=2.0,
+        time_smoothing=2.0,
         dropout=0.1,
     ):
         self.n_filters = n_filters
@@ -251,30 +258,12 @@ class Conv2dEncoder(BaseEstimator):
         self.n_fft = n_fft
         self.sample_rate = sample_rate
         self.standardize = standardize
-        self.smoothing = smoothing
+        self.time_smoothing = time_smoothing
         self.dropout = dropout
 
-    def __call__(self, n_samples, n_steps):
-        """Build the network.
-
-        Parameters
-        ----------
-        n_samples : int
-            Samples of a clip.
-        n_steps : int
-            Steps to cut it into.
-
-        Returns
-        -------
-        nn.Module
-            Maps (batch, n_samples) to (batch, n_steps, z_dim).
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of range or the clip is too short for the frames asked of it.
-        """
-        self._check()
+    def _build(self, n_samples, n_steps, convolutions):
+        if any(kernel % 2 == 0 for kernel in self.kernel_sizes):
+            raise ValueError(f"kernel_sizes={self.kernel_sizes} must all be odd.")
         n_frames = n_steps * self.n_mels
         if n_samples < n_frames:
             raise ValueError(
@@ -282,60 +271,19 @@ class Conv2dEncoder(BaseEstimator):
                 f"{n_frames}; use longer clips, fewer steps or fewer mel bands."
             )
         hop = round(n_samples / n_frames)
-        # Frames are centred, so the last one needs samples up to its centre. Rounding the hop up can
-        # ask for a few more than the clip has.
+        # The last frame needs samples up to its centre. If the hop was rounded up, the clip may lack a few.
         n_padded = max(0, (n_frames - 1) * hop - n_samples)
-        spectrogram = nn.Sequential(
-            LogMel(self.sample_rate, self.n_fft, hop, self.n_mels),
-            BandStandardizer(self.smoothing) if self.standardize else Scale(),
-        )
-        return MelWindows(spectrogram, self._network(), n_steps, self.n_mels, n_padded)
-
-    def _network(self):
+        log_mel = LogMel(self.sample_rate, self.n_fft, hop, self.n_mels)
+        scale = BandStandardizer(self.time_smoothing) if self.standardize else Scale()
+        spectrogram = nn.Sequential(nn.ConstantPad1d((0, n_padded), 0.0), log_mel, scale)
         layers: list[nn.Module] = []
         channels, size = 1, self.n_mels
-        for filters, kernel, stride in zip(self.n_filters, self.kernel_sizes, self.strides, strict=True):
-            layers += [
-                Conv2d(channels, filters, kernel, stride, padding=kernel // 2),
-                nn.Dropout2d(self.dropout, inplace=True),
-                nn.LeakyReLU(inplace=True),
-            ]
+        for filters, kernel, stride in convolutions:
+            layers.append(Conv2d(channels, filters, kernel, stride, padding=kernel // 2))
+            layers += [nn.Dropout2d(self.dropout, inplace=True), nn.LeakyReLU(inplace=True)]
             channels, size = filters, -(-size // stride)
         layers += [Flatten(), nn.Linear(channels * size * size, self.dense_units), nn.LeakyReLU()]
         layers += [nn.Dropout(self.dropout), nn.Linear(self.dense_units, self.z_dim), nn.LeakyReLU()]
-        # Where weights lie with their channels last, what is computed from them does too, and is so sooner.
-        return convert_conv2d_weight_memory_format(nn.Sequential(*layers), torch.channels_last)
-
-    def _check(self):
-        check_counts(self, "dense_units", "z_dim", "n_mels", "n_fft", "sample_rate")
-        check_dropout(self)
-        check_scalar(self.smoothing, "smoothing", Real, min_val=0)
-        check_layers(self, "n_filters", "kernel_sizes", "strides")
-        if not len(self.n_filters) == len(self.kernel_sizes) == len(self.strides):
-            raise ValueError(
-                f"n_filters={self.n_filters}, kernel_sizes={self.kernel_sizes} and strides={self.strides} must "
-                "have the same length, one entry per convolution."
-            )
-        if any(kernel % 2 == 0 for kernel in self.kernel_sizes):
-            raise ValueError(f"kernel_sizes={self.kernel_sizes} must all be odd.")
-
-
-def check_counts(recipe, *names):
-    """Raise unless every named parameter of the recipe is a positive integer."""
-    for name in names:
-        check_scalar(getattr(recipe, name), name, Integral, min_val=1)
-
-
-def check_layers(recipe, *names):
-    """Raise unless every named parameter of the recipe is a sequence of positive integers, one at least."""
-    for name in names:
-        value = getattr(recipe, name)
-        if not isinstance(value, Sequence) or not value:
-            raise ValueError(f"{name}={value!r} must be a tuple of positive integers, one per layer.")
-        for entry in value:
-            check_scalar(entry, name, Integral, min_val=1)
-
-
-def check_dropout(recipe):
-    """Raise unless the recipe's dropout is a probability below 1."""
-    check_scalar(recipe.dropout, "dropout", Real, min_val=0, max_val=1, include_boundaries="left")
+        # Weights with channels last make images channels last, which is faster.
+        network = convert_conv2d_weight_memory_format(nn.Sequential(*layers), torch.channels_last)
+        return PerWindow(network, n_steps, spectrogram, self.n_mels)

@@ -9,100 +9,67 @@ import torch
 N_THIRDS = 3
 
 
+class Statistic(NamedTuple):
+    """A statistic over the valid steps of a recording, from what its clips add up to."""
+
+    per_clip: Callable  # maps (steps, mask, heard), as Pooler.update has them, to arrays with one row per clip
+    result: Callable  # maps these arrays, added up by recording, to the statistic
+    width: int = 1  # numbers per dimension
+    add: np.ufunc = np.add
+    start: float = 0.0
+
+
 class Pooling(NamedTuple):
-    """One way to pool: of which frames, with what statistic, and how many numbers per dimension."""
+    """A way to pool: a statistic of the steps of one layer."""
 
     layer: str  # "context", "z", "c", "mel" or "centred"
-    statistic: Callable  # builds a Mean, Std, Max or Thirds
-    width: int = 1
+    statistic: Statistic
 
 
-class Mean:
-    """Mean over all valid steps."""
-
-    def __init__(self, n_rows, dim):
-        self.total, self.count = np.zeros((n_rows, dim)), np.zeros((n_rows, 1))
-
-    def update(self, rows, frames, mask, _heard):
-        """Add clips: their frames (batch, steps, dim), which of them are valid (batch, steps, 1)."""
-        np.add.at(self.total, rows, to_numpy((frames * mask).sum(1)))
-        np.add.at(self.count, rows, to_numpy(mask.sum(1)))
-
-    def result(self):
-        """Return an array of shape (n_rows, dim)."""
-        return self.total / self.count
+def deviation_sums(steps, mask, _heard):
+    """Sum squared deviations within clips, means, squared means and valid steps."""
+    count = mask.sum(1)
+    mean = (steps * mask).sum(1) / count
+    within = to_numpy(((steps - mean[:, None]).square() * mask).sum(1))
+    mean, count = to_numpy(mean), to_numpy(count)
+    return within, count * mean, count * mean**2, count
 
 
-class Std:
-    """Standard deviation over all valid steps."""
-
-    def __init__(self, n_rows, dim):
-        self.within, self.total = np.zeros((n_rows, dim)), np.zeros((n_rows, dim))
-        self.squares, self.count = np.zeros((n_rows, dim)), np.zeros((n_rows, 1))
-
-    def update(self, rows, frames, mask, _heard):
-        """Add clips."""
-        count = mask.sum(1)
-        mean = (frames * mask).sum(1) / count
-        within = ((frames - mean[:, None]).square() * mask).sum(1)
-        mean, count = to_numpy(mean), to_numpy(count)
-        np.add.at(self.within, rows, to_numpy(within))
-        np.add.at(self.total, rows, count * mean)
-        np.add.at(self.squares, rows, count * mean**2)
-        np.add.at(self.count, rows, count)
-
-    def result(self):
-        """Return an array of shape (n_rows, dim)."""
-        # Deviations within the clips are centred before they are squared; only those between the
-        # clips, which are far fewer, are left to the formula that rounds badly.
-        between = self.squares - self.total**2 / self.count
-        return np.sqrt((self.within + between.clip(0)) / self.count)
+def standard_deviation(within, total, squares, count):
+    """Combine deviations within and between clips."""
+    # This formula rounds badly, so it is used only between clips: within them, deviations are centred, then squared.
+    between = squares - total**2 / count
+    return np.sqrt((within + between.clip(0)) / count)
 
 
-class Max:
-    """Maximum over all valid steps."""
-
-    def __init__(self, n_rows, dim):
-        self.best = np.full((n_rows, dim), -np.inf)
-
-    def update(self, rows, frames, mask, _heard):
-        """Add clips."""
-        np.maximum.at(self.best, rows, to_numpy(frames.masked_fill(mask == 0, -torch.inf).amax(1)))
-
-    def result(self):
-        """Return an array of shape (n_rows, dim)."""
-        return self.best
+def third_sums(steps, mask, heard):
+    """Sum the steps in each third of the recording, and how much of each step lies in it."""
+    before, total = heard[:, None, :].to(steps.dtype).split(1, dim=-1)  # (batch, 1, 1) each
+    edge = torch.arange(N_THIRDS, device=steps.device) * total / N_THIRDS
+    start = before + torch.arange(steps.shape[1], device=steps.device)[:, None]
+    # (batch, steps, thirds): a step across a border belongs to both thirds
+    inside = torch.minimum(start + 1, edge + total / N_THIRDS) - torch.maximum(start, edge)
+    weight = inside.clamp_min(0) * mask
+    return to_numpy(weight.transpose(1, 2) @ steps), to_numpy(weight.sum(1)[..., None])
 
 
-class Thirds:
-    """Means over the first, second and last third of the recording: what comes when."""
-
-    def __init__(self, n_rows, dim):
-        self.total = np.zeros((n_rows, N_THIRDS, dim))
-        self.weight = np.zeros((n_rows, N_THIRDS, 1))
-
-    def update(self, rows, frames, mask, heard):
-        """Add clips; ``heard`` (batch, 2) counts the steps of the recording before the clip, and in all."""
-        # How much of each step lies in each third, (batch, steps, thirds): a step may lie across a border.
-        before, total = heard[:, None, :].to(frames.dtype).split(1, dim=-1)  # (batch, 1, 1) each
-        edge = torch.arange(N_THIRDS, device=frames.device) * total / N_THIRDS
-        step = before + torch.arange(frames.shape[1], device=frames.device)[:, None]
-        inside = torch.minimum(step + 1, edge + total / N_THIRDS) - torch.maximum(step, edge)
-        weight = inside.clamp_min(0) * mask
-        np.add.at(self.total, rows, to_numpy(weight.transpose(1, 2) @ frames))
-        np.add.at(self.weight, rows, to_numpy(weight.sum(1)[..., None]))
-
-    def result(self):
-        """Return an array of shape (n_rows, 3 * dim), one third after the other."""
-        return (self.total / self.weight).reshape(-1, N_THIRDS * self.total.shape[2])
-
-
+STATISTICS = {
+    "mean": Statistic(lambda steps, mask, _: (to_numpy((steps * mask).sum(1)), to_numpy(mask.sum(1))), np.divide),
+    "std": Statistic(deviation_sums, standard_deviation),
+    "max": Statistic(
+        lambda steps, mask, _: (to_numpy(steps.masked_fill(mask == 0, -torch.inf).amax(1)),),
+        np.positive,
+        add=np.maximum,
+        start=-np.inf,
+    ),
+    "thirds": Statistic(third_sums, np.divide, width=N_THIRDS),  # one third after the other
+}
 POOLINGS: dict[str, Pooling] = {
-    "context": Pooling("context", Mean),  # c_T, the report's features, averaged over the clips
+    "context": Pooling("context", STATISTICS["mean"]),  # c_T, the report's features, averaged over the clips
     **{
-        f"{layer}_{name}": Pooling(layer, statistic, width)
+        f"{layer}_{name}": Pooling(layer, statistic)
         for layer in ("z", "c", "mel", "centred")
-        for name, statistic, width in [("mean", Mean, 1), ("std", Std, 1), ("max", Max, 1), ("thirds", Thirds, 3)]
+        for name, statistic in STATISTICS.items()
     },
 }
 
@@ -116,22 +83,20 @@ class Pooler:
         Keys of ``POOLINGS``; the features are concatenated in this order.
     n_rows : int
         Recordings.
-    dims : dict of {str: int}
-        Size of the embeddings, by layer.
 
     Examples
     --------
-    >>> pooler = Pooler(("z_mean", "z_max"), n_rows=1, dims={"z": 2})
+    >>> pooler = Pooler(("z_mean", "z_max"), n_rows=1)
     >>> steps = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])  # the last one is padding
     >>> pooler.update([0], {"z": steps}, n_valid=torch.tensor([2]), heard=torch.tensor([[0, 2]]))
     >>> pooler.result()
     array([[2., 3., 3., 4.]])
     """
 
-    def __init__(self, pooling, n_rows, dims):
-        chosen = [POOLINGS[name] for name in pooling]
-        self.layers = {part.layer for part in chosen}
-        self.parts = [(part.layer, part.statistic(n_rows, dims[part.layer])) for part in chosen]
+    def __init__(self, pooling, n_rows):
+        self.poolings, self.n_rows = [POOLINGS[name] for name in pooling], n_rows
+        self.layers = {layer for layer, _ in self.poolings}
+        self.sums: list[list] = [[] for _ in self.poolings]  # arrays with one row per recording
 
     def update(self, rows, layers, n_valid, heard):
         """Add a batch of clips.
@@ -147,42 +112,48 @@ class Pooler:
         heard : int Tensor of shape (batch, 2)
             Valid steps of the recording in the clips before this one, and in all of them.
         """
-        for layer, statistic in self.parts:
-            frames = layers[layer]
-            step = torch.arange(frames.shape[1], device=frames.device)
-            mask = (step < n_valid[:, None])[..., None].to(frames.dtype)
-            statistic.update(rows, frames, mask, heard)
+        for (layer, statistic), sums in zip(self.poolings, self.sums, strict=True):
+            steps = layers[layer]
+            mask = torch.arange(steps.shape[1], device=steps.device) < n_valid[:, None]
+            per_clip = statistic.per_clip(steps, mask[..., None].to(steps.dtype), heard)
+            if not sums:
+                sums += [np.full((self.n_rows, *values.shape[1:]), statistic.start) for values in per_clip]
+            for total, values in zip(sums, per_clip, strict=True):
+                statistic.add.at(total, rows, values)
 
     def result(self):
         """Return a float64 array of shape (n_rows, n_features)."""
-        return np.concatenate([statistic.result() for _, statistic in self.parts], axis=1)
+        results = [pooling.statistic.result(*sums) for pooling, sums in zip(self.poolings, self.sums, strict=True)]
+        return np.concatenate([result.reshape(self.n_rows, -1) for result in results], axis=1)
 
 
 def check_pooling(pooling, network, encoder, autoregressor):
-    """Return ``pooling`` as a tuple, or raise if it is none that the network, built of these parts, offers."""
-    pooling = (pooling,) if isinstance(pooling, str) else pooling
-    if not isinstance(pooling, (tuple, list)):
+    """Return ``pooling`` as a tuple, or raise an error if the network, built of these parts, does not offer it."""
+    names = (pooling,) if isinstance(pooling, str) else pooling
+    if not isinstance(names, (tuple, list)):
         raise TypeError(f"pooling={pooling!r} must be a str or a tuple of str, of {', '.join(POOLINGS)}.")
-    for pool in pooling:
-        assert pool in POOLINGS
-        if network.single_context and POOLINGS[pool].layer == "c":
+    if not names:
+        raise ValueError(f"pooling={pooling!r} is empty; name at least one of {', '.join(POOLINGS)}.")
+    for name in names:
+        if not isinstance(name, str) or name not in POOLINGS:
+            raise ValueError(f"pooling={name!r} is unknown; use {', '.join(map(repr, POOLINGS))}.")
+        layer = POOLINGS[name].layer
+        if network.single_context and layer == "c":
             raise ValueError(
-                f"pooling={pool!r} needs a context at every step, but autoregressor={autoregressor!r} "
+                f"pooling={name!r} needs a context at every step, but autoregressor={autoregressor!r} "
                 "yields one per clip; use 'context' or statistics of z."
             )
-        if POOLINGS[pool].layer not in network.dims:
+        if layer not in network.dims:
             raise ValueError(
-                f"pooling={pool!r} needs an encoder with mel bands, but encoder={encoder!r} has none; use "
+                f"pooling={name!r} needs an encoder with mel bands, but encoder={encoder!r} has none; use "
                 "encoder='logmel' or statistics of z and c."
             )
-    if not pooling:
-        raise ValueError(f"pooling={pooling!r} is empty; name at least one of {', '.join(POOLINGS)}.")
-    return tuple(pooling)
+    return tuple(names)
 
 
 def n_features(pooling, dims):
-    """Count the features that poolings give, with embeddings of these sizes."""
-    return sum(POOLINGS[name].width * dims[POOLINGS[name].layer] for name in pooling)
+    """Count the features of poolings, with layers of these sizes."""
+    return sum(POOLINGS[name].statistic.width * dims[POOLINGS[name].layer] for name in pooling)
 
 
 def to_numpy(tensor):

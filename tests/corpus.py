@@ -34,7 +34,7 @@ def small_cpc(**changes):
         "random_state": 0,
         "device": "cpu",
     }
-    return CPCTransformer(**{**small, **training, **changes})
+    return CPCTransformer(**small, **training).set_params(**changes)
 
 
 def write_corpus(folder, n_files=12, duration=1.0):

@@ -16,6 +16,7 @@ from sklearn_cpc import (
     Conv2dEncoder,
     CPCTransformer,
     GRUContext,
+    InfoNCE,
     LinearProbe,
     LogMelEncoder,
     LSTMContext,
@@ -51,8 +52,7 @@ def transformers():
         "conv1d": {"pooling": ("context", "z_mean")},
         "conv2d": {"schedule": "cosine"},
         "logmel": {
-            "predict_from": "all",
-            "negatives": "mixed",
+            "objective": InfoNCE(negatives="mixed", predict_from="all"),
             "pooling": ("z_max", "c_mean", "mel_std"),
             "trim": 30,
         },

@@ -331,7 +331,7 @@ def test_rows_of_any_length_do_not_depend_on_their_company(autoregressor, centri
     paths = write_samples(tmp_path, [row[:length] for row, length in zip(samples, lengths, strict=True)])
     pooling = ("z_mean", "z_std", "z_max", "z_thirds", "c_mean", "c_thirds", "context", "mel_mean", "centred_max")
     cpc = small_cpc(encoder=small_logmel(centring=centring), autoregressor=autoregressor, pooling=pooling)
-    cpc.set_params(predict_from="all").fit(paths)
+    cpc.set_params(objective__predict_from="all").fit(paths)
     alone = np.vstack([cpc.transform([path]) for path in paths])
     assert_allclose(cpc.transform(paths), alone, rtol=1e-3, atol=1e-4)
     assert_allclose(cpc.transform(paths[::-1])[::-1], alone, rtol=1e-3, atol=1e-4)
@@ -430,7 +430,7 @@ def test_every_window_of_a_batch_is_encoded_once(negatives, predict_from, corpus
         return module
 
     encoder.sample_rate = RATE
-    objective = {"negatives": negatives, "predict_from": predict_from}
+    objective = {"objective__negatives": negatives, "objective__predict_from": predict_from}
     small_cpc(encoder=encoder, clip_duration=0.6, n_context=27, n_future=3, max_epochs=2, **objective).fit(
         corpus.paths
     )
@@ -487,7 +487,12 @@ def test_another_seed_gives_another_network(corpus):
     assert differences(weights_of(one.network_), weights_of(other.network_)) != []
 
 
-DRAWING = {"augmentation": noisy(), "n_across": 5, "negatives": "mixed", "predict_from": "all"}
+DRAWING = {
+    "augmentation": noisy(),
+    "objective__n_across": 5,
+    "objective__negatives": "mixed",
+    "objective__predict_from": "all",
+}
 
 
 @pytest.mark.parametrize("encoder", [small_encoder(), small_logmel(dropout=0.1)], ids=["conv1d", "logmel"])
@@ -502,7 +507,9 @@ def test_augmentation_and_windows_drawn_repeat_bit_for_bit(encoder, corpus):
     assert_array_equal(one.transform(corpus.paths), other.transform(corpus.paths))
 
 
-@pytest.mark.parametrize("changes", [{"augmentation": noisy()}, {"n_across": 5}], ids=["augmentation", "n_across"])
+@pytest.mark.parametrize(
+    "changes", [{"augmentation": noisy()}, {"objective__n_across": 5}], ids=["augmentation", "n_across"]
+)
 def test_what_is_drawn_matters_and_differs_with_the_seed(changes, corpus, fitted):
     losses = {
         small_cpc(random_state=seed, lr=1e-12, **parameters).fit(corpus.paths).history_[0]["train_loss"]
@@ -578,9 +585,13 @@ def test_the_history_holds_loss_accuracies_and_duration_of_every_epoch(corpus):
 @pytest.mark.parametrize("encoder", [small_encoder(), small_logmel()], ids=["conv1d", "logmel"])
 def test_every_combination_of_parts_is_trained_from_all_positions(encoder, autoregressor, tones):
     cpc = small_cpc(
-        encoder=encoder, autoregressor=autoregressor, predict_from="all", negatives="mixed", n_across=8
+        encoder=encoder,
+        autoregressor=autoregressor,
+        objective__predict_from="all",
+        objective__negatives="mixed",
+        objective__n_across=8,
     )
-    cpc.set_params(max_epochs=6, lr=3e-3, similarity="cosine").fit(tones)
+    cpc.set_params(max_epochs=6, lr=3e-3, objective__similarity="cosine").fit(tones)
     assert cpc.history_[-1]["train_loss"] < cpc.history_[0]["train_loss"] - 0.1
     assert cpc.transform(tones).shape == (12, 8)
 
@@ -595,7 +606,7 @@ def test_one_context_per_clip_is_trained_on_clips_of_any_number_of_steps(tones, 
 
 
 def test_a_projection_is_predicted_in_place_of_z_and_leaves_the_embeddings_alone(corpus):
-    cpc = small_cpc(projection=3, pooling=("z_mean", "context")).fit(corpus.paths)
+    cpc = small_cpc(objective__projection=3, pooling=("z_mean", "context")).fit(corpus.paths)
     assert cpc.network_.projector.weight.shape == (3, 8)
     assert cpc.transform(corpus.paths).shape == (12, 16)
     assert 0 <= cpc.score(corpus.paths) <= 1
@@ -746,7 +757,7 @@ def test_one_long_recording_is_enough(tmp_path):
 
 
 def test_one_short_recording_is_enough_for_negatives_within(tones):
-    assert small_cpc(negatives="within", batch_size=1).fit(tones[:1]).n_iter_ == 1
+    assert small_cpc(objective__negatives="within", batch_size=1).fit(tones[:1]).n_iter_ == 1
 
 
 # Validation
@@ -796,7 +807,7 @@ def test_early_stopping_by_the_score_keeps_the_best_epoch(load_best, tones):
     kept = []
     stopping = EarlyStopping("valid_score", patience=3, lower_is_better=False, load_best=load_best)
     callbacks = [Watch({"weights": lambda net: kept.append(weights_of(net.module_)) or 0}), stopping]
-    parameters = {"lr": 0.03, "max_epochs": 40, "validation_fraction": 0.5, "predict_from": "all"}
+    parameters = {"lr": 0.03, "max_epochs": 40, "validation_fraction": 0.5, "objective__predict_from": "all"}
     cpc = small_cpc(callbacks=callbacks, **parameters).fit(tones)
     scores = [row["valid_score"] for row in cpc.history_]
     best = int(np.argmax(scores))
@@ -976,7 +987,7 @@ def test_a_rate_may_be_a_numpy_integer(tones):
 
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 def test_the_score_is_a_share_and_always_the_same(similarity, tones):
-    cpc = small_cpc(similarity=similarity, max_epochs=5).fit(tones)
+    cpc = small_cpc(objective__similarity=similarity, max_epochs=5).fit(tones)
     score = cpc.score(tones)
     assert 0 <= score <= 1
     np.random.seed(3)  # noqa: NPY002
@@ -1078,22 +1089,26 @@ BAD_PARAMETERS = [
     ({"clip_duration": math.inf}, ValueError, "clip_duration == inf"),
     ({"n_context": 0}, ValueError, "n_context == 0, must be >= 1"),
     ({"n_future": 1.5}, TypeError, "n_future must be an instance of int"),
-    ({"negatives": "hard"}, ValueError, "negatives='hard' is unknown; use 'across', 'within' or 'mixed'"),
+    (
+        {"objective__negatives": "hard"},
+        ValueError,
+        "negatives='hard' is unknown; use 'across', 'within' or 'mixed'",
+    ),
     ({"trim": 0}, ValueError, "trim == 0, must be > 0"),
     ({"trim": "loud"}, TypeError, "trim must be an instance of float"),
-    ({"n_across": 0}, ValueError, "n_across == 0, must be >= 1"),
-    ({"n_across": 2.5}, TypeError, "n_across must be an instance of int"),
-    ({"similarity": "l2"}, ValueError, "similarity='l2' is unknown; use 'dot' or 'cosine'"),
-    ({"temperature": 0.0}, ValueError, "temperature == 0.0, must be > 0"),
-    ({"step_weights": "far"}, ValueError, "step_weights='far' is unknown; use 'uniform' or 'linear'"),
-    ({"predict_from": "first"}, ValueError, "predict_from='first' is unknown; use 'last' or 'all'"),
+    ({"objective__n_across": 0}, ValueError, "n_across == 0, must be >= 1"),
+    ({"objective__n_across": 2.5}, TypeError, "n_across must be an instance of int"),
+    ({"objective__similarity": "l2"}, ValueError, "similarity='l2' is unknown; use 'dot' or 'cosine'"),
+    ({"objective__temperature": 0.0}, ValueError, "temperature == 0.0, must be > 0"),
+    ({"objective__step_weights": "far"}, ValueError, "step_weights='far' is unknown; use 'uniform' or 'linear'"),
+    ({"objective__predict_from": "first"}, ValueError, "predict_from='first' is unknown; use 'last' or 'all'"),
     (
-        {"autoregressor": "attention", "predict_from": "all"},
+        {"autoregressor": "attention", "objective__predict_from": "all"},
         ValueError,
         "predict_from='all' needs a context at every",
     ),
-    ({"projection": 0}, ValueError, "projection == 0, must be >= 1"),
-    ({"projection": "half"}, TypeError, "projection must be an instance of int"),
+    ({"objective__projection": 0}, ValueError, "projection == 0, must be >= 1"),
+    ({"objective__projection": "half"}, TypeError, "projection must be an instance of int"),
     ({"augmentation": "noise"}, TypeError, r"augmentation='noise' must be an Augmentation\(...\) or None"),
     ({"augmentation": Augmentation}, TypeError, r"augmentation=<class .* must be an Augmentation\(...\) or None"),
     ({"augmentation": Augmentation(gain=-1)}, ValueError, "gain=-1 must be at least 0"),
@@ -1185,12 +1200,12 @@ def test_defaults_are_those_of_the_report():
         "n_context": 27,
         "n_future": 3,
         "trim": None,
-        "negatives": "across",
-        "n_across": None,
-        "similarity": "dot",
-        "step_weights": "uniform",
-        "predict_from": "last",
-        "projection": None,
+        "objective__negatives": "across",
+        "objective__n_across": None,
+        "objective__similarity": "dot",
+        "objective__step_weights": "uniform",
+        "objective__predict_from": "last",
+        "objective__projection": None,
         "augmentation": None,
         "batch_size": 8,
         "lr": 1e-5,

@@ -45,11 +45,16 @@ NETWORKS = {
     "logmel": {
         "encoder": LOG_MEL,
         "pooling": POOLING,
-        "predict_from": "all",
+        "objective__predict_from": "all",
     },
-    "whole": {"encoder": clone(LOG_MEL).set_params(centring=1.0), "predict_from": "all"},
-    "lstm, cosine": {"autoregressor": LSTMContext(8), "similarity": "cosine", "negatives": "mixed", "n_across": 5},
-    "attention": {"autoregressor": CausalAttentionContext(8, n_heads=2, dff=8), "negatives": "within"},
+    "whole": {"encoder": clone(LOG_MEL).set_params(centring=1.0), "objective__predict_from": "all"},
+    "lstm, cosine": {
+        "autoregressor": LSTMContext(8),
+        "objective__similarity": "cosine",
+        "objective__negatives": "mixed",
+        "objective__n_across": 5,
+    },
+    "attention": {"autoregressor": CausalAttentionContext(8, n_heads=2, dff=8), "objective__negatives": "within"},
     "augmented": {"augmentation": NOISY},
 }
 
@@ -72,7 +77,7 @@ def test_no_sound_makes_weights_or_embeddings_other_than_numbers(sound, network)
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_batches_of_one_clip_are_trained_on(precision):
-    cpc = small_cpc(batch_size=1, negatives="within", precision=precision, max_epochs=2)
+    cpc = small_cpc(batch_size=1, objective__negatives="within", precision=precision, max_epochs=2)
     assert_numbers(cpc, cpc.fit_transform(CLIPS))
 
 

@@ -128,7 +128,7 @@ def test_a_grid_tunes_the_parameters_of_a_recipe(corpus):
 
 
 def test_a_grid_over_the_objective_is_judged_by_one_score(corpus):
-    grid = {"negatives": ["across", "within"], "batch_size": [2, 4]}
+    grid = {"objective__negatives": ["across", "within"], "batch_size": [2, 4]}
     search = GridSearchCV(small_cpc(), grid, cv=2, error_score="raise").fit(corpus.paths)
     assert ((search.cv_results_["mean_test_score"] >= 0) & (search.cv_results_["mean_test_score"] <= 1)).all()
 

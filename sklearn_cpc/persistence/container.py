@@ -35,7 +35,7 @@ def pack(value):
         If its description is too long.
     """
     arrays: dict = {}
-    content = encode(value, arrays, type(value).__name__)
+    content = encode(value, arrays, "")
     document = json.dumps({"format": FORMAT, "versions": library_versions(), "content": content}).encode()
     if len(document) > MAX_DOCUMENT:
         raise ValueError(

@@ -36,10 +36,10 @@ def encode(value, arrays, name):
     if value is None or type(value) in (bool, float, str) or (type(value) is int and abs(value) < 2**63):
         return value
     if type(value) is list:
-        return [encode(entry, arrays, f"{name}/{i}") for i, entry in enumerate(value)]
+        return [encode(entry, arrays, _join(name, i)) for i, entry in enumerate(value)]
     if type(value) is dict:
         pairs = [
-            [encode(key, arrays, name), encode(entry, arrays, f"{name}/{key}")] for key, entry in value.items()
+            [encode(key, arrays, name), encode(entry, arrays, _join(name, key))] for key, entry in value.items()
         ]
         return {"dict": pairs}
     if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
@@ -48,7 +48,11 @@ def encode(value, arrays, name):
     for tag, form in FORMS.items():
         if isinstance(value, form.type):
             return {tag: encode(form.simplify(value), arrays, name)}
-    raise TypeError(f"{name} is {value!r:.200}, of type {type(value).__name__}, which cannot be stored")
+    raise TypeError(f"{name or 'it'} is {value!r:.200}, of type {type(value).__name__}, which cannot be stored")
+
+
+def _join(name, key):
+    return f"{name}/{key}" if name else str(key)
 
 
 def decode(entry, arrays):

@@ -18,6 +18,7 @@ from sklearn_cpc import (
     Conv2dEncoder,
     CPCTransformer,
     GRUContext,
+    InfoNCE,
     LinearProbe,
     LogMelEncoder,
     LSTMContext,
@@ -57,7 +58,14 @@ def mfcc(**changes):
 def small_corpus(**changes):
     """Build the recommended configuration, with fewer weights and shorter clips."""
     small = {"encoder": logmel(), "autoregressor": LSTMContext(c_dim=6), "clip_duration": 0.4}
-    steps = {"n_context": 6, "n_future": 2, "max_epochs": 1, "random_state": 0, "device": "cpu", "n_across": 3}
+    steps = {
+        "n_context": 6,
+        "n_future": 2,
+        "max_epochs": 1,
+        "random_state": 0,
+        "device": "cpu",
+        "objective__n_across": 3,
+    }
     return make_cpc(**{**small, **steps, "batch_size": 4, **changes})
 
 
@@ -84,10 +92,7 @@ MODELS = {
         trim=50.0,
         n_context=6,
         n_future=2,
-        negatives="mixed",
-        temperature=0.2,
-        predict_from="all",
-        projection=3,
+        objective=InfoNCE(negatives="mixed", temperature=0.2, predict_from="all", projection=3),
         augmentation=Augmentation(gain=6, noise=(5, 20), band_mask=0.1),
         max_epochs=2,
         batch_size=np.int64(4),

@@ -9,8 +9,8 @@ import pytest
 from models import assert_same_results, fitted, mfcc, reducer
 from numpy.testing import assert_array_equal
 
+from sklearn_cpc import _files as file_functions
 from sklearn_cpc import load, save
-from sklearn_cpc.persistence import _file
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_an_earlier_file_is_replaced(path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 def test_a_full_disk_leaves_the_earlier_file(number, path, monkeypatch):
-    monkeypatch.setattr(_file.os, "fsync", fail(number))
-    with pytest.raises(OSError, match=f"{os.strerror(number)}.*What was there before is as it was") as caught:
+    monkeypatch.setattr(file_functions.os, "fsync", fail(number))
+    with pytest.raises(OSError, match=f"{os.strerror(number)}.*What was there before is unchanged") as caught:
         save(fitted("mfcc"), path)
     assert caught.value.errno == number
     assert str(path) in str(caught.value)
@@ -53,7 +53,7 @@ def test_a_file_that_may_not_grow_leaves_the_earlier_one(path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(OSError, match="What was there before is as it was"):
+        with pytest.raises(OSError, match="What was there before is unchanged"):
             save(fitted("pipeline"), path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -74,7 +74,7 @@ def test_an_interruption_leaves_the_earlier_file(path, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_file.os, "replace", interrupt)
+    monkeypatch.setattr(file_functions.os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save(fitted("mfcc"), path)
     monkeypatch.undo()

@@ -28,7 +28,6 @@ from .training.clip_geometry import ClipShape
 MAX_CLIP = 2**28  # samples: an hour and a half at 48 kHz
 MAX_BANDS = 2**12
 MAX_FILTERS = 2**22  # mel bands times samples of a window
-MAX_SMOOTHING = 2**12  # bands or frames
 MAX_LAYERS = 100  # of an autoregressor
 
 NONE = type(None)
@@ -57,7 +56,7 @@ PARAMETERS = {
     **dict.fromkeys(("hop_length", "n_fft", "n_mels", "n_mfcc", "sample_rate"), whole),
     **dict.fromkeys(("clip_duration", "dropout", "lr", "validation_fraction"), number),
     **dict.fromkeys(("C", "intercept_scaling", "tol"), number),
-    **dict.fromkeys(("dynamic_range", "smoothing", "window_duration"), number),
+    **dict.fromkeys(("band_smoothing", "dynamic_range", "time_smoothing", "window_duration"), number),
     **dict.fromkeys(("band_mask", "equalization", "gain", "pitch", "reverb", "time_mask"), number),
     **dict.fromkeys(("negatives", "on_error", "predict_from", "similarity", "step_weights"), text),
     **dict.fromkeys(("device", "multi_class", "precision", "schedule", "solver"), text),
@@ -126,7 +125,6 @@ def check_spectrogram(encoder):
     window = encoder.window_duration * encoder.sample_rate if isinstance(encoder, LogMelEncoder) else encoder.n_fft
     check_at_most(MAX_BANDS, "n_mels", encoder.n_mels)
     check_at_most(MAX_FILTERS, "n_mels times samples of a window", encoder.n_mels * window)
-    check_at_most(MAX_SMOOTHING, "smoothing", encoder.smoothing)
 
 
 def check_at_most(limit, name, size):

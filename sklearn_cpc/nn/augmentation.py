@@ -127,7 +127,7 @@ class Augmentation(BaseEstimator):
             (filter_spectrum, filters if any(filters) else None),
             (change_level, self.gain),
             (mix_clips, self.mixing),
-            (add_noise, self.noise),  # after all effects that change the level, which the ratio refers to
+            (add_noise, self.noise),  # relative to the level that the effects before have left
             (mask_time, self.time_mask),  # last, so that nothing fills the silence
         ]
         return Augmenter([(effect, amount) for effect, amount in effects if amount], sample_rate)
@@ -254,5 +254,4 @@ def from_decibels(decibels):
 
 def frequencies(n_fft, sample_rate, clips):
     """Frequencies of the bins of a Fourier transform in Hz, of the clips' type and on their device."""
-    bins = torch.arange(n_fft // 2 + 1, dtype=clips.dtype, device=clips.device)
-    return bins * (sample_rate / n_fft)
+    return torch.arange(n_fft // 2 + 1, dtype=clips.dtype, device=clips.device) * (sample_rate / n_fft)

@@ -26,6 +26,16 @@ class Pooling(NamedTuple):
     statistic: Statistic
 
 
+def mean_sums(steps, mask, _heard):
+    """Sum the valid steps, and count them."""
+    return to_numpy((steps * mask).sum(1)), to_numpy(mask.sum(1))
+
+
+def maximum(steps, mask, _heard):
+    """Take the maximum of the valid steps."""
+    return (to_numpy(steps.masked_fill(mask == 0, -torch.inf).amax(1)),)
+
+
 def deviation_sums(steps, mask, _heard):
     """Sum squared deviations within clips, means, squared means and valid steps."""
     count = mask.sum(1)
@@ -37,7 +47,7 @@ def deviation_sums(steps, mask, _heard):
 
 def standard_deviation(within, total, squares, count):
     """Combine deviations within and between clips."""
-    # This formula rounds badly, so it is used only between clips: within them, deviations are centred, then squared.
+    # This formula rounds badly, so it is used only between clips. Within them, deviations are centred first.
     between = squares - total**2 / count
     return np.sqrt((within + between.clip(0)) / count)
 
@@ -47,21 +57,15 @@ def third_sums(steps, mask, heard):
     before, total = heard[:, None, :].to(steps.dtype).split(1, dim=-1)  # (batch, 1, 1) each
     edge = torch.arange(N_THIRDS, device=steps.device) * total / N_THIRDS
     start = before + torch.arange(steps.shape[1], device=steps.device)[:, None]
-    # (batch, steps, thirds): a step across a border belongs to both thirds
     inside = torch.minimum(start + 1, edge + total / N_THIRDS) - torch.maximum(start, edge)
-    weight = inside.clamp_min(0) * mask
+    weight = inside.clamp_min(0) * mask  # (batch, steps, thirds)
     return to_numpy(weight.transpose(1, 2) @ steps), to_numpy(weight.sum(1)[..., None])
 
 
 STATISTICS = {
-    "mean": Statistic(lambda steps, mask, _: (to_numpy((steps * mask).sum(1)), to_numpy(mask.sum(1))), np.divide),
+    "mean": Statistic(mean_sums, np.divide),
     "std": Statistic(deviation_sums, standard_deviation),
-    "max": Statistic(
-        lambda steps, mask, _: (to_numpy(steps.masked_fill(mask == 0, -torch.inf).amax(1)),),
-        np.positive,
-        add=np.maximum,
-        start=-np.inf,
-    ),
+    "max": Statistic(maximum, np.positive, add=np.maximum, start=-np.inf),
     "thirds": Statistic(third_sums, np.divide, width=N_THIRDS),  # one third after the other
 }
 POOLINGS: dict[str, Pooling] = {

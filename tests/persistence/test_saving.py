@@ -245,7 +245,7 @@ def test_a_name_whose_meaning_has_changed_comes_back_as_the_recipe_it_was(path, 
     X = np.random.default_rng(0).standard_normal((3, 8000)).astype(np.float32)
     save(cpc.fit(X), path)
     assert load(path).encoder == "logmel"
-    for newcomer in (lambda: LogMelEncoder(smoothing=1), Conv1dEncoder):
+    for newcomer in (lambda: LogMelEncoder(band_smoothing=1), Conv1dEncoder):
         monkeypatch.setitem(ENCODERS, "logmel", newcomer)
         loaded = load(path)
         assert loaded.encoder.get_params() == LogMelEncoder().get_params()
@@ -358,7 +358,7 @@ def test_what_is_code_or_unknown_is_named_and_nothing_is_written(case, path):
 CHANGED = {
     "the length of clips": ("report-conv1d-gru", {"clip_duration": 0.5}, r"of shape \(8, 48\)"),
     "the rate of the filters": ("small-corpus", {"encoder__sample_rate": 900}, "samples_per_step is 50 and"),
-    "their smoothing": ("small-corpus", {"encoder__smoothing": 3}, "spectrogram.mel"),
+    "their smoothing": ("small-corpus", {"encoder__band_smoothing": 3}, "spectrogram.mel"),
     "the kind of layer": ("small-corpus", {"encoder__centring": None}, "scale is a BandCentring"),
     "a setting of a layer": ("small-corpus", {"encoder__dynamic_range": 30.0}, r"dynamic_range is 50\.0"),
     "the steps": ("small-corpus", {"n_context": 5}, "hop_length|n_context"),

@@ -80,7 +80,7 @@ def test_networks_train_and_embed_wholly_where_they_are(encoder, autoregressor, 
     assert all(weights.grad.device == elsewhere for weights in network.parameters())
     dims = {layer: dim for layer, dim in network.dims.items() if layer != "c" or not network.single_context}
     names = [name for name, how in pooling.POOLINGS.items() if how.layer in dims]
-    pooler = pooling.Pooler(names, 4)
+    pooler = pooling.Pooler(names, 4, dims)
     heard = torch.tensor([[0, 30]] * 4, device=elsewhere)
     pooler.update(np.arange(4), network.eval().layers(clips, n_valid, pooler.layers), n_valid, heard)
     assert pooler.result().shape == (4, pooling.n_features(names, dims))

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .._constraints import SHARE, Each
+from .frontends import without_autocast
 
 AMOUNT = Interval(Real, 0, 100, closed="left")  # in dB, semitones or seconds; 0 switches an effect off
 LEVELS = Each(Interval(Real, -100, 100, closed="both"), least=2, most=2)  # (lowest, highest) in dB
@@ -127,7 +128,7 @@ class Augmentation(BaseEstimator):
             (filter_spectrum, filters if any(filters) else None),
             (change_level, self.gain),
             (mix_clips, self.mixing),
-            (add_noise, self.noise),  # after all effects that change the level, which the ratio refers to
+            (add_noise, self.noise),  # relative to the level that the effects before have left
             (mask_time, self.time_mask),  # last, so that nothing fills the silence
         ]
         return Augmenter([(effect, amount) for effect, amount in effects if amount], sample_rate)
@@ -146,7 +147,7 @@ class Augmenter(nn.Module):
         if not self.training:
             return clips
         # Autocast is off: bfloat16 is too coarse for samples and spectra.
-        with torch.autocast(clips.device.type, enabled=False):
+        with without_autocast(clips.device):
             for effect, amount in self.effects:
                 clips = effect(clips, amount, self.sample_rate)
         return clips
@@ -254,5 +255,4 @@ def from_decibels(decibels):
 
 def frequencies(n_fft, sample_rate, clips):
     """Frequencies of the bins of a Fourier transform in Hz, of the clips' type and on their device."""
-    bins = torch.arange(n_fft // 2 + 1, dtype=clips.dtype, device=clips.device)
-    return bins * (sample_rate / n_fft)
+    return torch.arange(n_fft // 2 + 1, dtype=clips.dtype, device=clips.device) * (sample_rate / n_fft)

@@ -72,7 +72,6 @@ class GRUContext(RecurrentRecipe):
     --------
     LSTMContext : Another recurrent network.
     CausalAttentionContext : A context after every step, by self-attention.
-    AttentionContext : One context for the entire past, by self-attention.
 
     Examples
     --------

@@ -90,10 +90,8 @@ class EncoderRecipe(BaseEstimator):
         n_filters, n_entries = self.n_filters, len(self.strides) - self._z_is_convolved
         n_filters = [n_filters] * n_entries if isinstance(n_filters, Integral) else list(n_filters)
         if len(n_filters) != n_entries:
-            which = "each convolution but the last" if self._z_is_convolved else "each convolution"
-            raise ValueError(
-                f"n_filters={self.n_filters} must be an int or a tuple of {n_entries}, one for {which}."
-            )
+            but = " but the last" if self._z_is_convolved else ""
+            raise ValueError(f"n_filters={n_filters} must have {n_entries} entries, one per convolution{but}.")
         n_filters += [self.z_dim] * self._z_is_convolved
         return self._build(n_samples, n_steps, list(zip(n_filters, self.kernel_sizes, self.strides, strict=True)))
 
@@ -167,11 +165,8 @@ class Conv1dEncoder(EncoderRecipe):
         layers: list[nn.Module] = []
         channels, length = 1, window
         for filters, kernel, stride in convolutions:
-            layers += [
-                Conv1d(channels, filters, kernel, stride),
-                nn.BatchNorm1d(filters),
-                nn.LeakyReLU(inplace=True),
-            ]
+            layers.append(Conv1d(channels, filters, kernel, stride))
+            layers += [nn.BatchNorm1d(filters), nn.LeakyReLU(inplace=True)]
             channels, length = filters, (length - kernel) // stride + 1
         layers += [nn.Flatten(), nn.Dropout(self.dropout)]
         layers += [nn.Linear(channels * length, self.dense_units), nn.LeakyReLU(), nn.Dropout(self.dropout)]

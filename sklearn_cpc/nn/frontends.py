@@ -1,6 +1,7 @@
 """Front ends: raw samples to log-mel frames, in batches and on their device."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import librosa
 import torch
@@ -11,6 +12,11 @@ from torch.nn import functional as F
 BANDS_PER_MATMUL = 16  # neighbouring bands share one matrix product over their bins: a mel matrix is mostly zeros
 SAMPLES_PER_BLOCK = 2**19  # size of a block of frames: with its spectrum, it fits in the cache of a processor
 BLOCKS_PER_THREAD = 16  # fewer are done sooner than another thread starts
+
+
+def without_autocast(device):
+    """Return a context in which networks on this device compute in the type of their input."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 class LogMel(nn.Module):
@@ -68,7 +74,7 @@ class LogMel(nn.Module):
         blocks = frames.split(max(1, SAMPLES_PER_BLOCK // n_fft) if on_cpu else n_cut)
         n_threads = min(torch.get_num_threads(), len(blocks) // BLOCKS_PER_THREAD) if on_cpu else 1
         # Autocast is off: bfloat16 cannot hold the range of powers.
-        with torch.autocast(samples.device.type, enabled=False):
+        with without_autocast(samples.device):
             window = torch.hann_window(n_fft, dtype=torch.float64).to(samples.dtype).to(samples.device)
             groups = zip(self._bins, self.mel.split(BANDS_PER_MATMUL), strict=True)
             bands = [(bins, mel[:, bins].T.contiguous()) for bins, mel in groups]
@@ -90,8 +96,7 @@ def mel_power(frames, window, bands):
 def map_in_threads(function, items, n_threads):
     """Return the results of a function for all items, each computed by one of so many threads.
 
-    Otherwise torch splits every small operation among its threads, which then wait for each other after each one,
-    and for long if another program uses their processor.
+    This beats torch's own threads, which share every small operation and wait for each other after each one.
     """
     if n_threads <= 1:
         return list(map(function, items))

@@ -11,8 +11,6 @@ from .._constraints import N_MELS, POSITIVE, UNITS, Each, integers
 from .encoders import EncoderRecipe
 from .frontends import BandCentring, LogMel, Scale
 
-MAX_N_FFT = 2**16  # samples
-
 
 class LogMelEncoder(EncoderRecipe):
     """Recipe for a small encoder: a few 1-D convolutions over log-mel frames.
@@ -21,8 +19,7 @@ class LogMelEncoder(EncoderRecipe):
     with layer normalisation and GELU. It costs a tenth of :class:`Conv2dEncoder` per second of sound,
     and accepts clips of any number of steps, so that short recordings need no padding to a full clip.
 
-    The hop is computed from the clip: ``n_samples / (n_steps * prod(strides))``. With clips of 2 s,
-    100 steps and the default strides it is 10 ms.
+    The hop is ``n_samples // (n_steps * prod(strides))``: 10 ms with clips of 2 s, 100 steps and default strides.
 
     Parameters
     ----------
@@ -63,10 +60,10 @@ class LogMelEncoder(EncoderRecipe):
 
     Notes
     -----
-    Sizes and strides were chosen on spoken digits and environmental sounds; see the study in the user
-    guide. Layer normalisation replaces the report's batch normalisation, because batch statistics let a
-    network solve the contrastive task by other means than prediction (O. Hénaff et al., "Data-Efficient
-    Image Recognition with Contrastive Predictive Coding", arXiv:1905.09272).
+    Sizes and strides were chosen on spoken digits and environmental sounds; see the study in the user guide.
+    Layer normalisation replaces the report's batch normalisation, with which a network can solve the task by
+    other means than prediction (O. Hénaff et al., "Data-Efficient Image Recognition with Contrastive
+    Predictive Coding", arXiv:1905.09272).
 
     Examples
     --------
@@ -121,10 +118,10 @@ class LogMelEncoder(EncoderRecipe):
                 f"kernel_sizes={self.kernel_sizes} must be at least strides={self.strides}, or frames are skipped."
             )
         window = self.window_duration * self.sample_rate
-        if not 2 <= window <= MAX_N_FFT:
+        if not 2 <= window <= 2**16:
             raise ValueError(
                 f"window_duration={self.window_duration} s is {window:g} samples at "
-                f"sample_rate={self.sample_rate}; it must be between 2 and {MAX_N_FFT} samples."
+                f"sample_rate={self.sample_rate}; it must be between 2 and 65536 samples."
             )
         n_fft = 2 ** math.ceil(math.log2(window))
         stride = math.prod(self.strides)
@@ -174,8 +171,8 @@ class FrameConv(nn.Module):
 class FrameEncoder(nn.Module):
     """Log-mel frames, then convolutions: clips of any number of steps to one embedding per step.
 
-    There are ``hop`` samples from one frame to the next and ``stride`` frames per step. ``samples_per_step`` marks
-    modules that accept clips of any number of steps; ``lookahead`` counts later steps that an embedding depends on.
+    There are ``hop`` samples from one frame to the next and ``stride`` frames per step. An embedding depends on
+    ``lookahead`` later steps. Modules with ``samples_per_step`` accept clips of any number of steps.
     """
 
     def __init__(self, spectrogram, scale, convolutions, hop, stride, lookahead):

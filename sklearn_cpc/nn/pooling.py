@@ -12,7 +12,7 @@ N_THIRDS = 3
 class Statistic(NamedTuple):
     """A statistic over the valid steps of a recording, from what its clips add up to."""
 
-    per_clip: Callable  # maps (steps, mask, heard), as Pooler.update has them, to arrays with one row per clip
+    per_clip: Callable  # maps (steps, mask, heard), as Pooler.update has them, to arrays (batch, some width)
     result: Callable  # maps these arrays, added up by recording, to the statistic
     width: int = 1  # numbers per dimension
     add: np.ufunc = np.add
@@ -26,6 +26,16 @@ class Pooling(NamedTuple):
     statistic: Statistic
 
 
+def mean_sums(steps, mask, _heard):
+    """Sum the valid steps, and count them."""
+    return to_numpy((steps * mask).sum(1)), to_numpy(mask.sum(1))
+
+
+def maximum(steps, mask, _heard):
+    """Take the maximum of the valid steps."""
+    return (to_numpy(steps.masked_fill(mask == 0, -torch.inf).amax(1)),)
+
+
 def deviation_sums(steps, mask, _heard):
     """Sum squared deviations within clips, means, squared means and valid steps."""
     count = mask.sum(1)
@@ -37,7 +47,7 @@ def deviation_sums(steps, mask, _heard):
 
 def standard_deviation(within, total, squares, count):
     """Combine deviations within and between clips."""
-    # This formula rounds badly, so it is used only between clips: within them, deviations are centred, then squared.
+    # This formula rounds badly, so it is used only between clips. Within them, deviations are centred first.
     between = squares - total**2 / count
     return np.sqrt((within + between.clip(0)) / count)
 
@@ -47,22 +57,17 @@ def third_sums(steps, mask, heard):
     before, total = heard[:, None, :].to(steps.dtype).split(1, dim=-1)  # (batch, 1, 1) each
     edge = torch.arange(N_THIRDS, device=steps.device) * total / N_THIRDS
     start = before + torch.arange(steps.shape[1], device=steps.device)[:, None]
-    # (batch, steps, thirds): a step across a border belongs to both thirds
     inside = torch.minimum(start + 1, edge + total / N_THIRDS) - torch.maximum(start, edge)
-    weight = inside.clamp_min(0) * mask
-    return to_numpy(weight.transpose(1, 2) @ steps), to_numpy(weight.sum(1)[..., None])
+    weight = inside.clamp_min(0) * mask  # (batch, steps, thirds)
+    total = (weight.transpose(1, 2) @ steps).flatten(1)  # one third after the other
+    return to_numpy(total), to_numpy(weight.sum(1).repeat_interleave(steps.shape[2], dim=1))
 
 
 STATISTICS = {
-    "mean": Statistic(lambda steps, mask, _: (to_numpy((steps * mask).sum(1)), to_numpy(mask.sum(1))), np.divide),
+    "mean": Statistic(mean_sums, np.divide),
     "std": Statistic(deviation_sums, standard_deviation),
-    "max": Statistic(
-        lambda steps, mask, _: (to_numpy(steps.masked_fill(mask == 0, -torch.inf).amax(1)),),
-        np.positive,
-        add=np.maximum,
-        start=-np.inf,
-    ),
-    "thirds": Statistic(third_sums, np.divide, width=N_THIRDS),  # one third after the other
+    "max": Statistic(maximum, np.positive, add=np.maximum, start=-np.inf),
+    "thirds": Statistic(third_sums, np.divide, width=N_THIRDS),
 }
 POOLINGS: dict[str, Pooling] = {
     "context": Pooling("context", STATISTICS["mean"]),  # c_T, the report's features, averaged over the clips
@@ -83,20 +88,25 @@ class Pooler:
         Keys of ``POOLINGS``; the features are concatenated in this order.
     n_rows : int
         Recordings.
+    dims : dict of {str: int}
+        Size of the embeddings, by layer.
 
     Examples
     --------
-    >>> pooler = Pooler(("z_mean", "z_max"), n_rows=1)
+    >>> pooler = Pooler(("z_mean", "z_max"), n_rows=1, dims={"z": 2})
     >>> steps = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])  # the last one is padding
     >>> pooler.update([0], {"z": steps}, n_valid=torch.tensor([2]), heard=torch.tensor([[0, 2]]))
     >>> pooler.result()
     array([[2., 3., 3., 4.]])
     """
 
-    def __init__(self, pooling, n_rows):
-        self.poolings, self.n_rows = [POOLINGS[name] for name in pooling], n_rows
-        self.layers = {layer for layer, _ in self.poolings}
-        self.sums: list[list] = [[] for _ in self.poolings]  # arrays with one row per recording
+    def __init__(self, pooling, n_rows, dims):
+        self.layers = {POOLINGS[name].layer for name in pooling}
+        self.parts = []  # of each pooling: layer, statistic and its sums, arrays with one row per recording
+        for layer, statistic in (POOLINGS[name] for name in pooling):
+            no_clips = torch.zeros(0, 1, dims[layer]), torch.zeros(0, 1, 1), torch.zeros(0, 2)
+            widths = [values.shape[1] for values in statistic.per_clip(*no_clips)]
+            self.parts.append((layer, statistic, [np.full((n_rows, width), statistic.start) for width in widths]))
 
     def update(self, rows, layers, n_valid, heard):
         """Add a batch of clips.
@@ -112,19 +122,16 @@ class Pooler:
         heard : int Tensor of shape (batch, 2)
             Valid steps of the recording in the clips before this one, and in all of them.
         """
-        for (layer, statistic), sums in zip(self.poolings, self.sums, strict=True):
+        for layer, statistic, sums in self.parts:
             steps = layers[layer]
             mask = torch.arange(steps.shape[1], device=steps.device) < n_valid[:, None]
             per_clip = statistic.per_clip(steps, mask[..., None].to(steps.dtype), heard)
-            if not sums:
-                sums += [np.full((self.n_rows, *values.shape[1:]), statistic.start) for values in per_clip]
             for total, values in zip(sums, per_clip, strict=True):
                 statistic.add.at(total, rows, values)
 
     def result(self):
         """Return a float64 array of shape (n_rows, n_features)."""
-        results = [pooling.statistic.result(*sums) for pooling, sums in zip(self.poolings, self.sums, strict=True)]
-        return np.concatenate([result.reshape(self.n_rows, -1) for result in results], axis=1)
+        return np.concatenate([statistic.result(*sums) for _, statistic, sums in self.parts], axis=1)
 
 
 def check_pooling(pooling, network, encoder, autoregressor):

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
-from .._constraints import Each, integers
+from .._constraints import POSITIVE, Each, integers
 from .networks import rebuild_network
 
 CODE = (
@@ -84,7 +84,7 @@ CLASSES = {
             "mean_": [np.ndarray, None],
             "var_": [np.ndarray, None],
             "scale_": [np.ndarray, None],
-            "n_samples_seen_": [integers(1, 2**62), np.ndarray],
+            "n_samples_seen_": [POSITIVE, np.ndarray],
         },
         lambda scaler: dict.fromkeys(("mean_", "var_", "scale_", "n_samples_seen_"), (scaler.n_features_in_,)),
     ),

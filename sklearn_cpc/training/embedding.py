@@ -50,7 +50,7 @@ def embed_pooled(network, samples, shape, *, pooling, n_clips, batch_size, dtype
     -------
     float64 ndarray of shape (n_recordings, n_features)
     """
-    pooler, max_samples = Pooler(pooling, len(samples)), batch_size * shape.n_samples
+    pooler, max_samples = Pooler(pooling, len(samples), network.dims), batch_size * shape.n_samples
     shape = shape if n_clips else shape.for_embedding(network, pooler.layers)
     for clips, n_valid, rows, heard in clips_in_order(samples, shape, n_clips, max_samples, dtype):
         n_valid = n_valid.to(device)

@@ -86,7 +86,7 @@ MODELS = {
         "report-conv2d-gru", conv2d(), autoregressor=GRUContext(c_dim=6, n_layers=2), clip_duration=0.8
     ).fit(np.tile(CLIPS, 2).astype(np.float64)),
     "all options": lambda: CPCTransformer(
-        logmel(centring=None, smoothing=1, kernel_sizes=[4, 3], strides=[2, 1], dropout=0.1),
+        logmel(centring=None, band_smoothing=1, kernel_sizes=[4, 3], strides=[2, 1], dropout=0.1),
         CausalAttentionContext(c_dim=8, n_heads=2, dff=6),
         clip_duration=0.4,
         trim=50.0,

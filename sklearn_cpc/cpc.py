@@ -383,8 +383,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         n_samples = round(self.clip_duration * rate)
         if n_samples > MAX_CLIP:
             raise ValueError(
-                f"clip_duration={self.clip_duration} s at {rate} Hz are {n_samples} samples, but at most {MAX_CLIP} "
-                "are allowed; use shorter clips."
+                f"clip_duration={self.clip_duration} s at {rate} Hz are {n_samples} samples, and at most "
+                f"{MAX_CLIP} are allowed; use shorter clips."
             )
         return build_network(
             self.encoder,

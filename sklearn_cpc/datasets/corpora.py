@@ -59,8 +59,7 @@ def read_fma_small(folder):
 ESC50 = Corpus(
     title="ESC-50",
     folder="esc50",
-    download_size="0.6 GB",
-    disk_size="0.9 GB",
+    size="0.6 GB (0.9 GB on disk)",
     archives={
         # GitHub does not promise that the bytes of an archive stay the same, but several public projects that pin
         # this commit state this sha256.
@@ -91,8 +90,7 @@ source are in the same one of 5 official folds. ESC-10 is a subset of ten classe
 FSDD = Corpus(
     title="FSDD",
     folder="fsdd",
-    download_size="16 MB",
-    disk_size="21 MB",
+    size="16 MB (21 MB on disk)",
     # GitHub packs the archive on demand, so its bytes may change.
     archives={
         f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v{FSDD_RELEASE}.zip": None
@@ -121,8 +119,7 @@ of each digit. The official test set is ``take < 5``; its speakers are in the tr
 GTZAN = Corpus(
     title="GTZAN",
     folder="gtzan",
-    download_size="1.2 GB",
-    disk_size="1.3 GB",
+    size="1.2 GB (1.3 GB on disk)",
     # No hash of the mirror's archive is published. The md5 in torchaudio and mirdata is that of the archive on the
     # original server, which had another size (1 225 571 541 bytes in TensorFlow Datasets).
     archives={f"https://huggingface.co/datasets/marsyas/gtzan/resolve/{GTZAN_COMMIT}/data/genres.tar.gz": None},
@@ -139,8 +136,8 @@ GTZAN genre collection
 1000 excerpts of music of 30 seconds (22.05 kHz, mono wav), 100 of each of 10 genres: blues, classical, country,
 disco, hiphop, jazz, metal, pop, reggae, rock. They were collected in 2000 and 2001 from CDs, radio and microphone
 recordings. Artists and titles are unknown. Some recordings occur more than once, some artists many times, and some
-labels are wrong. Without groups, scores on random splits are too high. One file is not readable: leave out
-``known_bad``, or set ``on_error="nan"`` in the estimator.
+labels are wrong. Without groups, scores on random splits are too high; FMA-small has groups. One file is not
+readable: leave out ``known_bad``, or set ``on_error="nan"`` in the estimator.
 
 - Source: https://huggingface.co/datasets/marsyas/gtzan, a fixed commit of a mirror; the original server is gone.
   No hash of the archive is published, so only the checksum inside it is checked.
@@ -155,8 +152,7 @@ labels are wrong. Without groups, scores on random splits are too high. One file
 FMA_SMALL = Corpus(
     title="FMA-small",
     folder="fma_small",
-    download_size="8 GB",
-    disk_size="8 GB",
+    size="8 GB (8 GB on disk)",
     archives={  # with the hashes from the README of https://github.com/mdeff/fma
         "https://os.unil.cloud.switch.ch/fma/fma_metadata.zip": "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
         "https://os.unil.cloud.switch.ch/fma/fma_small.zip": "sha1:ade154f733639d52e35e32f5593efe5be76c6d70",

@@ -20,14 +20,15 @@ import pooch
 from requests import RequestException
 from sklearn.utils import Bunch
 
+DAMAGED_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
+
 
 class Corpus(NamedTuple):
     """What is known of a corpus before it is fetched."""
 
     title: str
     folder: str  # name of its folder in the data home
-    download_size: str
-    disk_size: str
+    size: str  # of the download and on disk
     archives: dict[str, str | None]  # each URL, with a hash "algorithm:digits" or None if no stable one is known
     unpack: Callable[[Path, Path, tuple[str, ...]], None]
     members: tuple[str, ...]  # patterns of the files to unpack, matched from the right
@@ -41,7 +42,7 @@ class Corpus(NamedTuple):
 
 
 def get_data_home(data_home: str | PathLike[str] | None = None) -> str:
-    """Return the folder of fetched corpora. Each corpus has its own sub-folder there.
+    """Return the folder of all fetched corpora. Each corpus has a sub-folder of its own.
 
     Parameters
     ----------
@@ -73,11 +74,10 @@ def load_corpus(corpus, data_home, download_if_missing, verbose, n_retries, dela
         if not download_if_missing:
             raise OSError(
                 f"{corpus.title} is not in {str(folder)!r}. Call with download_if_missing=True to download "
-                f"{corpus.download_size}, or {by_hand}."
+                f"{corpus.size}, or {by_hand}."
             )
         install(corpus, folder, f"Nothing was kept. Call again, or {by_hand}.", verbose, n_retries, delay)
-    advice = f"Delete {str(folder)!r} and call again to download {corpus.download_size}."
-    return list_recordings(corpus, folder, advice)
+    return list_recordings(corpus, folder, f"Delete {str(folder)!r} and call again to download {corpus.size}.")
 
 
 def install(corpus, folder, advice, verbose, n_retries, delay):
@@ -89,14 +89,7 @@ def install(corpus, folder, advice, verbose, n_retries, delay):
             download(url, known_hash, path, advice, verbose, n_retries, delay)
             try:
                 corpus.unpack(path, content, corpus.members)
-            except (
-                zipfile.BadZipFile,
-                tarfile.TarError,
-                gzip.BadGzipFile,
-                zlib.error,
-                EOFError,
-                ValueError,
-            ) as error:
+            except DAMAGED_ARCHIVE as error:
                 raise OSError(f"{url} gave a file that cannot be unpacked ({error}). {advice}") from error
             path.unlink()  # before the next archive needs disk space
         recordings = list_recordings(corpus, content, advice)
@@ -137,8 +130,8 @@ def download(url, known_hash, path, advice, verbose, n_retries, delay):
         found = pooch.file_hash(str(path), alg=algorithm)
         if found != known:
             raise OSError(
-                f"{url} gave a file whose {algorithm} is {found} instead of {known}: the file was "
-                f"damaged during the download or has been replaced on the server. {advice}"
+                f"{url} gave a file whose {algorithm} is {found} instead of {known}: it was damaged during the "
+                f"download or has been replaced on the server. {advice}"
             )
 
 

@@ -29,7 +29,7 @@ CONSTRAINTS: dict[str, list] = {
 DOCSTRING = """\
 {Summary}
 
-The first call downloads {download_size}, which become {disk_size} on disk. Later calls need no network.
+The first call downloads {size}. Later calls need no network.
 
 Parameters
 ----------
@@ -174,7 +174,7 @@ def fetch_gtzan(
     n_retries: int = 3,
     delay: float = 1.0,
 ) -> Any:
-    """Fetch GTZAN, 1000 pieces of music of 10 genres. For music with known artists, see :func:`fetch_fma_small`."""
+    """Fetch GTZAN, 1000 pieces of music of 10 genres."""
     corpus = load_corpus(GTZAN, data_home, download_if_missing, verbose, n_retries, delay)
     return (corpus.paths, corpus.target) if return_X_y else corpus
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import make_constraint, validate_params
+from sklearn.utils._param_validation import validate_params
 
 from .._constraints import Each
 
@@ -19,7 +19,7 @@ AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
     {
         "directory": [str, PathLike],
         "group_from": [str, None],
-        "extensions": [str, Each(make_constraint(str))],
+        "extensions": [str, Each(str)],
     },
     prefer_skip_nested_validation=True,
 )

@@ -37,21 +37,21 @@ def read_gtzan(folder):
 
 
 def read_fma_small(folder):
-    """Read the table of all tracks of FMA, which has two rows of column names."""
+    """Read the table of all tracks of FMA, which has two rows of column names and a third for the first column."""
     with open(folder / "fma_metadata" / "tracks.csv", newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         columns = list(zip(next(rows), next(rows), strict=True))
-        columns[0] = "track_id"
-        next(rows)  # the first column has its name in a third row
-        tracks = (dict(zip(columns, row, strict=True)) for row in rows)
-        tracks = [track for track in tracks if track["set", "subset"] == "small"]
-    names = [f"{int(track['track_id']):06d}.mp3" for track in tracks]
+        next(rows)  # the name of the first column, which holds the track ids
+        all_tracks = (dict(zip(columns, row, strict=True)) for row in rows)
+        tracks = [track for track in all_tracks if track["set", "subset"] == "small"]
+    track_ids = [int(track[columns[0]]) for track in tracks]
+    names = [f"{track_id:06d}.mp3" for track_id in track_ids]
     return as_bunch(
         paths=[folder / "fma_small" / name[:3] / name for name in names],
         target=[track["track", "genre_top"] for track in tracks],
         groups=[track["artist", "id"] for track in tracks],
         split=[track["set", "split"] for track in tracks],
-        track_id=[int(track["track_id"]) for track in tracks],
+        track_id=track_ids,
         license=[track["track", "license"] for track in tracks],
     )
 

@@ -42,7 +42,7 @@ def load_audio_folder(
         Regular expression that is searched for in each file name (without folders). Its first capturing group,
         or its match if it has no capturing group, is the group of the file, such as a recording site, a speaker
         or a fold. If None, there are no groups.
-    extensions : str or sequence of str, default=(".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+    extensions : str or tuple or list of str, default=(".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
         Endings of the names of audio files, in upper or lower case. Other files are ignored.
 
     Returns

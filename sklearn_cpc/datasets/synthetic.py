@@ -89,10 +89,9 @@ def make_synthetic_corpus(
     >>> corpus.target_names
     ['alarm', 'bird', 'clock', 'dog', 'fire', 'melody', 'rain', 'siren']
     """
-    if random_state is None:  # NumPy's global generator is left alone
-        seed = np.random.SeedSequence().entropy
-    else:
-        seed = int(check_random_state(random_state).randint(2**31 - 1))
+    # A new generator for None leaves NumPy's global generator unchanged.
+    generator = np.random.RandomState() if random_state is None else check_random_state(random_state)
+    seed = int(generator.randint(2**31 - 1))
     n_samples = max(1, round(duration * sample_rate))
     sites = [draw_site(np.random.default_rng([seed, group]), sample_rate) for group in range(n_groups)]
     recordings = []

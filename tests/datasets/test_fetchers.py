@@ -52,7 +52,7 @@ every_corpus = pytest.mark.parametrize("folder", CASES)
 
 @pytest.fixture(autouse=True)
 def isolate(tmp_path, monkeypatch):
-    """Neither the home directory of the user nor a proxy is used."""
+    """Use neither the home directory of the user nor a proxy."""
     monkeypatch.setenv("SKLEARN_CPC_DATA_HOME", str(tmp_path / "default"))
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "*")
@@ -538,6 +538,19 @@ def test_every_parameter_is_documented_with_its_default(folder):
     assert {each.kind for each in inspect.signature(function).parameters.values()} == {
         inspect.Parameter.KEYWORD_ONLY
     }
+
+
+@every_corpus
+def test_docstring_is_complete_numpydoc(server, tmp_path, folder):
+    function = CASES[folder].fetch
+    parts = re.split(r"^(\w+)\n-+$", inspect.getdoc(function), flags=re.M)
+    assert parts[1::2] == ["Parameters", "Returns", "Raises", "Notes", "Examples"]
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    attributes = re.findall(r"^    (\w+) : ", sections["Returns"], re.M)
+    assert sorted(attributes) == sorted(fetch(folder, tmp_path))
+    assert REAL[folder].description.strip() == sections["Notes"].strip()
+    assert f">>> corpus = {function.__name__}()" in sections["Examples"]
+    assert not re.search(r"\{\w*\}", inspect.getdoc(function))
 
 
 @every_corpus

@@ -37,7 +37,7 @@ def read_gtzan(folder):
 
 
 def read_fma_small(folder):
-    """Read the table of all tracks of FMA, which has two rows of column names and a third for the first column."""
+    """Read the table of all FMA tracks, which has three header rows."""
     with open(folder / "fma_metadata" / "tracks.csv", newline="", encoding="utf-8") as file:
         rows = csv.reader(file)
         columns = list(zip(next(rows), next(rows), strict=True))

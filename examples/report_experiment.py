@@ -246,7 +246,7 @@ def slug(name):
 
 
 def make_table(results, rotations):
-    """Return accuracies and differences from MFCC and from the untrained network, beside the report's."""
+    """Return accuracies and differences from MFCC and from the untrained network, with those of the report."""
     scores = {name: [row["accuracy"] for row in rows] for name, rows in results.items()}
     ratio = np.mean([len(parts["C"][0]) / len(parts["B"][0]) for parts in rotations])
     table = compare_scores(scores, test_ratio=ratio).drop(columns="reference")

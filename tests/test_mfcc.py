@@ -40,7 +40,7 @@ def features(corpus):
         {"n_mels": 20, "n_mfcc": np.int64(5)},
     ],
 )
-def test_features_are_means_and_deviations_of_what_librosa_computes(corpus, parameters):
+def test_features_are_mean_and_std_of_librosa_mfccs(corpus, parameters):
     mfcc = small_mfcc(**parameters)
     features = mfcc.fit_transform(corpus.paths[:3])
     used = mfcc.get_params()
@@ -60,7 +60,7 @@ def test_the_defaults_are_those_of_librosa(corpus):
     assert_allclose(row, np.r_[coefficients.mean(axis=1), coefficients.std(axis=1)], rtol=1e-5)
 
 
-def test_fit_returns_the_estimator_and_transform_gives_what_fit_transform_gives(corpus, features):
+def test_fit_then_transform_equals_fit_transform(corpus, features):
     mfcc = small_mfcc()
     assert mfcc.fit(corpus.paths) is mfcc
     assert_array_equal(mfcc.transform(corpus.paths), features)
@@ -72,13 +72,13 @@ def test_recordings_may_come_in_any_container(corpus, features, container):
     assert_array_equal(small_mfcc().fit_transform(container(corpus.paths)), features)
 
 
-def test_a_clip_gives_what_its_samples_give(corpus):
+def test_clip_and_its_samples_give_equal_features(corpus):
     clips = [Clip(path, 0.25, 0.5) for path in corpus.paths[:3]]
     samples = np.stack([read_audio(path, FILE_RATE)[2000:6000] for path in corpus.paths[:3]])
     assert_array_equal(small_mfcc().fit_transform(clips), small_mfcc().fit_transform(samples))
 
 
-def test_double_precision_stays_and_is_close_to_single():
+def test_float64_input_gives_float64_close_to_float32():
     clips = np.random.default_rng(0).standard_normal((3, 4000))
     double = small_mfcc().fit_transform(clips)
     single = small_mfcc().fit_transform(clips.astype(np.float32))
@@ -134,7 +134,7 @@ def test_features_have_names_and_become_frames(corpus):
 
 
 @pytest.mark.parametrize("name", ["n_mfcc", "sample_rate", "n_fft", "hop_length", "n_mels"])
-def test_parameters_out_of_range_are_named_before_anything_is_read(name):
+def test_invalid_parameters_raise_before_reading_audio(name):
     with pytest.raises(ValueError, match=f"{name} == 0, must be >= 1"):
         small_mfcc(**{name: 0}).fit(["none.wav"])
     with pytest.raises(TypeError, match=f"{name} must be an instance of"):
@@ -146,7 +146,7 @@ def test_more_coefficients_than_bands_are_refused():
         small_mfcc(n_mfcc=41).fit(["none.wav"])
 
 
-def test_use_before_fit_is_told(corpus):
+def test_use_before_fit_raises(corpus):
     for use in (lambda: small_mfcc().transform(corpus.paths), small_mfcc().get_feature_names_out):
         with pytest.raises(NotFittedError):
             use()
@@ -160,7 +160,7 @@ def test_a_clone_is_not_fitted_and_equal(corpus):
         copy.transform(corpus.paths)
 
 
-def test_high_and_low_tones_are_told_apart_in_a_pipeline(tmp_path):
+def test_pipeline_distinguishes_high_and_low_tones(tmp_path):
     corpus = write_corpus(tmp_path, n_files=12, duration=0.5)
     pipeline = make_pipeline(small_mfcc(), StandardScaler(), LogisticRegression())
     assert cross_val_score(pipeline, corpus.paths, corpus.y, cv=3).mean() == 1.0

@@ -36,7 +36,7 @@ def paths_of(corpus, every=1):
 
 
 @pytest.mark.parametrize(("corpus", "every"), [("esc10", 1), ("music", 1), ("formats", 1), ("fsdd", 10)])
-def test_no_whole_recording_is_called_unusable(corpus, every):
+def test_no_intact_recording_is_refused(corpus, every):
     paths = paths_of(corpus, every)
     samples, reasons = read_files(paths, 8000, n_jobs=2)
     assert reasons == {}
@@ -57,7 +57,7 @@ def test_samples_are_those_of_librosa(corpus, every, rate):
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize(("corpus", "every"), [("esc10", 40), ("music", 2), ("formats", 2), ("fsdd", 300)])
-def test_truncated_recordings_are_called_damaged(tmp_path, corpus, every, fraction):
+def test_truncated_recordings_are_reported_as_damaged(tmp_path, corpus, every, fraction):
     for path in paths_of(corpus, every):
         data = Path(path).read_bytes()
         data = data[: min(int(fraction * len(data)), len(data) - 100)]
@@ -107,13 +107,13 @@ def assert_learns(pipeline, X, y):
     assert pipeline.score(X, y) > 1 / len(set(y))
 
 
-def test_sounds_of_the_environment_go_through_the_whole_chain(tmp_path):
+def test_environmental_sounds_pass_the_entire_pipeline(tmp_path):
     paths = paths_of("esc10", 10)
     y = [Path(path).parent.name for path in paths]
     assert_learns(small_pipeline(4410, 2.0, tmp_path), paths, y)
 
 
-def test_spoken_digits_shorter_than_a_clip_go_through_the_whole_chain():
+def test_short_spoken_digits_pass_the_entire_pipeline():
     paths = paths_of("fsdd", 15)
     y = [Path(path).name[0] for path in paths]
     clip_duration = 0.4
@@ -121,7 +121,7 @@ def test_spoken_digits_shorter_than_a_clip_go_through_the_whole_chain():
     assert_learns(small_pipeline(8000, clip_duration), paths, y)
 
 
-def test_clips_of_music_go_through_the_whole_chain(tmp_path):
+def test_music_clips_pass_the_entire_pipeline(tmp_path):
     paths = paths_of("music")
     clips, index = sample_clips(paths, 4, duration=2.0, method="random", random_state=0)
     assert_learns(small_pipeline(4410, 2.0, tmp_path), clips, index)

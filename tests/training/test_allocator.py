@@ -42,7 +42,7 @@ def library(monkeypatch):
     return library
 
 
-def test_inside_nothing_is_handed_back_and_afterwards_everything(library):
+def test_memory_is_kept_inside_block_and_returned_after_it(library):
     with memory_kept():
         assert library.sizes == list(KEPT.items())
         assert not library.calls
@@ -50,14 +50,14 @@ def test_inside_nothing_is_handed_back_and_afterwards_everything(library):
     assert library.calls == [0]
 
 
-def test_an_error_ends_it_too(library):
+def test_error_ends_the_block(library):
     with pytest.raises(KeyboardInterrupt), memory_kept():
         raise KeyboardInterrupt
     assert library.sizes[2:] == list(USUAL.items())
     assert library.calls == [0]
 
 
-def test_of_blocks_inside_each_other_the_outer_hands_back(library):
+def test_outer_of_nested_blocks_returns_memory(library):
     with memory_kept():
         for _ in range(2):
             with memory_kept():
@@ -68,7 +68,7 @@ def test_of_blocks_inside_each_other_the_outer_hands_back(library):
     assert library.calls == [0]
 
 
-def test_of_blocks_in_two_threads_the_last_hands_back(library):
+def test_last_block_of_two_threads_returns_memory(library):
     first, second = memory_kept(), memory_kept()
     with ThreadPoolExecutor(1) as other:
         first.__enter__()
@@ -90,14 +90,14 @@ def test_of_blocks_in_two_threads_the_last_hands_back(library):
         ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=4096"),
     ],
 )
-def test_what_the_user_has_said_stays(library, monkeypatch, name, value):
+def test_user_settings_are_respected(library, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with memory_kept():
         pass
     assert not library.sizes + library.calls
 
 
-def test_tunables_of_other_things_do_not_matter(library, monkeypatch):
+def test_unrelated_tunables_are_ignored(library, monkeypatch):
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
     with memory_kept():
         assert library.sizes
@@ -129,7 +129,7 @@ print(pages_of_an_array())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries decide by themselves")
-def test_a_large_array_takes_the_memory_of_the_one_before():
+def test_large_array_reuses_memory_of_previous_one():
     # In a process of its own: where the heap of this one has once been full, glibc maps large arrays anyhow. The
     # one before is larger, because where something lies behind it, its gap is too small for one of its own size.
     environ = {name: value for name, value in os.environ.items() if name not in VARIABLES}

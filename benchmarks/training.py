@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_cpc import make_cpc
-from sklearn_cpc.audio.cache import Scratch
+from sklearn_cpc.audio.cache import StoredSamples
 from sklearn_cpc.nn.network import ENCODERS, InfoNCELoss, build_network, sample_rate_of
 from sklearn_cpc.training.allocator import memory_kept
 from sklearn_cpc.training.batches import ClipBatches
@@ -141,8 +141,10 @@ def bench_loop(rounds):
     rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
     random = np.random.RandomState(0)
     in_ram = list(0.1 * random.standard_normal((256, rate)).astype(np.float32))
-    scratch = Scratch(0)
-    on_disk = [scratch.keep(__file__, Path(__file__).stat(), i, [one]) for i, one in enumerate(in_ram, 1)]
+    folder = tempfile.TemporaryDirectory()
+    on_disk = [
+        StoredSamples.write(f"{folder.name}/{i}.f32", None, rate, [samples]) for i, samples in enumerate(in_ram)
+    ]
     precision = resolve_precision("auto", torch.device("cpu"))
     network = build_network(cpc.encoder, cpc.autoregressor, rate, cpc.n_context, cpc.n_future, "all").train()
     shape = ClipShape.of(network.encoder, rate, n_steps)

@@ -4,9 +4,10 @@ Upper bounds are far above any real use. They keep a mistyped number, or a model
 filling the memory of the machine.
 """
 
+import os
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval, _Constraint
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, _Constraint
 
 
 def integers(low, high):
@@ -44,3 +45,10 @@ UNITS = integers(1, 2**16)  # sizes of layers, kernels and strides
 SAMPLE_RATE = integers(1, 10_000_000)  # Hz
 N_FFT = integers(1, 2**16)  # samples
 N_MELS = integers(1, 1024)
+
+READING: dict = {  # parameters of estimators that read recordings
+    "on_error": [StrOptions({"raise", "nan"})],
+    "memory": [str, os.PathLike, HasMethods("cache"), None],  # joblib.Memory
+    "n_jobs": [None, Integral],
+    "verbose": ["verbose"],
+}

@@ -7,8 +7,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from ._parameters import check_cpc
-from .audio.clips import names_of
-from .audio.store import Source
+from .audio.store import AudioSource
 from .nn.network import InfoNCELoss, build_network, sample_rate_of
 from .nn.objective import check_option
 from .nn.pooling import check_pooling, n_features
@@ -316,7 +315,7 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         check_is_fitted(self, "network_")
         self._check()
         self._poolings(self.network_)
-        return self._embed(Source(self, X, self.sample_rate_, reset=False))
+        return self._embed(AudioSource(self, X, self.sample_rate_, reset=False))
 
     def transform_frames(self, X, layer="z"):
         """Embed recordings over time: one embedding per step.
@@ -341,10 +340,10 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
                 f"layer='c' needs a context at every step, but autoregressor={self.autoregressor!r} yields one "
                 "per clip; use layer='z'."
             )
-        source = Source(self, X, self.sample_rate_, reset=False)
+        source = AudioSource(self, X, self.sample_rate_, reset=False)
         frames = [Frames(np.empty(0), np.empty((0, network.dims[layer]), np.float32))] * source.n_rows
         how = {"layer": layer, "sample_rate": self.sample_rate_, "batch_size": self._n_at_once, "device": device}
-        for part in source.parts():
+        for part in source.chunks():
             for i in part.readable:
                 frames[part.rows[i]] = embedding.frames(network, part.samples[i], self._clip_shape, **how)
         return frames
@@ -368,8 +367,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             Share of predictions that score above all 31 negatives; NaN if no recording has two steps.
         """
         check_is_fitted(self, "network_")
-        recordings = Source(self, X, self.sample_rate_, reset=False).read()
-        return self._score(recordings.usable(self.trim), *self._network(np.float32))
+        recordings = AudioSource(self, X, self.sample_rate_, reset=False).read()
+        return self._score(recordings.trimmed(self.trim), *self._network(np.float32))
 
     def _fit(self, X, go_on, max_epochs, schedule):
         """Read X, build or take over the network, train it; returns the recordings."""
@@ -386,14 +385,14 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
             self._poolings(network)
             if go_on:
                 take_over(self, network)
-            recordings = Source(self, X, rate, reset=not go_on).read()
-            samples = recordings.usable(self.trim)
+            recordings = AudioSource(self, X, rate, reset=not go_on).read()
+            samples = recordings.trimmed(self.trim)
             shape = self._clip_shape = ClipShape.of(network.encoder, clip, self.n_context + self.n_future)
             if self.validation_fraction and not (go_on and hasattr(self, "_split_seed")):
                 # Kept when training goes on: no recording is validated with that was trained on.
                 self._split_seed = random.randint(np.iinfo(np.int32).max)
             checkpoint = Checkpoint.of(self, network, samples, random) if resumable else None
-            names, rows = names_of(X, recordings.readable), list(range(len(samples)))
+            names, rows = [recordings.names[row] for row in recordings.readable], list(range(len(samples)))
             rows, held_out = hold_out(rows, self.validation_fraction, getattr(self, "_split_seed", None))
             held_out, samples = [samples[row] for row in held_out], [samples[row] for row in rows]
             if max_epochs:
@@ -420,21 +419,21 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
                 schedule=schedule,
                 validate=(lambda module: self._score(held_out, module, device)) if held_out else None,
                 checkpoint=checkpoint,
-                embedder=lambda X: functools.partial(self._embed, Source(self, X, rate, reset=False).read()),
+                embedder=lambda X: functools.partial(self._embed, AudioSource(self, X, rate, reset=False).read()),
             )
         self.sample_rate_ = rate
         self._keep(network, training, random, go_on)
         return recordings
 
     def _embed(self, source, network=None):
-        """Embed the rows of a Source, or of Recordings; NaN in those that cannot be used."""
+        """Embed the rows of an AudioSource, or of Recordings; NaN in those that cannot be used."""
         network, device = self._network(source.dtype, network)
         pooling = self._poolings(network)
         embeddings = np.full((source.n_rows, n_features(pooling, network.dims)), np.nan, source.dtype)
-        for part in source.parts():
+        for part in source.chunks():
             embeddings[part.rows[part.readable]] = embedding.pool(
                 network,
-                part.usable(self.trim),
+                part.trimmed(self.trim),
                 self._clip_shape,
                 pooling=pooling,
                 n_clips=self.n_clips,

@@ -33,7 +33,7 @@ import soundfile
 
 from sklearn_cpc import MFCCTransformer, sample_clips
 from sklearn_cpc.audio.reading import UnreadableAudioError, read_audio
-from sklearn_cpc.audio.store import Source
+from sklearn_cpc.audio.store import AudioSource
 
 RATE = 8000  # at which all is read
 HOURS = 1  # the most that a recording may last here
@@ -315,7 +315,7 @@ def outcome_of(path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            (samples,) = Source(MFCCTransformer(), [path], RATE, reset=True).read().samples
+            (samples,) = AudioSource(MFCCTransformer(), [path], RATE, reset=True).read().samples
         except UnreadableAudioError as error:
             duration_of(path)
             if f"\n  {path}: " not in str(error):

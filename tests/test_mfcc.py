@@ -114,7 +114,7 @@ def test_unusable_recordings_are_rows_of_nan(corpus, features):
 
 def test_with_memory_files_are_decoded_once_for_fit_and_transform(corpus, features, tmp_path, monkeypatch):
     mfcc = small_mfcc(memory=tmp_path, n_jobs=2).fit(corpus.paths)
-    monkeypatch.setattr("sklearn_cpc.audio.store.decode", None)
+    monkeypatch.setattr("sklearn_cpc.audio.cache.decode", None)
     assert_array_equal(mfcc.transform(corpus.paths), features)
 
 

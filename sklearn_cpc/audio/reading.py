@@ -171,7 +171,8 @@ def mono_blocks(audio):
         n_left -= len(block)
         with np.errstate(over="ignore", invalid="ignore"):
             # Adding 0.0 turns -0.0 into 0.0, as the mean of several channels does.
-            yield block[:, 0] + 0.0 if audio.channels == 1 else block.mean(axis=1)
+            mono = block[:, 0] + 0.0 if audio.channels == 1 else block.mean(axis=1)
+        yield mono
 
 
 def read_duration(path, limits=None):

@@ -47,14 +47,11 @@ def as_clips(X):
     Returns
     -------
     list of Clip or None
-        With a str as path and floats as times.
 
     Raises
     ------
-    TypeError
-        If X is one path instead of a list of them, or mixes recordings with something else.
-    ValueError
-        If X is empty or a clip's onset or duration is out of range.
+    TypeError, ValueError
+        If X is a single path, is empty, mixes recordings with something else, or has invalid times.
     """
     if isinstance(X, (str, bytes, os.PathLike)):
         raise TypeError(f"X is a single path, {os.fspath(X)!r}; put it in a list: [{os.fspath(X)!r}].")

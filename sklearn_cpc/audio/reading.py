@@ -49,8 +49,7 @@ class UnreadableAudioError(ValueError):
         self.advice = advice
         lines = format_reasons(dict(list(reasons.items())[: self.max_listed]))
         if len(reasons) > self.max_listed:
-            n_more = len(reasons) - self.max_listed
-            lines.append(f"  and {n_more} more (all in the error's attribute `reasons`)")
+            lines.append(f"  and {len(reasons) - self.max_listed} more (all in the error's attribute `reasons`)")
         super().__init__(f"{len(reasons)} of {n_total} recordings cannot be used; {advice}:\n" + "\n".join(lines))
 
     def __reduce__(self):
@@ -69,7 +68,7 @@ def printable(path):
     return path if path.isprintable() and path.strip() else repr(path)
 
 
-def read_environment_number(name, default):
+def environment_number(name, default):
     """Return the positive number that an environment variable holds, or the default if it is not set."""
     text = os.environ.get(name, "")
     if not text:
@@ -91,8 +90,8 @@ class Limits:
     memory. The defaults can be set by environment variables.
     """
 
-    hours: float = field(default_factory=lambda: read_environment_number("SKLEARN_CPC_MAX_HOURS", 24.0))
-    channels: float = field(default_factory=lambda: read_environment_number("SKLEARN_CPC_MAX_CHANNELS", 64))
+    hours: float = field(default_factory=lambda: environment_number("SKLEARN_CPC_MAX_HOURS", 24.0))
+    channels: float = field(default_factory=lambda: environment_number("SKLEARN_CPC_MAX_CHANNELS", 64))
 
 
 def read_audio(path, sample_rate, limits=None):

@@ -17,14 +17,7 @@ from sklearn.utils.validation import validate_data
 from .._processes import progress
 from .cache import DirectoryCache, JoblibCache, ScratchCache
 from .clips import as_clips
-from .reading import (
-    UnreadableAudioError,
-    format_reasons,
-    inspect_file,
-    printable,
-    read_audio,
-    read_environment_number,
-)
+from .reading import UnreadableAudioError, environment_number, format_reasons, inspect_file, printable, read_audio
 
 CHUNK_BYTES = 1 << 26  # of decoded sound; one chunk is in use while the next is decoded
 
@@ -107,10 +100,9 @@ class AudioSource:
             If recordings cannot be used and ``on_error="raise"``, or if no usable one is left to fit.
         """
         if self.clips is None:
-            names = [f"row {row}" for row in range(self.n_rows)]
-            rows = np.arange(self.n_rows)
+            rows, names = np.arange(self.n_rows), [f"row {row}" for row in range(self.n_rows)]
             return Recordings(list(self._array), rows, self.sample_rate, self.dtype, names)
-        ram_bytes = 1e9 * read_environment_number("SKLEARN_CPC_RAM_GB", 1.0)
+        ram_bytes = 1e9 * environment_number("SKLEARN_CPC_RAM_GB", 1.0)
         (recordings,) = self._read_chunks(math.inf, ram_bytes)
         self._report(stacklevel=5)
         return recordings
@@ -236,8 +228,7 @@ def map_in_threads(function, items, n_threads):
 def trim_silence(samples, sample_rate, top_db):
     """Cut silence off both ends: frames of 40 ms that are more than ``top_db`` dB below the loudest one.
 
-    Recordings of nothing but silence stay as they are. The same as ``librosa.effects.trim``, but in bounded
-    memory.
+    Silent recordings stay as they are. The same as ``librosa.effects.trim``, but in bounded memory.
     """
     hop = max(1, round(0.02 * sample_rate))
     energies = [np.zeros(1)]  # of each hop

@@ -70,13 +70,13 @@ def fault(path):  # by the number of the file
         return "read", len(np.zeros(1 << 40))
     return "read", 1
 
-original, patience = fuzz.outcome_of, fuzz.PATIENCE
-fuzz.outcome_of, fuzz.PATIENCE = fault, 2
+original, timeout = fuzz.read_file, fuzz.TIMEOUT
+fuzz.read_file, fuzz.TIMEOUT = fault, 2
 with tempfile.TemporaryDirectory() as folder:
     files = {("WAV", "noise"): bytes(range(256)), ("MP3", ""): b"x", ("OGG", ""): b"x", ("FLAC", ""): b"x"}
     results = list(fuzz.fuzz(files, folder, seed=0, count=12))
     print(sorted((int(os.path.basename(r["path"]).split(".")[0]), r["outcome"]) for r in results))
-fuzz.outcome_of, fuzz.PATIENCE = original, patience
+fuzz.read_file, fuzz.TIMEOUT = original, timeout
 sys.exit(fuzz.main(["--count", "300", "--seed", "0"]))
 """
 

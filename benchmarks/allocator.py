@@ -12,10 +12,10 @@ import torch
 from training import CONFIGURATIONS, make_step
 
 from sklearn_cpc import make_cpc
-from sklearn_cpc.training.allocator import memory_kept
+from sklearn_cpc.training.allocator import keep_freed_memory
 from sklearn_cpc.training.device import resolve_precision
 
-MODES = {"returned": contextlib.nullcontext, "kept": memory_kept}
+MODES = {"returned": contextlib.nullcontext, "kept": keep_freed_memory}
 STEPS = 8
 
 

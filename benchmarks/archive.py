@@ -16,7 +16,7 @@ from timing import best
 from training import CONFIGURATIONS
 
 from sklearn_cpc import CPCTransformer, GRUContext, LogMelEncoder, make_cpc
-from sklearn_cpc.audio.store import Source
+from sklearn_cpc.audio.store import AudioSource
 
 HOURS = (2, 5, 10, 20)
 RATE = 22050  # of the files; the encoder has another rate
@@ -36,7 +36,7 @@ def bench_transform(rounds, n_files=60):
             rounds,
             together=lambda: cpc.transform(paths),
             alone=lambda: [cpc.transform([path]) for path in paths],
-            decoding=lambda: Source(cpc, paths, cpc.sample_rate_, reset=False).read(),
+            decoding=lambda: AudioSource(cpc, paths, cpc.sample_rate_, reset=False).read(),
             network=lambda: cpc.fit(samples[:2]).transform(samples),
         )
     return [

@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_cpc import make_cpc
-from sklearn_cpc.audio.cache import Scratch
-from sklearn_cpc.nn.network import ENCODERS, InfoNCELoss, build_network, sample_rate_of
-from sklearn_cpc.training.allocator import memory_kept
+from sklearn_cpc.audio.cache import StoredSamples
+from sklearn_cpc.nn.network import ENCODERS, InfoNCELoss, build_network, get_sample_rate
+from sklearn_cpc.training.allocator import keep_freed_memory
 from sklearn_cpc.training.batches import ClipBatches
 from sklearn_cpc.training.clip_geometry import ClipShape
 from sklearn_cpc.training.device import resolve_precision
@@ -50,7 +50,7 @@ def time_steps(precision, rounds):
         rivals = {"ours": step, "gemm": gemm}
         if name in REPORT_STEP:
             rivals["naive"] = naive_step(cpc, precision)
-        with memory_kept():
+        with keep_freed_memory():
             times = best(rounds, in_a_row=3, **rivals)  # training also runs one step after the other
         peak = 2 * GEMM**3 / times["gemm"]
         yield {
@@ -74,12 +74,12 @@ def make_product(precision):
 
 def make_step(cpc, precision):
     """Build a training step on one batch; return it, a counter of its operations and its seconds of sound."""
-    rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
+    rate, n_steps = get_sample_rate(cpc.encoder), cpc.n_context + cpc.n_future
     augmentation = None if cpc.augmentation is None else cpc.augmentation(rate)
     n_samples = round(cpc.clip_duration * rate)
     options = n_samples, cpc.n_context, cpc.n_future, cpc.predict_from, cpc.projection, augmentation
     network = build_network(cpc.encoder, cpc.autoregressor, *options).train()
-    shape = ClipShape.of(network.encoder, n_samples, n_steps)
+    shape = ClipShape.for_encoder(network.encoder, n_samples, n_steps)
     clips = 0.1 * torch.randn(cpc.batch_size, shape.n_samples)
     n_valid = torch.full((cpc.batch_size,), n_steps)
     loss = InfoNCELoss(cpc.n_future, negatives=cpc.negatives, n_across=cpc.n_across, similarity=cpc.similarity)
@@ -105,7 +105,7 @@ def make_step(cpc, precision):
 
 def naive_step(cpc, precision):
     """Build the step of the report's code: it encodes 51 windows per clip and decodes 8 files of 30 s."""
-    rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
+    rate, n_steps = get_sample_rate(cpc.encoder), cpc.n_context + cpc.n_future
     n_windows = cpc.n_context + cpc.n_future * cpc.batch_size
     clip = round(cpc.clip_duration * rate)
     network = build_network(cpc.encoder, cpc.autoregressor, clip, cpc.n_context, cpc.n_future, "last")
@@ -138,17 +138,19 @@ def naive_step(cpc, precision):
 def bench_loop(rounds):
     """An epoch of `fit` over 256 clips of one second, against a bare training loop."""
     cpc = make_cpc("small-corpus", augmentation=None)
-    rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
+    rate, n_steps = get_sample_rate(cpc.encoder), cpc.n_context + cpc.n_future
     random = np.random.RandomState(0)
     in_ram = list(0.1 * random.standard_normal((256, rate)).astype(np.float32))
-    scratch = Scratch(0)
-    on_disk = [scratch.keep(__file__, Path(__file__).stat(), i, [one]) for i, one in enumerate(in_ram, 1)]
+    folder = tempfile.TemporaryDirectory()
+    on_disk = [
+        StoredSamples.write(f"{folder.name}/{i}.f32", None, rate, [samples]) for i, samples in enumerate(in_ram)
+    ]
     precision = resolve_precision("auto", torch.device("cpu"))
     network = build_network(cpc.encoder, cpc.autoregressor, rate, cpc.n_context, cpc.n_future, "all").train()
-    shape = ClipShape.of(network.encoder, rate, n_steps)
+    shape = ClipShape.for_encoder(network.encoder, rate, n_steps)
     loss = InfoNCELoss(cpc.n_future, negatives=cpc.negatives, n_across=cpc.n_across, similarity=cpc.similarity)
 
-    @memory_kept()
+    @keep_freed_memory()
     def bare():
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-5, fused=True)
         for inputs, _ in ClipBatches(in_ram, shape, cpc.batch_size, random):

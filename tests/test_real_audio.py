@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sounds import read_files
 
 from sklearn_cpc import Clip, CPCTransformer, GRUContext, LinearProbe, MFCCTransformer, sample_clips
-from sklearn_cpc.audio.reading import duration_of, read_audio
+from sklearn_cpc.audio.reading import read_audio, read_duration
 
 pytestmark = [
     pytest.mark.skipif("SKLEARN_CPC_DATA" not in os.environ, reason="SKLEARN_CPC_DATA names no folder"),
@@ -42,7 +42,7 @@ def test_no_intact_recording_is_refused(corpus, every):
     assert reasons == {}
     assert list(samples) == paths
     for path in paths:
-        assert len(samples[path]) == int(np.ceil(round(duration_of(path) * 8000, 6)))
+        assert len(samples[path]) == int(np.ceil(round(read_duration(path) * 8000, 6)))
         assert np.isfinite(samples[path]).all()
 
 
@@ -117,7 +117,7 @@ def test_short_spoken_digits_pass_the_entire_pipeline():
     paths = paths_of("fsdd", 15)
     y = [Path(path).name[0] for path in paths]
     clip_duration = 0.4
-    assert min(map(duration_of, paths)) < clip_duration < max(map(duration_of, paths))
+    assert min(map(read_duration, paths)) < clip_duration < max(map(read_duration, paths))
     assert_learns(small_pipeline(8000, clip_duration), paths, y)
 
 
@@ -141,7 +141,7 @@ def test_frames_span_a_recording():
     step = 2.0 / 15
     assert (np.diff(times) > 0).all()
     assert abs(times[0] - step / 2) < 1e-9
-    assert abs(times[-1] - duration_of(path)) <= step
+    assert abs(times[-1] - read_duration(path)) <= step
     assert embeddings.shape == (len(times), 8)
 
 

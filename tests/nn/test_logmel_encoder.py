@@ -47,7 +47,7 @@ def build(recipe=SMALL, n_samples=N_SAMPLES, n_steps=N_STEPS):
 def test_the_clip_it_is_built_for_has_the_steps_asked_for_in_whole_hops(n_samples, n_steps, hop):
     encoder = build(SMALL, n_samples, n_steps)
     assert encoder.samples_per_step == 2 * hop
-    shape = ClipShape.of(encoder, n_samples, n_steps)
+    shape = ClipShape.for_encoder(encoder, n_samples, n_steps)
     assert shape.n_samples == n_steps * 2 * hop <= n_samples
     assert encoder(torch.randn(2, shape.n_samples)).shape == (2, n_steps, 5)
 

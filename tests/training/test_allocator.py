@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sklearn_cpc.training import loop as training
-from sklearn_cpc.training.allocator import KEPT, USUAL, memory_kept
+from sklearn_cpc.training.allocator import WHILE_KEPT, AFTERWARDS, keep_freed_memory
 from sklearn_cpc.training.batches import TensorBatches
 
 VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
@@ -43,41 +43,41 @@ def library(monkeypatch):
 
 
 def test_memory_is_kept_inside_block_and_returned_after_it(library):
-    with memory_kept():
-        assert library.sizes == list(KEPT.items())
+    with keep_freed_memory():
+        assert library.sizes == list(WHILE_KEPT.items())
         assert not library.calls
-    assert library.sizes[2:] == list(USUAL.items())
+    assert library.sizes[2:] == list(AFTERWARDS.items())
     assert library.calls == [0]
 
 
 def test_error_ends_the_block(library):
-    with pytest.raises(KeyboardInterrupt), memory_kept():
+    with pytest.raises(KeyboardInterrupt), keep_freed_memory():
         raise KeyboardInterrupt
-    assert library.sizes[2:] == list(USUAL.items())
+    assert library.sizes[2:] == list(AFTERWARDS.items())
     assert library.calls == [0]
 
 
 def test_outer_of_nested_blocks_returns_memory(library):
-    with memory_kept():
+    with keep_freed_memory():
         for _ in range(2):
-            with memory_kept():
+            with keep_freed_memory():
                 pass
-        assert set(library.sizes) == set(KEPT.items())
+        assert set(library.sizes) == set(WHILE_KEPT.items())
         assert not library.calls
-    assert library.sizes[-2:] == list(USUAL.items())
+    assert library.sizes[-2:] == list(AFTERWARDS.items())
     assert library.calls == [0]
 
 
 def test_last_block_of_two_threads_returns_memory(library):
-    first, second = memory_kept(), memory_kept()
+    first, second = keep_freed_memory(), keep_freed_memory()
     with ThreadPoolExecutor(1) as other:
         first.__enter__()
         other.submit(second.__enter__).result()
         first.__exit__(None, None, None)
-        assert set(library.sizes) == set(KEPT.items())
+        assert set(library.sizes) == set(WHILE_KEPT.items())
         assert not library.calls
         other.submit(second.__exit__, None, None, None).result()
-    assert library.sizes[-2:] == list(USUAL.items())
+    assert library.sizes[-2:] == list(AFTERWARDS.items())
     assert library.calls == [0]
 
 
@@ -92,20 +92,20 @@ def test_last_block_of_two_threads_returns_memory(library):
 )
 def test_user_settings_are_respected(library, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    with memory_kept():
+    with keep_freed_memory():
         pass
     assert not library.sizes + library.calls
 
 
 def test_unrelated_tunables_are_ignored(library, monkeypatch):
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
-    with memory_kept():
+    with keep_freed_memory():
         assert library.sizes
 
 
 def test_other_c_libraries_are_left_alone(library, monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    with memory_kept():
+    with keep_freed_memory():
         pass
     assert not library.sizes + library.calls
 
@@ -113,7 +113,7 @@ def test_other_c_libraries_are_left_alone(library, monkeypatch):
 PAGES = """
 import resource
 import torch
-from sklearn_cpc.training.allocator import memory_kept
+from sklearn_cpc.training.allocator import keep_freed_memory
 
 def pages_of_an_array(megabytes=200):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -121,7 +121,7 @@ def pages_of_an_array(megabytes=200):
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 print(pages_of_an_array())
-with memory_kept():
+with keep_freed_memory():
     pages_of_an_array(201)
     print(pages_of_an_array())
 print(pages_of_an_array())
@@ -152,5 +152,5 @@ def test_training_keeps_memory(library):
     seen = []
     batches = TensorBatches(torch.zeros(4, 3), torch.zeros(4, 1), 4)
     training.train(nn.Linear(3, 1), batches, Criterion(), max_epochs=1, lr=0.1)
-    assert seen == [list(KEPT.items())]
-    assert library.sizes[2:] == list(USUAL.items())
+    assert seen == [list(WHILE_KEPT.items())]
+    assert library.sizes[2:] == list(AFTERWARDS.items())

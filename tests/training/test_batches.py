@@ -344,14 +344,14 @@ def test_a_short_clip_alone_is_cut_after_its_lookahead():
 
 
 def test_shape_is_variable_if_encoder_has_samples_per_step():
-    assert ClipShape.of(nn.Flatten(), 40, 4) == ClipShape(40, 4, None, 0)
+    assert ClipShape.for_encoder(nn.Flatten(), 40, 4) == ClipShape(40, 4, None, 0)
     encoder = nn.Flatten()
     encoder.samples_per_step = 10
-    assert ClipShape.of(encoder, 40, 4) == ClipShape(40, 4, 10, 0)
+    assert ClipShape.for_encoder(encoder, 40, 4) == ClipShape(40, 4, 10, 0)
     encoder.lookahead = 3
-    assert ClipShape.of(encoder, 40, 4) == ClipShape(40, 4, 10, 3)
+    assert ClipShape.for_encoder(encoder, 40, 4) == ClipShape(40, 4, 10, 3)
     encoder = LogMelEncoder(n_mels=8, sample_rate=1000)(1000, 10)
-    assert ClipShape.of(encoder, 1000, 10) == ClipShape(1000, 10, 100, encoder.lookahead)
+    assert ClipShape.for_encoder(encoder, 1000, 10) == ClipShape(1000, 10, 100, encoder.lookahead)
 
 
 class Network(NamedTuple):

@@ -12,7 +12,7 @@ from sklearn_cpc import Augmentation, Conv2dEncoder
 from sklearn_cpc.nn import pooling
 from sklearn_cpc.nn.network import AUTOREGRESSORS, ENCODERS, build_network
 from sklearn_cpc.nn.objective import NEGATIVES, info_nce
-from sklearn_cpc.training.device import in_precision_of, resolve_device, resolve_precision, seeded
+from sklearn_cpc.training.device import match_precision, resolve_device, resolve_precision, seeded
 
 CPU = torch.device("cpu")
 NO_GPU = not torch.cuda.is_available()
@@ -129,8 +129,8 @@ def test_auto_precision_is_float32_where_torch_cannot_tell(monkeypatch):
 
 def test_float64_uses_a_double_copy_and_float32_the_module():
     module = nn.Linear(2, 2)
-    assert in_precision_of(module, np.dtype(np.float32)) is module
-    double = in_precision_of(module, np.dtype(np.float64))
+    assert match_precision(module, np.dtype(np.float32)) is module
+    double = match_precision(module, np.dtype(np.float64))
     assert double.weight.dtype == torch.float64
     assert module.weight.dtype == torch.float32
     torch.testing.assert_close(double.weight.float(), module.weight)

@@ -42,7 +42,7 @@ def build(encoder="logmel", context="gru", n_samples=CLIP):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_network(ENCODERS[encoder], CONTEXTS[context], n_samples, N_CONTEXT, N_FUTURE, "last")
-    return network.eval(), ClipShape.of(network.encoder, n_samples, N_STEPS)
+    return network.eval(), ClipShape.for_encoder(network.encoder, n_samples, N_STEPS)
 
 
 def sounds(lengths=LENGTHS, seed=0):

@@ -24,8 +24,8 @@ class Net(NeuralNet):
     embedder = None
 
     def get_iterator(self, dataset, training=False):
-        """Return the dataset itself: it yields batches, to which a DataLoader adds nothing."""
-        return dataset
+        """Return the dataset itself for training: it yields batches, to which a DataLoader adds nothing."""
+        return dataset if training else super().get_iterator(dataset, training)
 
     def infer(self, x, **_):
         """Call the module, in bfloat16 if that is the precision."""

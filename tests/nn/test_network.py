@@ -18,8 +18,8 @@ from sklearn_cpc import (
     LSTMContext,
 )
 from sklearn_cpc.nn.encoders import PerWindow
-from sklearn_cpc.nn.network import CPCNetwork, Forecast, InfoNCELoss, build_network, get_sample_rate
-from sklearn_cpc.nn.objective import info_nce
+from sklearn_cpc.nn.network import CPCNetwork, Forecast, build_network, get_sample_rate
+from sklearn_cpc.nn.objective import InfoNCE, InfoNCELoss, info_nce
 
 N_CONTEXT, N_FUTURE, WINDOW, Z_DIM, C_DIM = 5, 2, 4, 3, 6
 N_STEPS = N_CONTEXT + N_FUTURE
@@ -73,9 +73,11 @@ def _rng():
         yield
 
 
-def build(autoregressor="gru", predict_from="last", encoder=WindowEncoder, **options):
+def build(autoregressor="gru", predict_from="last", encoder=WindowEncoder, projection=None, **options):
     autoregressor = AUTOREGRESSORS.get(autoregressor, autoregressor)
-    return build_network(encoder, autoregressor, N_SAMPLES, N_CONTEXT, N_FUTURE, predict_from, **options)
+    objective = InfoNCE(predict_from=predict_from, projection=projection)
+    sizes = {"n_samples": N_SAMPLES, "n_context": N_CONTEXT, "n_future": N_FUTURE}
+    return build_network(encoder, autoregressor, objective, **sizes, **options)
 
 
 def clips_of(batch=4):
@@ -322,7 +324,9 @@ def test_z_and_the_context_are_there_with_one_context_per_clip():
 
 def test_an_encoder_of_mel_bands_gives_them_as_a_layer():
     recipe = LogMelEncoder(n_filters=4, z_dim=Z_DIM, n_mels=6, sample_rate=1000)
-    network = build_network(recipe, AUTOREGRESSORS["gru"], 700, N_CONTEXT, N_FUTURE, "last").eval()
+    network = build_network(
+        recipe, AUTOREGRESSORS["gru"], InfoNCE(), n_samples=700, n_context=N_CONTEXT, n_future=N_FUTURE
+    ).eval()
     clips = torch.randn(2, 700)
     assert network.dims == {"z": Z_DIM, "c": C_DIM, "context": C_DIM, "mel": 6, "centred": 6}
     layers = network.layers(clips, torch.tensor([N_STEPS, 3]), ["mel", "centred"])
@@ -369,7 +373,7 @@ def test_the_mean_accuracy_is_over_the_steps_that_have_predictions():
     ],
 )
 def test_names_stand_for_the_recipes_with_their_defaults(encoder, autoregressor, kinds, n_samples):
-    network = build_network(encoder, autoregressor, n_samples, 2, 1, "last")
+    network = build_network(encoder, autoregressor, InfoNCE(), n_samples=n_samples, n_context=2, n_future=1)
     shapes = [parameter.shape for parameter in network.encoder.parameters()]
     assert shapes == [parameter.shape for parameter in kinds[0]()(n_samples, 3).parameters()]
     shapes = [parameter.shape for parameter in network.autoregressor.parameters()]

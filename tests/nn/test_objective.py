@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from sklearn_cpc.nn.objective import (
-    NEGATIVES,
-    SIMILARITIES,
-    STEP_WEIGHTS,
+    InfoNCE,
     draw_windows,
     future_weights,
     info_nce,
-    rounding,
+    rounding_bound,
 )
 
+NEGATIVES, SIMILARITIES, STEP_WEIGHTS = ("across", "within", "mixed"), ("dot", "cosine"), ("uniform", "linear")
 BATCH, N_STEPS, N_FUTURE, DIM = 4, 7, 3, 5
 N_CONTEXT = N_STEPS - N_FUTURE
 POSITIONS = {
@@ -362,11 +361,11 @@ def test_a_tie_is_no_win_however_the_sums_are_rounded(negatives, similarity):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("dim", [2, 16, 256, 2048])
-def test_dot_products_are_known_to_within_the_rounding(dim, dtype):
+def test_dot_products_are_known_to_within_the_rounding_bound(dim, dtype):
     random = torch.Generator().manual_seed(0)
     a, b = torch.randn(2, 500, dim, generator=random, dtype=torch.float64).to(dtype)
     sums = torch.stack([(a * b).sum(-1), torch.einsum("nd,nd->n", a, b), (a.flip(1) * b.flip(1)).cumsum(1)[:, -1]])
-    bound = rounding(a.norm(dim=-1), b.norm(dim=-1))
+    bound = rounding_bound(a.norm(dim=-1), b.norm(dim=-1))
     assert ((sums.amax(0) - sums.amin(0)) <= bound).all()
     assert (bound < 1e-4 * a.norm(dim=-1) * b.norm(dim=-1)).all()
 
@@ -523,14 +522,48 @@ def test_huge_scores_stay_finite_in_float32():
 @pytest.mark.parametrize(
     ("option", "value", "known"),
     [
-        ("negatives", "beyond", "'across', 'within' or 'mixed'"),
-        ("similarity", "euclid", "'dot' or 'cosine'"),
-        ("step_weights", None, "'uniform' or 'linear'"),
-        ("negatives", ["across"], "'across', 'within' or 'mixed'"),
+        ("negatives", "beyond", {"across", "within", "mixed"}),
+        ("similarity", "euclid", {"dot", "cosine"}),
+        ("step_weights", None, {"uniform", "linear"}),
+        ("negatives", ["across"], {"across", "within", "mixed"}),
+        ("temperature", 0.0, {"a float in the range (0.0, inf)", "None"}),
+        ("temperature", math.nan, {"Got nan instead"}),
+        ("n_across", 2.5, {"an int in the range", "None"}),
     ],
 )
 def test_an_unknown_option_is_quoted_with_those_that_are_known(option, value, known):
     predictions, z = draw()
-    with pytest.raises(ValueError, match="is unknown") as error:
-        info_nce(predictions, z, torch.full((BATCH, 1), 3), **{option: value})
-    assert str(error.value) == f"{option}={value!r} is unknown; use {known}."
+    for call in (
+        lambda: info_nce(predictions, z, torch.full((BATCH, 1), 3), **{option: value}),
+        lambda: InfoNCE(**{option: value})(n_future=3),
+    ):
+        with pytest.raises(ValueError, match=f"The '{option}' parameter of (info_nce|InfoNCE) must be") as error:
+            call()
+        assert all(text in str(error.value) for text in known)
+
+
+@pytest.mark.parametrize("parameters", [{"predict_from": "first"}, {"projection": 0}, {"projection": "half"}])
+def test_a_bad_parameter_of_the_recipe_is_named(parameters):
+    with pytest.raises(ValueError, match=f"The '{next(iter(parameters))}' parameter of InfoNCE must be"):
+        InfoNCE(**parameters)(n_future=3)
+
+
+@pytest.mark.parametrize(
+    ("objective", "expected"),
+    [
+        (InfoNCE(), 8),
+        (InfoNCE("within"), 30),
+        (InfoNCE("mixed"), 37),
+        (InfoNCE("across", n_across=64), 57),
+        (InfoNCE("mixed", n_across=64), 86),
+    ],
+)
+def test_the_recipe_counts_the_candidates_of_a_prediction(objective, expected):
+    assert objective.n_candidates(batch_size=8, n_steps=30) == expected
+
+
+@pytest.mark.parametrize(("negatives", "n_across"), [("across", None), ("within", None), ("mixed", None)])
+def test_as_many_candidates_are_counted_as_the_loss_has(negatives, n_across):
+    z, predictions = torch.ones(8, 30, 4), torch.ones(8, 1, 3, 4)
+    loss = info_nce(predictions, z, torch.full((8, 1), 26), negatives=negatives, n_across=n_across).loss
+    assert round(loss.exp().item()) == InfoNCE(negatives, n_across).n_candidates(8, 30)

@@ -17,9 +17,9 @@ from sklearn_cpc.training.batches import (
     TensorBatches,
     check_trainable,
     clips_in_order,
-    even_batches,
+    split_evenly,
 )
-from sklearn_cpc.training.clip_geometry import N_CLIPS_EMBEDDED, ClipShape
+from sklearn_cpc.training.clip_geometry import LONG_CLIP, ClipShape
 
 CLIP, N_STEPS = 12, 4
 WHOLE = ClipShape(CLIP, N_STEPS)
@@ -188,7 +188,7 @@ def test_batches_end_after_longest_clip_and_its_lookahead(shape):
 @settings(deadline=None)
 @given(st.integers(1, 500), st.integers(1, 70))
 def test_batches_are_as_few_and_as_equal_as_can_be(n_rows, batch_size):
-    parts = even_batches(torch.arange(n_rows), batch_size)
+    parts = split_evenly(torch.arange(n_rows), batch_size)
     sizes = [len(part) for part in parts]
     assert torch.equal(torch.cat(parts), torch.arange(n_rows))
     assert len(sizes) == -(-n_rows // batch_size)
@@ -331,7 +331,7 @@ def test_recordings_are_copied_and_never_changed():
     ],
 )
 def test_only_samples_that_affect_embeddings_are_needed(shape, expected):
-    assert [shape.needed(n_valid) for n_valid in range(1, 11)] == expected
+    assert [shape.count_needed(n_valid) for n_valid in range(1, 11)] == expected
 
 
 def test_a_short_clip_alone_is_cut_after_its_lookahead():
@@ -362,7 +362,7 @@ class Network(NamedTuple):
 def test_embedding_uses_longer_clips_for_variable_length_networks(layers):
     recurrent, attention = Network(GRUContext(4)(3, 8)), Network(CausalAttentionContext(4)(3, 8))
     uneven = ClipShape(103, 10, 10, 2)  # three samples of a clip belong to no step
-    n_steps = N_CLIPS_EMBEDDED * 10
+    n_steps = LONG_CLIP * 10
     longer = ClipShape(n_steps * 10, n_steps, 10, 2)
     assert uneven.for_embedding(recurrent, layers) == longer
     assert uneven.for_embedding(attention, layers) == (uneven if "c" in layers else longer)

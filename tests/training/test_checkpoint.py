@@ -294,7 +294,10 @@ def test_values_that_train_differently_are_described_differently(one, other):
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ({"callbacks": [LRScheduler("StepLR", step_size=1, gamma=0.1)]}, {"callbacks": [LRScheduler("StepLR", step_size=1, gamma=0.9)]}),
+        (
+            {"callbacks": [LRScheduler("StepLR", step_size=1, gamma=0.1)]},
+            {"callbacks": [LRScheduler("StepLR", step_size=1, gamma=0.9)]},
+        ),
         ({"augmentation": Augmentation(gain=1)}, {"augmentation": Augmentation(gain=2)}),
         ({"encoder__dropout": 0.1}, {"encoder__dropout": 0.2}),
     ],

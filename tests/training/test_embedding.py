@@ -9,13 +9,14 @@ from sklearn_cpc import (
     CausalAttentionContext,
     Conv1dEncoder,
     GRUContext,
+    InfoNCE,
     LogMelEncoder,
     LSTMContext,
 )
 from sklearn_cpc.nn.network import build_network
 from sklearn_cpc.nn.pooling import POOLINGS
-from sklearn_cpc.training.clip_geometry import ClipShape, even_starts, n_sounding
-from sklearn_cpc.training.embedding import forecasts, frames, pool
+from sklearn_cpc.training.clip_geometry import ClipShape
+from sklearn_cpc.training.embedding import embed_frames, embed_pooled, make_forecasts
 
 RATE, CLIP, N_CONTEXT, N_FUTURE = 1000, 400, 8, 2
 N_STEPS, STEP = N_CONTEXT + N_FUTURE, CLIP // (N_CONTEXT + N_FUTURE)
@@ -41,7 +42,14 @@ def build(encoder="logmel", context="gru", n_samples=CLIP):
     """A network in eval mode, and the shape of its clips."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = build_network(ENCODERS[encoder], CONTEXTS[context], n_samples, N_CONTEXT, N_FUTURE, "last")
+        network = build_network(
+            ENCODERS[encoder],
+            CONTEXTS[context],
+            InfoNCE(),
+            n_samples=n_samples,
+            n_context=N_CONTEXT,
+            n_future=N_FUTURE,
+        )
     return network.eval(), ClipShape.for_encoder(network.encoder, n_samples, N_STEPS)
 
 
@@ -61,19 +69,19 @@ def poolings_of(network):
 
 def pooled(network, shape, samples, pooling, n_clips=None, batch_size=3, dtype=np.float32):
     how = {"pooling": pooling, "n_clips": n_clips, "batch_size": batch_size, "dtype": dtype}
-    return pool(network, samples, shape, **how, device=torch.device("cpu"))
+    return embed_pooled(network, samples, shape, **how, device=torch.device("cpu"))
 
 
 def frames_of(network, shape, samples, layer="z", batch_size=2):
     how = {"layer": layer, "sample_rate": RATE, "batch_size": batch_size, "device": torch.device("cpu")}
-    return frames(network, samples, shape, **how)
+    return embed_frames(network, samples, shape, **how)
 
 
 def slow_layers(network, samples, start, shape):
     """Embeddings of one clip alone, padded to its full length: of its steps that hold sound."""
     piece = samples[start : start + shape.n_samples]
     clip = torch.from_numpy(np.pad(piece, (0, shape.n_samples - len(piece))))[None]
-    n_valid = int(n_sounding(len(piece), shape.n_samples, shape.n_steps))
+    n_valid = int(shape.count_valid(len(piece)))
     names = [name for name in network.dims if name != "c" or not network.single_context]
     with torch.no_grad():
         layers = network.layers(clip, torch.tensor([n_valid]), names)
@@ -81,7 +89,7 @@ def slow_layers(network, samples, start, shape):
 
 
 def slow_pool(network, samples, name, n_clips, shape):
-    starts = np.unique(even_starts(len(samples), shape.n_samples, n_clips))
+    starts = np.unique(shape.spread_starts(len(samples), n_clips))
     clips = [slow_layers(network, samples, start, shape) for start in starts]
     if name == "context":
         return np.mean([clip["context"][0] for clip in clips], axis=0)
@@ -183,8 +191,8 @@ def test_click_appears_in_the_frame_of_its_time():
 def test_forecasts_do_not_depend_on_other_clips_in_batch(encoder, context):
     (network, shape), samples = build(encoder, context), sounds()
     how = {"n_clips": None, "device": torch.device("cpu")}
-    batches = list(forecasts(network, samples, shape, batch_size=3, **how))
-    singles = list(forecasts(network, samples, shape, batch_size=0, **how))  # room for no clip: one at a time
+    batches = list(make_forecasts(network, samples, shape, batch_size=3, **how))
+    singles = list(make_forecasts(network, samples, shape, batch_size=0, **how))  # room for no clip: one at a time
     n_clips = sum(-(-len(x) // CLIP) for x in samples)
     assert len(batches) < len(singles) == n_clips
     together = [single for batch in batches for single in zip(*batch, strict=True)]
@@ -198,4 +206,4 @@ def test_forecasts_do_not_depend_on_other_clips_in_batch(encoder, context):
 
 def test_no_clips_give_no_forecasts():
     network, shape = build()
-    assert list(forecasts(network, [], shape, n_clips=None, batch_size=4, device=torch.device("cpu"))) == []
+    assert list(make_forecasts(network, [], shape, n_clips=None, batch_size=4, device=torch.device("cpu"))) == []

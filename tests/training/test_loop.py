@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import signal
+import threading
 import time
 
 import numpy as np
@@ -13,13 +15,14 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 from sklearn_cpc import AttentionContext, Conv1dEncoder, Conv2dEncoder, GRUContext
-from sklearn_cpc.nn.network import InfoNCELoss, build_network
+from sklearn_cpc.nn.network import build_network
+from sklearn_cpc.nn.objective import InfoNCE, InfoNCELoss
 from sklearn_cpc.training import loop as training
 from sklearn_cpc.training import net
 from sklearn_cpc.training.batches import ClipBatches, TensorBatches
 from sklearn_cpc.training.clip_geometry import ClipShape
 from sklearn_cpc.training.device import seeded
-from sklearn_cpc.training.loop import SCHEDULES, WARM_UP, cosine
+from sklearn_cpc.training.schedules import SCHEDULES, WARM_UP, cosine
 
 CPU = torch.device("cpu")
 
@@ -240,7 +243,7 @@ def test_every_network_learns_in_every_precision_and_keeps_weights_of_float32(en
     recordings = [
         (np.sin(rate * t) + np.sin(0.01 * rate * t)).astype(np.float32) for rate in np.linspace(0.1, 2, 12)
     ]
-    network = build_network(encoder, autoregressor, 320, 6, 2, "last")
+    network = build_network(encoder, autoregressor, InfoNCE(), n_samples=320, n_context=6, n_future=2)
     before = weights_of(network)
     history, _ = train(
         network,
@@ -471,6 +474,76 @@ def test_what_stops_a_training_leaves_the_module_as_after_its_last_finished_epoc
     assert isinstance(done.stopped_by, error if isinstance(error, type) else type(error))
 
 
+def interrupt_at(epoch):
+    """Press Ctrl-C, as the system tells a process of it, once an epoch is reached."""
+
+    class Press(Callback):
+        def on_epoch_end(self, net, **_):
+            if len(net.history) == epoch:
+                signal.raise_signal(signal.SIGINT)
+
+    return Press()
+
+
+def test_ctrl_c_in_a_callback_after_an_epoch_is_not_swallowed():
+    inputs, targets, module = regression()
+    twin = copy.deepcopy(module)
+    handler = signal.getsignal(signal.SIGINT)
+    options = {"lr": 0.1, "callbacks": [interrupt_at(3)]}
+    done = training.train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=5, **options)
+    history, _ = train(twin, SameBatch(inputs, targets), SquaredError(), max_epochs=2, lr=0.1)
+    assert isinstance(done.stopped_by, KeyboardInterrupt)
+    assert len(done.history) == len(history) == 2
+    assert torch.equal(weights_of(module), weights_of(twin))
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("press", [lambda: signal.raise_signal(signal.SIGINT), lambda: next(raising())])
+def test_ctrl_c_while_validating_is_not_swallowed(press):
+    scores = iter(range(10))
+
+    def validate(module):
+        if next(scores) == 2:
+            press()
+        return 0.0
+
+    inputs, targets, module = regression()
+    options = {"lr": 0.1, "validate": validate}
+    done = training.train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=5, **options)
+    assert isinstance(done.stopped_by, KeyboardInterrupt)
+    assert len(done.history) == 2
+
+
+def raising():
+    raise KeyboardInterrupt
+    yield
+
+
+def test_an_interrupt_raised_by_a_callback_after_an_epoch_ends_the_training():
+    class End(Callback):
+        def on_epoch_end(self, net, **_):
+            raise KeyboardInterrupt  # as skorch's EarlyStopping does
+
+    inputs, targets, module = regression()
+    options = {"lr": 0.1, "callbacks": [End()]}
+    done = training.train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=5, **options)
+    assert done.stopped_by is None
+    assert len(done.history) == 1
+
+
+def test_ctrl_c_in_a_thread_of_its_own_changes_no_handler():
+    inputs, targets, module = regression()
+    results = []
+
+    def work():
+        results.append(train(module, SameBatch(inputs, targets), SquaredError(), max_epochs=2, lr=0.1))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert len(results[0][0]) == 2
+
+
 def test_records_of_batches_are_dropped_with_the_epoch():
     seen = []
 
@@ -495,9 +568,7 @@ class InOrder(IterableDataset):
         yield from self.batches
 
 
-# What the net does itself instead of skorch.
-OWN = ("get_iterator", "infer", "initialize_callbacks", "notify", "run_single_epoch")
-OWN += ("train_step", "train_step_single")
+OWN = ("get_iterator", "infer")  # what the net does itself instead of skorch
 
 
 class Journal(Callback):

@@ -110,8 +110,8 @@ def test_only_last_embeddings_with_sound_are_used():
 @pytest.mark.parametrize(
     ("monitor", "message"),
     [
-        (EmbeddingMonitor(n_neighbors=0), "n_neighbors == 0"),
-        (EmbeddingMonitor(n_rows=1), "n_rows == 1"),
+        (EmbeddingMonitor(n_neighbors=0), "'n_neighbors' parameter"),
+        (EmbeddingMonitor(n_rows=1), "'n_rows' parameter"),
         (EmbeddingMonitor(labelled=(np.zeros((3, 400)), [0, 1])), "inconsistent numbers of samples"),
         (EmbeddingMonitor(labelled=(np.zeros((3, 400)), [0, 1, 0])), r"labelled has 3 recording\(s\), too few"),
     ],

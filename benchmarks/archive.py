@@ -1,4 +1,4 @@
-"""Archives and networks: time and memory, each measured in a process of its own."""
+"""Archives and networks: time and memory, each measured in a separate process."""
 
 import functools
 import json
@@ -16,15 +16,15 @@ from timing import best
 from training import CONFIGURATIONS
 
 from sklearn_cpc import CPCTransformer, GRUContext, LogMelEncoder, make_cpc
-from sklearn_cpc.audio.store import Source
+from sklearn_cpc.audio.store import AudioSource
 
 HOURS = (2, 5, 10, 20)
-RATE = 22050  # of the files; the encoder's is another
-MINUTES = 20  # that are different; the others are links to them, to spare the disk
+RATE = 22050  # of the files; the encoder has another rate
+MINUTES = 20  # of distinct sound; the other files are links to these, to save disk space
 
 
 def bench_transform(rounds, n_files=60):
-    """`transform` of 60 files of 5 s at 44.1 kHz, against one after the other, and decoding alone."""
+    """`transform` of 60 files of 5 s at 44.1 kHz, against one by one and against decoding alone."""
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         paths = [f"{folder}/{i}.flac" for i in range(n_files)]
@@ -36,13 +36,13 @@ def bench_transform(rounds, n_files=60):
             rounds,
             together=lambda: cpc.transform(paths),
             alone=lambda: [cpc.transform([path]) for path in paths],
-            decoding=lambda: Source(cpc, paths, cpc.sample_rate_, reset=False).read(),
+            decoding=lambda: AudioSource(cpc, paths, cpc.sample_rate_, reset=False).read(),
             network=lambda: cpc.fit(samples[:2]).transform(samples),
         )
     return [
         {
             "seconds of sound per second": 5 * n_files / times["together"],
-            "one after the other / together": times["alone"] / times["together"],
+            "one by one / together": times["alone"] / times["together"],
             "decoding, then the network / together": (times["decoding"] + times["network"]) / times["together"],
             "network alone / together": times["network"] / times["together"],
         }
@@ -52,18 +52,18 @@ def bench_transform(rounds, n_files=60):
 def bench_archive(_rounds):
     """`transform` and an epoch of `fit` over archives of 2 to 20 hours, in files of a minute.
 
-    `transform` is that of the recommended network; `fit` trains a network so small that reading is what is
-    measured. Peak memory is that of the whole process; a process that has imported the package and built the
-    network, but read 2 minutes of sound only, is given for 0 hours.
+    `transform` runs the recommended network. `fit` trains a network so small that the figures measure reading.
+    Peak memory is that of the entire process. The rows for 0 hours show a process that has imported the package
+    and built the network, but has read only 2 minutes of sound.
     """
     with tempfile.TemporaryDirectory() as folder:
-        paths = archive_in(folder, 60 * max(HOURS))
-        return [archived(method, hours, paths) for method in ("transform", "fit") for hours in (0, *HOURS)]
+        paths = write_archive(folder, 60 * max(HOURS))
+        return [measure_archive(method, hours, paths) for method in ("transform", "fit") for hours in (0, *HOURS)]
 
 
-def archived(method, hours, paths):
-    """Measure a method on so many hours of sound."""
-    seconds, peak = measured(method, paths[: 60 * hours] or paths[:2])
+def measure_archive(method, hours, paths):
+    """Measure a method on this many hours of sound."""
+    seconds, peak = run_in_subprocess(method, paths[: 60 * hours] or paths[:2])
     return {
         "method": method,
         "hours of sound": hours,
@@ -76,16 +76,16 @@ def archived(method, hours, paths):
 def bench_memory(_rounds):
     """Peak memory of a process that trains a configuration for one epoch on 2 minutes of sound."""
     with tempfile.TemporaryDirectory() as folder:
-        paths = archive_in(folder, 2)
+        paths = write_archive(folder, 2)
         return [
             {"configuration": name, "batch size": make_cpc(name).batch_size, "peak memory (MB)": peak}
             for name in CONFIGURATIONS
-            for _, peak in [measured(name, paths)]
+            for _, peak in [run_in_subprocess(name, paths)]
         ]
 
 
-def archive_in(folder, n_minutes):
-    """Write files of a minute each, and links to them."""
+def write_archive(folder, n_minutes):
+    """Write files of one minute each, and links to them."""
     random = np.random.default_rng(0)
     paths = [os.path.join(folder, f"{minute}.wav") for minute in range(n_minutes)]
     for path in paths[:MINUTES]:
@@ -95,10 +95,10 @@ def archive_in(folder, n_minutes):
     return paths
 
 
-def measured(method, paths):
-    """Run a method in a process of its own; returns its seconds and the most memory it had, in MB."""
-    asked = json.dumps([method, paths])
-    process = subprocess.run([sys.executable, __file__], input=asked, capture_output=True, text=True, check=True)
+def run_in_subprocess(method, paths):
+    """Run a method in a new process; return its seconds and its peak memory in MB."""
+    request = json.dumps([method, paths])
+    process = subprocess.run([sys.executable, __file__], input=request, capture_output=True, text=True, check=True)
     return json.loads(process.stdout)
 
 
@@ -135,12 +135,12 @@ def main():
 
 
 def peak_memory():
-    """Most memory this process has had, in MB."""
+    """Return the peak memory of this process in MB."""
     status = Path("/proc/self/status")
-    if status.exists():  # where the other figure begins with that of the process it was forked from
+    if status.exists():  # ru_maxrss starts from the peak of the parent process
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return float(peak.split()[1]) / 1e3
-    scale = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes elsewhere
+    scale = 1e6 if sys.platform == "darwin" else 1e3  # bytes on macOS, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 

@@ -1,4 +1,4 @@
-"""AutoencoderReducer and LinearProbe on as many embeddings as the report's, against bare loops."""
+"""AutoencoderReducer and LinearProbe on as many embeddings as in the report, against bare loops."""
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ N_EPOCHS = 3
 def bench_estimators(rounds, n_rows=90_000, n_features=512):
     """`fit` for three epochs over 90,000 embeddings of 512 features, against a loop that trains the same network.
 
-    The loop standardises by scikit-learn's `StandardScaler` and has the same batches; once with Adam as torch has
-    it by default, and once with all weights updated in one pass, as `fit` does it.
+    The loop standardises with scikit-learn's `StandardScaler` and uses the same batches. It runs once with torch's
+    default Adam, and once with fused Adam, which updates all weights in one pass, as `fit` does.
     """
     random = np.random.default_rng(0)
     X = random.standard_normal((n_rows, n_features)).astype(np.float32)
@@ -53,9 +53,9 @@ def bench_estimators(rounds, n_rows=90_000, n_features=512):
             {
                 "estimator": type(estimator).__name__,
                 "s per epoch": times["ours"] / N_EPOCHS,
-                "epochs by default": type(estimator)().max_epochs,
-                "more than a bare loop": times["ours"] / times["plain"] - 1,
-                "than one with fused Adam": times["ours"] / times["fused"] - 1,
+                "default epochs": type(estimator)().max_epochs,
+                "overhead over a bare loop": times["ours"] / times["plain"] - 1,
+                "overhead over a loop with fused Adam": times["ours"] / times["fused"] - 1,
             }
         )
     return results

@@ -17,13 +17,13 @@ FRAMES = [
 def bench_front_end(rounds):
     """Log-mel spectrograms of a batch of 8 clips of 4 s, against librosa's, clip by clip.
 
-    With a hop of 46 samples, that of the report, most of the time goes into Fourier transforms of 2048 samples.
+    With the report's hop of 46 samples, Fourier transforms of 2048 samples take most of the time.
     """
     return [compare(name, rounds, *frames) for name, *frames in FRAMES]
 
 
 def compare(name, rounds, rate, n_fft, hop, n_mels):
-    """Time both, and tell how far they are apart."""
+    """Time both and measure their difference."""
     clips = 0.1 * np.random.default_rng(0).standard_normal((8, 4 * rate)).astype(np.float32)
     module, tensor = LogMel(rate, n_fft, hop, n_mels), torch.from_numpy(clips)
     how = {"sr": rate, "n_fft": n_fft, "hop_length": hop, "n_mels": n_mels, "pad_mode": "constant"}
@@ -38,9 +38,9 @@ def compare(name, rounds, rate, n_fft, hop, n_mels):
 
     times = best(2 * rounds, in_a_row=5, ours=ours, librosa=librosas)
     return {
-        "frames of": name,
+        "settings": name,
         "rate (Hz)": rate,
-        "transform, hop (samples)": f"{n_fft}, {hop}",
+        "FFT length, hop (samples)": f"{n_fft}, {hop}",
         "bands": n_mels,
         "ms per second of sound": 1000 * times["ours"] / 32,
         "librosa / ours": times["librosa"] / times["ours"],

@@ -1,16 +1,16 @@
-"""What a run comes to: tables, a figure and a page of the guide."""
+"""Results of a run as tables, a figure and a page of the guide."""
 
 import matplotlib.pyplot as plt
 
 INTRODUCTION = """\
 # Speed and memory
 
-Measured by `make bench` on {processor}, with {threads} thread(s), torch {torch}; training in
-{precision} unless a table says otherwise. This page and its figure are written anew by every `make bench`, from
+`make bench` measured these figures on {processor}, with {threads} thread(s) and torch {torch}.
+Training uses {precision} unless a table says otherwise. Every `make bench` rewrites this page and its figure from
 `benchmarks/results/latest.json`.
 
-Machines differ, and one that does other work at the same time is slower and noisier; so the figures to look at are
-ratios. Rivals are timed in turns in one process, and the best of several rounds counts.
+Machines differ, and a busy machine is slower and noisier. So look at the ratios. All competitors run in turns in
+one process, and the best of several rounds counts.
 """
 
 
@@ -20,11 +20,11 @@ def as_page(results, titles, about, figure):
     Parameters
     ----------
     results : dict of {str: list of dict}
-        Rows by part, and what the machine is under "machine".
+        Rows of each part, and a description of the machine under "machine".
     titles, about : dict of {str: str}
         Headings and descriptions of the parts.
     figure : str or None
-        Where the figure of the archives lies, from the page.
+        Path of the figure of the archives, relative to the page.
     """
     sections = [INTRODUCTION.format(**results["machine"])]
     for part in titles:
@@ -36,13 +36,13 @@ def as_page(results, titles, about, figure):
 
 
 def as_table(rows):
-    """Markdown."""
+    """Format rows as a Markdown table."""
     lines = [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
     return "\n".join([*lines, *(f"| {' | '.join(map(as_text, row.values()))} |" for row in rows)])
 
 
 def as_text(value):
-    """Three digits of a number, all digits before the point; nothing for None."""
+    """Format a number with three significant digits, but keep all integer digits; None is empty."""
     if isinstance(value, float):
         return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
     return "" if value is None else str(value)

@@ -1,10 +1,10 @@
-"""How fast it is, as ratios within one run: machines differ and are noisy, ratios less so.
+"""Measure speed and memory, as ratios within one run, because machines differ and are noisy.
 
-    make bench                                   # all of it: some twenty minutes on two cores
+    make bench                                   # everything: about twenty minutes on two cores
     python benchmarks/run.py --only front-end    # one part
 
-Results go to benchmarks/results/latest.json, where parts that are not measured anew stay as they are; with --page
-docs/speed.md is written from them.
+Results go to benchmarks/results/latest.json. Parts that are not measured keep their old results. With --page, the
+results are also written to docs/speed.md.
 """
 
 import argparse
@@ -29,9 +29,9 @@ from sklearn_cpc.training.device import resolve_precision
 HERE = Path(__file__).parent
 PARTS = {
     "steps": ("Training", bench_steps),
-    "loop": ("The loop around it", bench_loop),
-    "memory": ("Memory of training", bench_memory),
-    "allocator": ("Memory that is kept", bench_allocator),
+    "loop": ("Overhead of the training loop", bench_loop),
+    "memory": ("Memory during training", bench_memory),
+    "allocator": ("Keeping freed memory", bench_allocator),
     "front-end": ("Spectrograms", bench_front_end),
     "transform": ("Embedding", bench_transform),
     "archive": ("Archives", bench_archive),
@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--page", type=Path, metavar="FILE", help="write all results as a page, with a figure")
     options = parser.parse_args()
     results = json.loads(options.json.read_text()) if options.json.exists() else {}
-    results["machine"] = machine()
+    results["machine"] = describe_machine()
     for file in filter(None, (options.json, options.page)):
         file.parent.mkdir(parents=True, exist_ok=True)
     for part in options.only:
@@ -60,7 +60,7 @@ def main():
 
 
 def write_page(results, page):
-    """Write a page, and its figure into the folder of images beside it."""
+    """Write a page, and its figure into the images folder beside it."""
     figure = None
     if "archive" in results:
         mpl.use("Agg")
@@ -73,22 +73,22 @@ def write_page(results, page):
     page.write_text(as_page(results, titles, about, figure))
 
 
-def machine():
-    """What the figures are of."""
+def describe_machine():
+    """Describe the machine and the settings of the run."""
     return {
-        "processor": f"{os.cpu_count()} cores of {processor()}",
+        "processor": f"{os.cpu_count()} cores of {processor_name()}",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__.split("+")[0],
         "precision": resolve_precision("auto", torch.device("cpu")),
     }
 
 
-def processor():
-    """Name of the processor, as far as the system tells."""
+def processor_name():
+    """Return the name of the processor, as far as the system knows it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    return name or platform.processor() or platform.machine()
+    return name or platform.processor() or platform.describe_machine()
 
 
 if __name__ == "__main__":

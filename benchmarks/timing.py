@@ -1,13 +1,14 @@
-"""Timing: rivals that take turns in one process."""
+"""Timing: competitors that take turns in one process."""
 
 import time
 
 
 def best(rounds, in_a_row=1, **rivals):
-    """Shortest time of each function, in seconds.
+    """Return the shortest time of each function in seconds.
 
-    They take turns, so that what else the machine does hits all of them, and the first round is to warm up. What
-    is short is called several times in a row: threads of the one before go on waiting for work for a while.
+    The functions take turns, so that other load on the machine affects all of them. The first round is a warm-up.
+    Call short functions several times in a row, because threads of the previous function keep waiting for work for
+    a while.
     """
     times = {name: [] for name in rivals}
     for _ in range(rounds + 1):

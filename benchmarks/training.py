@@ -1,4 +1,4 @@
-"""Steps of training: against a straightforward implementation, the report's times and a matrix product."""
+"""Training steps: against a straightforward implementation, the report's times and a matrix product."""
 
 import tempfile
 import warnings
@@ -13,45 +13,45 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_cpc import make_cpc
-from sklearn_cpc.audio.cache import Scratch
-from sklearn_cpc.nn.network import ENCODERS, InfoNCELoss, build_network, sample_rate_of
-from sklearn_cpc.training.allocator import memory_kept
+from sklearn_cpc.audio.cache import StoredSamples
+from sklearn_cpc.nn.network import ENCODERS, InfoNCELoss, build_network, get_sample_rate
+from sklearn_cpc.training.allocator import keep_freed_memory
 from sklearn_cpc.training.batches import ClipBatches
 from sklearn_cpc.training.clip_geometry import ClipShape
 from sklearn_cpc.training.device import resolve_precision
 from sklearn_cpc.training.loop import train
 
 CONFIGURATIONS = ("report-conv1d-gru", "report-conv2d-gru", "small-corpus")
-# Seconds per step of 8 clips of 4 s of the report's TensorFlow code, model alone, measured elsewhere on 2 cores.
+# Seconds per step (8 clips of 4 s) of the report's TensorFlow code, model alone, on 2 cores of another machine.
 REPORT_STEP = {"report-conv1d-gru": 2.27, "report-conv2d-gru": 1.02}
-GEMM = 2048  # rows and columns of the matrices whose product is taken for the most a processor can do
+GEMM = 2048  # rows and columns of the matrices whose product gives the processor's peak
 
 
 def bench_steps(rounds):
-    """A step of training with every configuration, in the precision that `"auto"` chooses here and in float32.
+    """A training step with every configuration, in the precision that `"auto"` selects here and in float32.
 
-    "Straightforward" is the same network trained as the report's code does it: for every clip of 30 windows 51 are
-    encoded, because negatives are encoded anew, and in every step 8 recordings of 30 s are decoded. The report's
-    own step, the model alone in TensorFlow, took 2.27 s (1-D) and 1.02 s (2-D) on two cores elsewhere. Operations
-    are those of convolutions and matrix products; the peak is that of a product of two matrices of 2048 rows and
-    columns. Memory is kept between steps, for all of them, as `fit` does it.
+    "Straightforward" is the same network trained as the report's code does: it encodes 51 windows for every clip
+    of 30, because it encodes negatives again, and it decodes 8 recordings of 30 s in every step. The report's own
+    step (TensorFlow, the model alone) took 2.27 s (1-D) and 1.02 s (2-D) on two cores of another machine. GFLOP/s
+    counts the operations of convolutions and matrix products. The peak is that of a product of two matrices of
+    2048 rows and columns. All competitors keep freed memory between steps, as `fit` does.
     """
     precisions = dict.fromkeys([resolve_precision("auto", torch.device("cpu")), "float32"])
-    return [row for precision in precisions for row in steps_in(precision, rounds)]
+    return [row for precision in precisions for row in time_steps(precision, rounds)]
 
 
-def steps_in(precision, rounds):
+def time_steps(precision, rounds):
     """Time the steps of all configurations in one precision."""
-    gemm = product(precision)
+    gemm = make_product(precision)
     for name in CONFIGURATIONS:
         cpc = make_cpc(name)
-        step, operations, seconds_heard = step_of(cpc, precision)
+        step, operations, seconds_heard = make_step(cpc, precision)
         flops = operations()
         rivals = {"ours": step, "gemm": gemm}
         if name in REPORT_STEP:
             rivals["naive"] = naive_step(cpc, precision)
-        with memory_kept():
-            times = best(rounds, in_a_row=3, **rivals)  # as steps of training follow each other
+        with keep_freed_memory():
+            times = best(rounds, in_a_row=3, **rivals)  # training also runs one step after the other
         peak = 2 * GEMM**3 / times["gemm"]
         yield {
             "configuration": name,
@@ -59,27 +59,27 @@ def steps_in(precision, rounds):
             "step (s)": times["ours"],
             "seconds of sound per second": seconds_heard / times["ours"],
             "straightforward / ours": times["naive"] / times["ours"] if "naive" in times else None,
-            "report's, elsewhere / ours": REPORT_STEP[name] / times["ours"] if name in REPORT_STEP else None,
+            "report / ours": REPORT_STEP[name] / times["ours"] if name in REPORT_STEP else None,
             "GFLOP/s": flops / times["ours"] / 1e9,
-            "peak of GEMM (GFLOP/s)": peak / 1e9,
-            "share of the peak": flops / times["ours"] / peak,
+            "peak (GFLOP/s)": peak / 1e9,
+            "share of peak": flops / times["ours"] / peak,
         }
 
 
-def product(precision):
+def make_product(precision):
     """Return a function that multiplies large matrices."""
     a, b = torch.randn(2, GEMM, GEMM, dtype=getattr(torch, precision))
     return lambda: a @ b
 
 
-def step_of(cpc, precision):
-    """Build a step of training on a batch; returns it, a count of its operations and its seconds of sound."""
-    rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
+def make_step(cpc, precision):
+    """Build a training step on one batch; return it, a counter of its operations and its seconds of sound."""
+    rate, n_steps = get_sample_rate(cpc.encoder), cpc.n_context + cpc.n_future
     augmentation = None if cpc.augmentation is None else cpc.augmentation(rate)
     n_samples = round(cpc.clip_duration * rate)
     options = n_samples, cpc.n_context, cpc.n_future, cpc.predict_from, cpc.projection, augmentation
     network = build_network(cpc.encoder, cpc.autoregressor, *options).train()
-    shape = ClipShape.of(network.encoder, n_samples, n_steps)
+    shape = ClipShape.for_encoder(network.encoder, n_samples, n_steps)
     clips = 0.1 * torch.randn(cpc.batch_size, shape.n_samples)
     n_valid = torch.full((cpc.batch_size,), n_steps)
     loss = InfoNCELoss(cpc.n_future, negatives=cpc.negatives, n_across=cpc.n_across, similarity=cpc.similarity)
@@ -93,9 +93,9 @@ def step_of(cpc, precision):
         optimizer.step()
 
     def operations():
-        # Without oneDNN recurrent networks are matrix products, too, and counted.
+        # Without oneDNN, recurrent networks run as matrix products and are counted too.
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "TF32")  # of torch, which warns of another device
+            warnings.filterwarnings("ignore", "TF32")  # torch warns about another device
             with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
                 loss(network(clips, n_valid))[0].backward()
         return counter.get_total_flops()
@@ -104,8 +104,8 @@ def step_of(cpc, precision):
 
 
 def naive_step(cpc, precision):
-    """The same maths as the report's code does it: 51 windows per clip encoded, and 8 files of 30 s decoded."""
-    rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
+    """Build the step of the report's code: it encodes 51 windows per clip and decodes 8 files of 30 s."""
+    rate, n_steps = get_sample_rate(cpc.encoder), cpc.n_context + cpc.n_future
     n_windows = cpc.n_context + cpc.n_future * cpc.batch_size
     clip = round(cpc.clip_duration * rate)
     network = build_network(cpc.encoder, cpc.autoregressor, clip, cpc.n_context, cpc.n_future, "last")
@@ -118,7 +118,7 @@ def naive_step(cpc, precision):
     parameters = [*encoder.parameters(), *network.autoregressor.parameters(), *network.predictor.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=1e-5)
 
-    def step(folder=folder):  # which lives as long as the step
+    def step(folder=folder):  # keeps the temporary folder alive as long as the step
         clips = [librosa.load(path, sr=rate)[0][:n_samples] for path in paths]
         clips = torch.from_numpy(np.stack([np.resize(clip, n_samples) for clip in clips]))
         optimizer.zero_grad()
@@ -136,19 +136,21 @@ def naive_step(cpc, precision):
 
 
 def bench_loop(rounds):
-    """An epoch of `fit` over 256 clips of a second: what skorch, and reading from disk, add to a bare loop."""
+    """An epoch of `fit` over 256 clips of one second, against a bare training loop."""
     cpc = make_cpc("small-corpus", augmentation=None)
-    rate, n_steps = sample_rate_of(cpc.encoder), cpc.n_context + cpc.n_future
+    rate, n_steps = get_sample_rate(cpc.encoder), cpc.n_context + cpc.n_future
     random = np.random.RandomState(0)
     in_ram = list(0.1 * random.standard_normal((256, rate)).astype(np.float32))
-    scratch = Scratch(0)
-    on_disk = [scratch.keep(__file__, Path(__file__).stat(), i, [one]) for i, one in enumerate(in_ram, 1)]
+    folder = tempfile.TemporaryDirectory()
+    on_disk = [
+        StoredSamples.write(f"{folder.name}/{i}.f32", None, rate, [samples]) for i, samples in enumerate(in_ram)
+    ]
     precision = resolve_precision("auto", torch.device("cpu"))
     network = build_network(cpc.encoder, cpc.autoregressor, rate, cpc.n_context, cpc.n_future, "all").train()
-    shape = ClipShape.of(network.encoder, rate, n_steps)
+    shape = ClipShape.for_encoder(network.encoder, rate, n_steps)
     loss = InfoNCELoss(cpc.n_future, negatives=cpc.negatives, n_across=cpc.n_across, similarity=cpc.similarity)
 
-    @memory_kept()
+    @keep_freed_memory()
     def bare():
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-5, fused=True)
         for inputs, _ in ClipBatches(in_ram, shape, cpc.batch_size, random):
@@ -164,6 +166,6 @@ def bench_loop(rounds):
 
     times = best(rounds, bare=bare, ram=lambda: ours(in_ram), disk=lambda: ours(on_disk))
     return [
-        {"samples": where, "epoch (s)": times[name], "more than a bare loop": times[name] / times["bare"] - 1}
+        {"samples": where, "epoch (s)": times[name], "overhead over a bare loop": times[name] / times["bare"] - 1}
         for name, where in [("ram", "in RAM"), ("disk", "on disk")]
     ]

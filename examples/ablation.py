@@ -1,15 +1,16 @@
-"""What each choice is worth: CPC, its untrained twin and MFCCs on a corpus with known folds.
+"""Measure what each choice is worth: trained CPC, untrained CPC and MFCCs on a corpus with fixed folds.
 
     python examples/ablation.py --corpus fsdd --audio DIR --seeds 3 --json results/fsdd.json
     python examples/ablation.py --corpus esc10 --audio DIR --seeds 1 --quick --json results/quick.json
     python examples/ablation.py --corpus esc10 --audio DIR --seeds 3 --variants all --json results/esc10.json
 
 fsdd: the recordings of https://github.com/Jakobovski/free-spoken-digit-dataset, <digit>_<speaker>_<number>.wav
-in one folder; one speaker is held out at a time. esc10: the ten classes of https://github.com/karolpiczak/ESC-50
-that are ESC-10, one folder per class, names beginning with the official fold, which is held out.
+in one folder. One speaker is held out at a time. esc10: the ten classes of https://github.com/karolpiczak/ESC-50
+that form ESC-10, one folder per class. Each file name begins with the official fold, which is held out.
 
-Everything is fitted on the training folds alone; a standardised logistic regression with the same constant
-throughout tells how good the features are. --quick holds out one speaker or fold, with every second recording.
+Everything is fitted on the training folds alone. A logistic regression on standardised features, with the same
+regularization throughout, measures how good the features are. --quick holds out one speaker or fold and uses every
+second recording.
 """
 
 import argparse
@@ -32,27 +33,33 @@ from sklearn_cpc import Augmentation, CausalAttentionContext, GRUContext, MFCCTr
 from sklearn_cpc.datasets import load_audio_folder
 
 REPORT = ("report-conv1d-gru", "report-conv1d-attention", "report-conv2d-gru")
-TRAINING = {"negatives": "mixed", "similarity": "cosine", "batch_size": 16, "lr": 5e-4, "schedule": "cosine"}
-BEST = {"lower_is_better": False, "load_best": True}
-# What is changed in the recommended configuration, by the name of the result.
+BETTER_TRAINING = {
+    "objective__negatives": "mixed",
+    "objective__similarity": "cosine",
+    "batch_size": 16,
+    "lr": 5e-4,
+    "schedule": "cosine",
+}
+LOAD_BEST = {"lower_is_better": False, "load_best": True}
+# Changes to the recommended configuration, by name of the variant.
 CHANGES = {
     "trained": {},
     # The objective
-    "negatives within only": {"negatives": "within"},
-    "negatives across only": {"negatives": "across"},
-    "negatives across at the same step": {"n_across": None},
-    "prediction from the last step": {"predict_from": "last"},
+    "negatives within only": {"objective__negatives": "within"},
+    "negatives across only": {"objective__negatives": "across"},
+    "negatives across at the same step": {"objective__n_across": None},
+    "prediction from the last step": {"objective__predict_from": "last"},
     "12 steps ahead": {"n_context": 38, "n_future": 12},
-    "dot product": {"similarity": "dot", "temperature": 16.0},
-    "projection to 128": {"projection": 128},
+    "dot product": {"objective__similarity": "dot", "objective__temperature": 16.0},
+    "projection to 128": {"objective__projection": 128},
     # The network
     "GRU": {"autoregressor": GRUContext(256)},
     "causal attention": {"autoregressor": CausalAttentionContext(256)},
     "bands not centred": {"encoder__centring": None},
-    "bands centred but for the level": {"encoder__centring": 0.0},
-    "bands centred half": {"encoder__centring": 0.5},
-    "bands centred whole": {"encoder__centring": 1.0},
-    "bands not smoothed": {"encoder__smoothing": 1},
+    "only the level subtracted": {"encoder__centring": 0.0},
+    "bands half centred": {"encoder__centring": 0.5},
+    "bands fully centred": {"encoder__centring": 1.0},
+    "bands not smoothed": {"encoder__band_smoothing": 1},
     "silence not trimmed": {"trim": None},
     # The training
     "no augmentation": {"augmentation": None},
@@ -65,20 +72,23 @@ CHANGES = {
     "best of 30 epochs by score": {
         "max_epochs": 30,
         "validation_fraction": 0.1,
-        "callbacks": [EarlyStopping("valid_score", patience=30, **BEST)],
+        "callbacks": [EarlyStopping("valid_score", patience=30, **LOAD_BEST)],
     },
 }
-# Other configurations: those of the report as they are, and with the choices above that they can take.
+# Other configurations: those of the report unchanged, and those of the report with better training.
 CONFIGURATIONS = {
     "small-corpus": ("small-corpus", {}),
     "speech": ("speech", {}),
     **{name: (name, {"lr": 2e-4}) for name in REPORT},
     **{
-        f"{name}, better trained": (name, {**TRAINING, "predict_from": "last" if "attention" in name else "all"})
+        f"{name}, better trained": (
+            name,
+            {**BETTER_TRAINING, "objective__predict_from": "last" if "attention" in name else "all"},
+        )
         for name in REPORT
     },
 }
-# Statistics of one and the same network.
+# Poolings of the same network.
 POOLINGS = {
     "mel bands": ("mel_mean", "mel_std", "mel_max"),
     "centred bands": ("centred_mean", "centred_std", "centred_max"),
@@ -111,17 +121,17 @@ def main():
     options.json.parent.mkdir(parents=True, exist_ok=True)
     rows = []
     with tempfile.TemporaryDirectory() as memory:
-        for rate in (8000, 16000, 22050):  # decodes, before anything runs in parallel
+        for rate in (8000, 16000, 22050):  # decode all files before the parallel part
             MFCCTransformer(sample_rate=rate, memory=memory).fit(paths)
         pool = joblib.Parallel(n_jobs=options.jobs, return_as="generator")
-        for done in pool(
+        for result in pool(
             joblib.delayed(evaluate)(
                 *task, corpus, RECOMMENDED[options.corpus], folds[task[2]], options.poolings, memory
             )
             for task in tasks
         ):
-            rows += done
-            print(format_row(done[0]), flush=True)
+            rows += result
+            print(format_row(result[0]), flush=True)
             options.json.write_text(json.dumps(summarize(rows, options), indent=1) + "\n")
     print(f"\n{format_table(rows)}\n\n{rank_correlation(rows)}")
 
@@ -138,10 +148,10 @@ def read_options():
         metavar="NAME",
         choices=[*CHANGES, *CONFIGURATIONS, "all"],
         default=["trained"],
-        help="names of the table in the source, or all",
+        help="names from CHANGES and CONFIGURATIONS in this file, or all",
     )
-    parser.add_argument("--poolings", action="store_true", help="also other statistics of the same networks")
-    parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="trainings at a time")
+    parser.add_argument("--poolings", action="store_true", help="evaluate more poolings of the same networks")
+    parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="trainings in parallel")
     parser.add_argument("--json", type=Path, metavar="FILE", default=Path("results/ablation.json"))
     return parser.parse_args()
 
@@ -162,7 +172,7 @@ def read_esc10(directory):
 
 
 READERS = {"fsdd": read_fsdd, "esc10": read_esc10}
-# Telephone speech: nothing above 4 kHz, and as many bands below as 64 of 8 kHz would have there.
+# Telephone speech has nothing above 4 kHz; 40 bands below it are as dense as 64 bands up to 8 kHz.
 RECOMMENDED = {
     "fsdd": ("speech", {"encoder__sample_rate": 8000, "encoder__n_mels": 40}),
     "esc10": ("small-corpus", {}),
@@ -170,14 +180,14 @@ RECOMMENDED = {
 
 
 def evaluate(name, seed, fold, corpus, recommended, split, more_poolings, memory):
-    """Fit on the training part of a fold; returns one row of results, or one per pooling."""
+    """Fit on the training part of a fold; return one row of results per pooling."""
     (paths, target, groups), (train, test) = corpus, split
-    about = {"seed": seed, "fold": fold, "held_out": str(groups[test[0]])}
+    identity = {"seed": seed, "fold": fold, "held_out": str(groups[test[0]])}
     if name == "mfcc":
         start = time.perf_counter()
         features = MFCCTransformer(memory=memory).fit_transform(paths)
         seconds = time.perf_counter() - start
-        return [{"name": name, **about, "accuracy": probe(features, target, split), "seconds": seconds}]
+        return [{"name": name, **identity, "accuracy": probe(features, target, split), "seconds": seconds}]
     cpc = make_variant(name, *recommended).set_params(memory=memory, random_state=seed)
     start = time.perf_counter()
     cpc.fit(paths[train])
@@ -191,7 +201,7 @@ def evaluate(name, seed, fold, corpus, recommended, split, more_poolings, memory
     return [
         {
             "name": label,
-            **about,
+            **identity,
             "accuracy": probe(trained[label], target, split),
             "untrained": probe(untrained[label], target, split),
             "seconds": seconds,
@@ -201,15 +211,15 @@ def evaluate(name, seed, fold, corpus, recommended, split, more_poolings, memory
     ]
 
 
-def make_variant(name, recommended, of_corpus):
-    """Return the recommended configuration with changes, or another one; both suit the corpus."""
+def make_variant(name, recommended, corpus_settings):
+    """Return a configuration with its changes, adapted to the corpus unless it is one of the report."""
     configuration, changes = CONFIGURATIONS.get(name, (recommended, CHANGES.get(name)))
-    fitting = {} if configuration in REPORT else of_corpus
-    return make_cpc(configuration, **fitting, **changes)
+    settings = {} if configuration in REPORT else corpus_settings
+    return make_cpc(configuration, **settings, **changes)
 
 
 def embed(cpc, paths, poolings):
-    """Features of several poolings, by name, from one pass over the recordings."""
+    """Return the features of several poolings, by name, from one pass over the recordings."""
     parts = list(dict.fromkeys(part for pooling in poolings.values() for part in as_tuple(pooling)))
     features = cpc.set_params(pooling=tuple(parts)).transform(paths)
     widths = [cpc.set_params(pooling=part).get_feature_names_out().size for part in parts]
@@ -222,14 +232,14 @@ def as_tuple(pooling):
 
 
 def probe(features, target, split):
-    """Accuracy on the test part of a logistic regression fitted on the training part."""
+    """Return the test accuracy of a logistic regression fitted on the training part."""
     train, test = split
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000))
     return model.fit(features[train], target[train]).score(features[test], target[test])
 
 
 def summarize(rows, options):
-    """Mean accuracies by name, what was run, and every single result."""
+    """Return mean accuracies by name, the options and every single result."""
     means = {name: float(np.mean(values)) for name, values in by_name(rows, "accuracy").items()}
     untrained = by_name([row for row in rows if row["name"] == "trained"], "untrained")
     if untrained:
@@ -238,7 +248,7 @@ def summarize(rows, options):
 
 
 def by_name(rows, key):
-    """Collect a value of all rows, by their names."""
+    """Collect one value of all rows, by name."""
     values = {}
     for row in rows:
         values.setdefault(row["name"], []).append(row[key])
@@ -246,27 +256,27 @@ def by_name(rows, key):
 
 
 def format_row(row):
-    """One result as a line."""
+    """Format one result as a line of text."""
     twin = f", untrained {row['untrained']:.3f}" if "untrained" in row else ""
-    where = f"seed {row['seed']}, without {row['held_out']}"
-    return f"{row['name']:36} {where:24} {row['accuracy']:.3f}{twin}, {row['seconds']:.0f} s"
+    origin = f"seed {row['seed']}, without {row['held_out']}"
+    return f"{row['name']:36} {origin:24} {row['accuracy']:.3f}{twin}, {row['seconds']:.0f} s"
 
 
 def format_table(rows):
-    """Accuracies in percent as Markdown, and differences from the untrained twin in the same fold and seed."""
+    """Format accuracies in percent, and differences from the untrained twin, as a Markdown table."""
     lines = [
         "| features | accuracy | untrained twin | difference | better in | score | fit (s) |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, accuracy in by_name(rows, "accuracy").items():
-        mine = [row for row in rows if row["name"] == name]
-        seconds = np.mean([row["seconds"] for row in mine])
+        selected = [row for row in rows if row["name"] == name]
+        seconds = np.mean([row["seconds"] for row in selected])
         cells = "| | | "
         if name != "mfcc":
-            gain = 100 * np.array([row["accuracy"] - row["untrained"] for row in mine])
+            gain = 100 * np.array([row["accuracy"] - row["untrained"] for row in selected])
             error = f" (s.e. {gain.std(ddof=1) / np.sqrt(len(gain)):.1f})" if len(gain) > 1 else ""
-            twin = 100 * np.mean([row["untrained"] for row in mine])
-            scores = [row["score"] for row in mine if "score" in row]
+            twin = 100 * np.mean([row["untrained"] for row in selected])
+            scores = [row["score"] for row in selected if "score" in row]
             score = f"{np.mean(scores):.3f}" if scores else ""
             cells = f"{twin:.1f} | {gain.mean():+.1f}{error} | {(gain > 0).sum()} of {len(gain)} | {score}"
         lines.append(f"| {name} | {100 * np.mean(accuracy):.1f} | {cells} | {seconds:.0f} |")
@@ -274,7 +284,7 @@ def format_table(rows):
 
 
 def rank_correlation(rows):
-    """Tell whether the unsupervised score ranks the variants as the probe does."""
+    """Report whether the unsupervised score ranks the variants as the probe does."""
     trained = [row for row in rows if "score" in row]
     scores, accuracies = by_name(trained, "score"), by_name(trained, "accuracy")
     if len(scores) < 3:

@@ -4,8 +4,8 @@
     python examples/grid_search.py --audio DIR --group-from "^(.)"       # your own, one folder per class
     python examples/grid_search.py --audio DIR --names --epochs 10       # the report's networks, by name
 
-Names stand for the report's networks, which are large; recipes of the same kind make them small. Recordings
-are decoded once and shared by all fits through ``memory``.
+Names stand for the report's networks, which are large. Recipes of the same kind make smaller networks. All fits
+share the decoded recordings through ``memory``.
 """
 
 import argparse
@@ -44,10 +44,12 @@ RECIPES = [
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, metavar="DIR", help="one folder of recordings per class")
-    parser.add_argument("--group-from", metavar="REGEX", help="what in a file's name tells its fold or speaker")
-    parser.add_argument("--names", action="store_true", help="the report's full-size networks")
+    parser.add_argument(
+        "--group-from", metavar="REGEX", help="pattern that finds the fold or speaker in a file name"
+    )
+    parser.add_argument("--names", action="store_true", help="use the report's full-size networks")
     parser.add_argument("--epochs", type=int, default=5, help="passes of CPC over the audio")
-    parser.add_argument("--jobs", type=int, default=1, help="fits at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="fits in parallel")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,8 +1,8 @@
-"""Save a fitted pipeline, load it in another process, and get the same features from it.
+"""Save a fitted pipeline, load it in another process and get the same probabilities from it.
 
     python examples/persistence.py
 
-The file holds numbers and text, no code: it may come from anyone.
+The file holds numbers and text, but no code, so you can also load files from other people.
 """
 
 import subprocess

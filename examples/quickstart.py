@@ -1,11 +1,11 @@
-"""Learn features from recordings, classify with them, compare with MFCCs and an untrained network.
+"""Learn features from recordings, classify with them, and compare with MFCCs and an untrained network.
 
     python examples/quickstart.py                                  # a synthetic corpus, minutes on a laptop
     python examples/quickstart.py --audio DIR                      # your own: one folder per class
     python examples/quickstart.py --audio DIR --group-from "^(.)"  # recordings that belong together share a fold
 
-Everything is fitted inside the training folds. A table, the loss curve, a confusion matrix and the pipeline
-fitted on all recordings are written to the output folder.
+Everything is fitted inside the training folds. The output folder gets a table, the loss curve, a confusion matrix
+and the pipeline fitted on all recordings.
 """
 
 import argparse
@@ -60,24 +60,26 @@ def main():
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, metavar="DIR", help="one folder of recordings per class")
-    parser.add_argument("--group-from", metavar="REGEX", help="what in a file's name tells its fold or speaker")
+    parser.add_argument(
+        "--group-from", metavar="REGEX", help="pattern that finds the fold or speaker in a file name"
+    )
     parser.add_argument("--configuration", choices=CONFIGURATIONS, default="small-corpus")
-    parser.add_argument("--epochs", type=int, help="passes of CPC over the audio, instead of the configuration's")
-    parser.add_argument("--lr", type=float, help="learning rate of CPC, instead of the configuration's")
+    parser.add_argument("--epochs", type=int, help="epochs of CPC, instead of those of the configuration")
+    parser.add_argument("--lr", type=float, help="learning rate of CPC, instead of that of the configuration")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, metavar="DIR", default=Path("results/quickstart"))
     return parser.parse_args()
 
 
 def read_corpus(options, scratch):
-    """Return the recordings, their classes and, if known, what must not be split over folds."""
+    """Return the recordings, their classes and, if known, groups that folds must not split."""
     if options.audio is None:
         return make_synthetic_corpus(f"{scratch}/corpus", n_per_class=20, n_groups=5, random_state=options.seed)
     return load_audio_folder(options.audio, group_from=options.group_from)
 
 
 def make_folds(corpus):
-    """Leave one group out where there are few, else five folds that keep groups whole."""
+    """Leave one group out if there are few groups, else make five folds that do not split groups."""
     if corpus.groups is None:
         return StratifiedKFold(5, shuffle=True, random_state=0).split(corpus.paths, corpus.target)
     few = len(set(corpus.groups)) <= 10
@@ -85,7 +87,7 @@ def make_folds(corpus):
 
 
 def make_pipelines(options, memory):
-    """Return what is compared, by name."""
+    """Return the pipelines to compare, by name."""
     cpc = make_cpc(options.configuration, memory=memory, random_state=options.seed, verbose=1)
     cpc.set_params(max_epochs=cpc.max_epochs if options.epochs is None else options.epochs)
     cpc.set_params(lr=options.lr or cpc.lr)
@@ -106,7 +108,7 @@ def make_pipelines(options, memory):
 
 
 def cross_validate(name, pipeline, corpus, folds):
-    """Fit on the training part of each fold, predict the rest."""
+    """Fit on the training part of each fold and predict the rest."""
     paths, target = np.array(corpus.paths), np.array(corpus.target)
     predictions, scores, seconds = np.empty_like(target), [], []
     for number, (train, test) in enumerate(folds, 1):
@@ -121,7 +123,7 @@ def cross_validate(name, pipeline, corpus, folds):
 
 
 def format_table(results):
-    """Accuracy of each, mean and standard deviation over the folds, as Markdown."""
+    """Format mean and standard deviation of the accuracies over the folds as Markdown."""
     lines = ["| features                  | accuracy | std over folds | fit (s) |", "|---|---|---|---|"]
     for name, result in results.items():
         scores, seconds = result["scores"], result["seconds"]
@@ -130,7 +132,7 @@ def format_table(results):
 
 
 def draw_comparison(results, path):
-    """Accuracy of every fold, the same fold joined by a line, and the means."""
+    """Draw the accuracy of every fold, one line per fold, and the means."""
     names = [name for name in results if name != "chance"]
     scores = np.array([results[name]["scores"] for name in names])  # (representations, folds)
     figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")

@@ -1,15 +1,16 @@
-"""The report's experiment: CPC on corpus A, a probe on B, tested on C, for its three architectures.
+"""Run the report's experiment: train CPC on corpus A and a probe on B, test on C, for three architectures.
 
     python examples/report_experiment.py --corpora FMA_SMALL GTZAN RECORDINGS        # as the report did
     python examples/report_experiment.py --audio DIR --group-from "^(.)" --scale small  # parts of one corpus
 
-B and C have one folder of recordings per class, the same classes; so may A, which tells how far the network
-over-fits. Parts of one corpus (--audio) are made of its groups, in as many rotations as there are groups: one
-is C, half of the others B, the rest A. Everything is kept in the output folder, stage by stage: a second run
-goes on where the first stopped. summary.md there shows the tables and all figures.
+B and C have one folder of recordings per class, with the same classes. If A has them too, the script also
+measures how far the network over-fits. With --audio, the groups of one corpus form A, B and C, in as many
+rotations as there are groups: one group is C, half of the others are B, the rest are A. The output folder stores
+the result of every stage, so a second run resumes where the first one stopped. Its summary.md shows the tables
+and all figures.
 
---scale report takes the values of the report's tables 1 to 5, made for 8000 recordings of 30 s;
---scale small takes higher learning rates and fewer clips, for minutes of audio.
+--scale report uses the values of the report's tables 1 to 5, which are meant for 8000 recordings of 30 s.
+--scale small uses higher learning rates and fewer clips, for minutes of audio.
 """
 
 import argparse
@@ -28,29 +29,35 @@ from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_cpc import AutoencoderReducer, LinearProbe, MFCCTransformer, make_cpc, sample_clips
 from sklearn_cpc.datasets import load_audio_folder
-from sklearn_cpc.displays import ConfusionDisplay, EmbeddingDisplay, LossCurveDisplay, record_training
-from sklearn_cpc.evaluation import compare_scores, overfitting_gaps
+from sklearn_cpc.displays import ConfusionDisplay, EmbeddingDisplay, LossCurveDisplay
+from sklearn_cpc.evaluation import compare_scores, overfitting_gaps, record_training
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-# Accuracy in the report: section 3.2, and the last epoch of its published histories.
 NETWORKS = {
     "1D conv + GRU": "report-conv1d-gru",
     "1D conv + attention": "report-conv1d-attention",
     "2D conv + GRU": "report-conv2d-gru",
 }
-IN_REPORT = {
+# Accuracies in the report: section 3.2, and the last epoch of its published histories.
+REPORTED_ACCURACY = {
     "chance": 0.1,
     "1D conv + GRU": 0.267,
     "1D conv + attention": 0.284,
     "2D conv + GRU": 0.213,
     "1D conv + attention (untrained)": 0.184,
 }
-# What the report left on the table: negatives from the same clip, prediction from every step, a higher rate.
-BETTER = {"negatives": "mixed", "similarity": "cosine", "batch_size": 16, "lr": 5e-4, "schedule": "cosine"}
+# Options that the report did not try: negatives from the same clip, prediction from every step, a higher rate.
+BETTER_TRAINING = {
+    "objective__negatives": "mixed",
+    "objective__similarity": "cosine",
+    "batch_size": 16,
+    "lr": 5e-4,
+    "schedule": "cosine",
+}
 SCALES = {
-    "report": {  # tables 1 to 5; 8.75 epochs of clips that fit are its 700 epochs of 100 batches of 8
+    "report": {  # tables 1 to 5; its 700 epochs of 100 batches of 8 equal 8.75 epochs here
         "cpc": {"lr": 1e-5, "max_epochs": 9},
         "autoencoder": {"lr": 1e-4, "max_epochs": 10},
         "probe": {"lr": 1e-4, "max_epochs": 10},
@@ -94,31 +101,35 @@ def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     corpora = parser.add_mutually_exclusive_group(required=True)
     corpora.add_argument("--corpora", type=Path, nargs=3, metavar=("A", "B", "C"), help="folders of class folders")
-    corpora.add_argument("--audio", type=Path, metavar="DIR", help="one folder of class folders, to be divided")
-    parser.add_argument("--group-from", metavar="REGEX", help="with --audio: the group in a file's name")
-    parser.add_argument("--rotations", type=int, help="with --audio: fewer than there are groups")
+    corpora.add_argument(
+        "--audio", type=Path, metavar="DIR", help="one folder of class folders, split into A, B, C"
+    )
+    parser.add_argument(
+        "--group-from", metavar="REGEX", help="with --audio: pattern that finds the group in a file name"
+    )
+    parser.add_argument("--rotations", type=int, help="with --audio: number of rotations (default: all)")
     parser.add_argument("--scale", choices=SCALES, default="report")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME")
-    parser.add_argument("--better", action="store_true", help="also train each network in a better way")
-    parser.add_argument("--epochs", type=int, help="passes of CPC over A, instead of the scale's")
+    parser.add_argument("--better", action="store_true", help="also train each network with better options")
+    parser.add_argument("--epochs", type=int, help="epochs of CPC on A, instead of those of the scale")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=1, help="representations at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="representations in parallel")
     parser.add_argument("--output", type=Path, metavar="DIR", default=Path("results/report"))
     options = parser.parse_args()
     if options.audio and not options.group_from:
-        parser.error("--audio needs --group-from, by which the corpus is divided into A, B and C")
+        parser.error("--audio needs --group-from to split the corpus into A, B and C")
     return options
 
 
 def keep_settings(options):
-    """Note what the results are of, and refuse to mix them with others."""
+    """Store the settings of the results and refuse to mix them with results of other settings."""
     ignored = ("jobs", "output", "networks", "rotations", "better")
     settings = {name: str(value) for name, value in vars(options).items() if name not in ignored}
     path = options.output / "settings.json"
     if path.exists() and json.loads(path.read_text()) != settings:
         raise SystemExit(
-            f"{options.output} holds results of other settings, {path.read_text()}; give another --output or "
-            "remove it."
+            f"{options.output} holds results of other settings, {path.read_text()}; use another --output or "
+            "delete it."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(settings, indent=1) + "\n")
@@ -135,7 +146,7 @@ def read_corpora(options):
     corpus = load_audio_folder(options.audio, group_from=options.group_from)
     paths, groups = np.array(corpus.paths), sorted(set(corpus.groups))
     if len(groups) < 3:
-        raise SystemExit(f"--group-from finds {len(groups)} group(s), {groups}; A, B and C need three at least.")
+        raise SystemExit(f"--group-from finds {len(groups)} group(s), {groups}; A, B and C need at least three.")
     rotations = []
     for first in range(len(groups))[: options.rotations]:
         test, *others = np.roll(groups, -first)
@@ -146,8 +157,8 @@ def read_corpora(options):
     return rotations
 
 
-def cut(parts, name, options):
-    """Return clips of a corpus, many per recording (section 2.3), their classes and their recordings."""
+def sample_corpus(parts, name, options):
+    """Return clips of a corpus (many per recording, section 2.3), their classes and their recordings."""
     paths, target = parts[name]
     clips, rows = sample_clips(paths, SCALES[options.scale]["clips"][name])
     return clips, target[rows], rows
@@ -157,19 +168,19 @@ def cut(parts, name, options):
 
 
 def evaluate(name, parts, folder, options):
-    """Train, embed and classify, or take what an earlier run has kept."""
+    """Train, embed and classify, or reuse stored results of an earlier run."""
     folder = folder / slug(name)
     if name == "mfcc":
         estimator, reduce = MFCCTransformer().fit(parts["B"][0]), False
     else:
-        estimator, reduce = stage(folder / "cpc.joblib", train_cpc, name, parts, options), True
-    embeddings = stage(folder / "embeddings.joblib", embed, estimator, parts, options)
-    result = stage(folder / "result.joblib", classify, embeddings, reduce, options)
+        estimator, reduce = load_or_compute(folder / "cpc.joblib", train_cpc, name, parts, options), True
+    embeddings = load_or_compute(folder / "embeddings.joblib", embed, estimator, parts, options)
+    result = load_or_compute(folder / "result.joblib", classify, embeddings, reduce, options)
     return {**result, "history": getattr(estimator, "history_", None), "embeddings": embeddings}
 
 
-def stage(path, compute, *arguments):
-    """Return what is kept in a file, or compute and keep it, whole or not at all."""
+def load_or_compute(path, compute, *arguments):
+    """Return the value stored in a file, or compute it and store it atomically."""
     if not path.exists():
         value = compute(*arguments)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +196,7 @@ def train_cpc(name, parts, options):
     network, better = name.removesuffix(" (untrained)").removesuffix(", better trained"), "better" in name
     cpc = make_cpc(NETWORKS[network], random_state=options.seed, **SCALES[options.scale]["cpc"])
     if better:
-        cpc.set_params(**BETTER, predict_from="last" if "attention" in name else "all")
+        cpc.set_params(**BETTER_TRAINING, objective__predict_from="last" if "attention" in name else "all")
     if options.epochs is not None:
         cpc.set_params(max_epochs=options.epochs)
     if "untrained" in name:
@@ -195,7 +206,7 @@ def train_cpc(name, parts, options):
 
 def embed(estimator, parts, options):
     """Embed clips of all corpora (section 2.3)."""
-    clips = {name: cut(parts, name, options) for name in parts}
+    clips = {name: sample_corpus(parts, name, options) for name in parts}
     return {name: (estimator.transform(X), *about) for name, (X, *about) in clips.items()}
 
 
@@ -223,7 +234,7 @@ def classify(embeddings, reduce, options):
 
 def chance(parts, options):
     """Predict the most frequent class of B."""
-    (X, y, _), (X_test, y_test, _) = cut(parts, "B", options), cut(parts, "C", options)
+    (X, y, _), (X_test, y_test, _) = sample_corpus(parts, "B", options), sample_corpus(parts, "C", options)
     return {"accuracy": DummyClassifier().fit(X, y).score(X_test, y_test)}
 
 
@@ -235,30 +246,30 @@ def slug(name):
 
 
 def make_table(results, rotations):
-    """Accuracies, differences from MFCC and from the untrained network, beside the report's."""
+    """Return accuracies and differences from MFCC and from the untrained network, with those of the report."""
     scores = {name: [row["accuracy"] for row in rows] for name, rows in results.items()}
     ratio = np.mean([len(parts["C"][0]) / len(parts["B"][0]) for parts in rotations])
     table = compare_scores(scores, test_ratio=ratio).drop(columns="reference")
     for name in scores:
-        if name.endswith(", better trained"):  # its untrained twin is that of the network
+        if name.endswith(", better trained"):  # it shares the untrained twin of the network
             pair = {
                 "": scores[name],
                 " (untrained)": scores[f"{name.removesuffix(', better trained')} (untrained)"],
             }
             gain = ["gain", "gain_low", "gain_high"]
             table.loc[name, gain] = compare_scores(pair, "", test_ratio=ratio).loc["", gain]
-    table["report"] = pd.Series(IN_REPORT)
+    table["report"] = pd.Series(REPORTED_ACCURACY)
     return table
 
 
 def make_gaps(results):
-    """Losses and gaps of the report's section 4, averaged over the rotations; empty if A has other classes."""
+    """Average losses and gaps of the report's section 4 over rotations; empty if A has other classes."""
     known = {name: [row["gaps"] for row in rows] for name, rows in results.items() if "gaps" in rows[0]}
     return pd.DataFrame({name: pd.concat(rows).mean() for name, rows in known.items() if rows[0] is not None}).T
 
 
 def draw_figures(results, options):
-    """Draw what the report drew; returns (title, file name) of each figure, in its order."""
+    """Draw the report's figures; return (title, file name) of each, in the report's order."""
     folder = options.output / "figures"
     folder.mkdir(exist_ok=True)
     first = {name: rows[0] for name, rows in results.items() if name != "chance"}
@@ -298,7 +309,7 @@ def draw_figures(results, options):
 
 
 def write_summary(table, gaps, figures, rotations, options):
-    """Write tables and figures into one Markdown page, and the tables as CSV."""
+    """Write tables and figures to one Markdown page, and the tables as CSV."""
     table.to_csv(options.output / "table.csv")
     sizes = ", ".join(f"{name}: {len(rotations[0][name][0])}" for name in "ABC")
     lines = [
@@ -312,9 +323,10 @@ def write_summary(table, gaps, figures, rotations, options):
     if len(gaps):
         gaps.to_csv(options.output / "overfitting.csv")
         lines += [
-            "## Over-fitting, apart (section 4)",
-            "Cross-entropies in nats of logistic regressions on the embeddings: `network_gap` is the network's "
-            "over-fitting to A, `probe_gap` the probe's to B; `cv_` are losses on rows held out inside A and B.",
+            "## Over-fitting of network and probe (section 4)",
+            "Cross-entropies in nats of logistic regressions on the embeddings. `network_gap` is the over-fitting "
+            "of the network to A, `probe_gap` that of the probe to B. `cv_` marks losses on rows held out in A "
+            "and B.",
             markdown(gaps),
         ]
     for title, path in figures:

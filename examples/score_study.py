@@ -2,9 +2,9 @@
 
     python examples/score_study.py --audio DIR --group-from "^(.)" --json results/score.json
 
-Each variant of the recommended configuration (those of ablation.py) is trained once, on all groups but the last.
-Its score is that on the last group, without labels. Its accuracy is that of a logistic regression on its features,
-cross-validated over the groups of the whole corpus. A grid search by score makes sense if the two agree.
+Each variant of the recommended configuration (see ablation.py) is trained once, on all groups but the last. Its
+score is computed on the last group, without labels. Its accuracy is that of a logistic regression on its features,
+cross-validated over the groups of the entire corpus. A grid search by score makes sense only if the two agree.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from sklearn_cpc import make_cpc
 from sklearn_cpc.datasets import load_audio_folder
 from sklearn_cpc.evaluation import compare_representations
 
-# Steps and clips of other lengths are other tasks, and their scores cannot be compared.
-LEFT_OUT = ("12 steps ahead", "best of 30 epochs by score", "bands centred whole", "augmentation: noise, mixing")
+# Another task, a choice by the score itself, and variants that equal the recommended configuration.
+EXCLUDED = ("12 steps ahead", "best of 30 epochs by score", "bands fully centred", "augmentation: noise, mixing")
 
 
 def main():
@@ -31,14 +31,17 @@ def main():
         "--audio", type=Path, metavar="DIR", required=True, help="one folder of recordings per class"
     )
     parser.add_argument(
-        "--group-from", metavar="REGEX", required=True, help="what in a file's name tells its group"
+        "--group-from",
+        metavar="REGEX",
+        required=True,
+        help="pattern that finds the group in a file name",
     )
-    parser.add_argument("--variants", nargs="+", metavar="NAME", choices=CHANGES, help="default: all that compare")
-    parser.add_argument("--epochs", type=int, help="instead of the configuration's")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", choices=CHANGES, help="default: all comparable")
+    parser.add_argument("--epochs", type=int, help="epochs, instead of those of the configuration")
     parser.add_argument("--json", type=Path, metavar="FILE", default=Path("results/score.json"))
     options = parser.parse_args()
     corpus = load_audio_folder(options.audio, group_from=options.group_from)
-    names = options.variants or [name for name in CHANGES if name not in LEFT_OUT]
+    names = options.variants or [name for name in CHANGES if name not in EXCLUDED]
     options.json.parent.mkdir(parents=True, exist_ok=True)
     rows = {}
     with tempfile.TemporaryDirectory() as memory:
@@ -56,11 +59,11 @@ def main():
 
 
 def evaluate(cpc, corpus):
-    """Train on all groups but the last; returns the score on the last and the accuracy on all."""
+    """Train on all groups but the last; return the score on the last group and the accuracy on all."""
     paths, held_out = np.array(corpus.paths), corpus.groups == max(corpus.groups)
     cpc.fit(paths[~held_out])
-    features, about = cpc.transform(paths), {"groups": corpus.groups, "baselines": False}
-    table = compare_representations("passthrough", features, corpus.target, **about)
+    features = cpc.transform(paths)
+    table = compare_representations("passthrough", features, corpus.target, groups=corpus.groups, baselines=False)
     return {"score": cpc.score(paths[held_out]), "accuracy": table["mean"].iloc[0]}
 
 

@@ -45,8 +45,7 @@ UNITS = integers(1, 2**16)  # sizes of layers, kernels and strides
 SAMPLE_RATE = integers(1, 10_000_000)  # Hz
 N_FFT = integers(1, 2**16)  # samples
 N_MELS = integers(1, 1024)
-# Of the estimators that read recordings
-READING: dict = {
+READING: dict = {  # parameters of estimators that read recordings
     "on_error": [StrOptions({"raise", "nan"})],
     "memory": [str, os.PathLike, HasMethods("cache"), None],
     "n_jobs": [Integral, None],

@@ -1,46 +1,41 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing: a file is complete or not there at all."""
 
 import contextlib
 import os
 
 
 @contextlib.contextmanager
-def atomic_write(target, part, *, durable):
-    """Open a file that takes its place when the block ends; what was there stays until then, whatever happens.
+def atomic_write(target, partial, *, durable):
+    """Open a file that replaces ``target`` at the end of the block, or not at all if the block fails.
 
     Parameters
     ----------
     target : path-like
-        The place.
-    part : path-like
-        Where it is written, in the same file system; gone at the end.
+        The file to create or replace.
+    partial : path-like
+        File to write to until then, in the same file system; removed at the end.
     durable : bool
-        Whether it has to outlive a power cut, as far as the system can promise that.
+        Whether the file must survive a power cut, as far as the system can promise that.
 
     Yields
     ------
     binary file
     """
     try:
-        with open(part, "wb") as file:
+        with open(partial, "wb") as file:
             yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.replace(part, target)
+        os.replace(partial, target)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.remove(part)
+            os.remove(partial)
         raise
     if durable:
-        sync_folder(os.path.dirname(target))
-
-
-def sync_folder(folder):
-    """Let a new name in a folder outlive a power cut, where the system can promise that."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder or os.curdir, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(OSError):  # some systems cannot sync a folder
+            folder = os.open(os.path.dirname(target) or os.curdir, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)

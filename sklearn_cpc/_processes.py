@@ -1,4 +1,4 @@
-"""Progress bars that know when to be quiet."""
+"""What worker processes do differently: they show no progress bars."""
 
 from multiprocessing import parent_process
 
@@ -6,35 +6,33 @@ from tqdm import tqdm
 
 
 def progress(items, total, title, verbose):
-    """Return a tqdm bar around ``items``.
+    """Return a tqdm progress bar around ``items``.
 
-    Silent when not verbose, and in the workers of a parallel grid, whose bars would overwrite each other.
+    It is silent if not verbose, and in worker processes, whose bars would overwrite each other.
 
     Parameters
     ----------
     items : iterable or None
-        None for a bar advanced by hand.
+        None for a bar that the caller advances.
     total : int
         Number of items.
     title : str
-        What is being done.
+        Shown beside the bar.
     verbose : int
         0: silent. 1: the bar is removed at the end. 2: it stays.
     """
     if verbose and parent_process() is None:
         return tqdm(items, total=total, desc=title, leave=verbose > 1)
-    # Not a silent bar of tqdm's: it takes a lock that forked processes share, and keep when they are killed.
-    return NoBar() if items is None else items
+    # A disabled tqdm bar would still take a lock, which forked processes share and keep when they are killed.
+    return _SilentBar() if items is None else items
 
 
-class NoBar:
-    """A bar advanced by hand that nobody sees."""
-
-    def set_postfix(self, *_, **__):
-        """Show nothing."""
+class _SilentBar:
+    def set_postfix(self, *args, **kwargs):
+        pass
 
     def update(self, n=1):
-        """Advance nothing."""
+        pass
 
     def close(self):
-        """Remove nothing."""
+        pass

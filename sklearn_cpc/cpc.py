@@ -10,8 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._constraints import POSITIVE, READING, SHARE, Each, integers
-from .audio.clips import names_of
-from .audio.store import Source
+from .audio.store import AudioSource
 from .nn.augmentation import Augmentation
 from .nn.network import AUTOREGRESSORS, ENCODERS, OBJECTIVES, build_network, get_sample_rate, resolve_recipe
 from .nn.objective import InfoNCE
@@ -313,7 +312,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         check_is_fitted(self, "network_")
         self._validate_params()
         self._check_pooling(self.network_)
-        return self._embed(Source(self, X, self.sample_rate_, reset=False))
+        return self._embed(AudioSource(self, X, self.sample_rate_, reset=False))
 
     def transform_frames(self, X, layer="z"):
         """Embed recordings over time: one embedding per step.
@@ -340,9 +339,9 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
                 f"layer='c' needs a context at every step, but autoregressor={self.autoregressor!r} yields one "
                 "per clip; use layer='z'."
             )
-        source = Source(self, X, self.sample_rate_, reset=False)
+        source = AudioSource(self, X, self.sample_rate_, reset=False)
         frames = [Frames(np.empty(0), np.empty((0, network.dims[layer]), np.float32))] * source.n_rows
-        for chunk in source.parts():
+        for chunk in source.chunks():
             for i in chunk.readable:
                 frames[chunk.rows[i]] = embed_frames(
                     network,
@@ -375,7 +374,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         """
         check_is_fitted(self, "network_")
         self._validate_params()
-        recordings = Source(self, X, self.sample_rate_, reset=False).read()
+        recordings = AudioSource(self, X, self.sample_rate_, reset=False).read()
         return self._score(recordings.usable(self.trim), *self._prepare_network(np.float32))
 
     def _build_network(self, device="cpu"):
@@ -383,8 +382,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         n_samples = round(self.clip_duration * rate)
         if n_samples > MAX_CLIP:
             raise ValueError(
-                f"clip_duration={self.clip_duration} s at {rate} Hz are {n_samples} samples, but at most {MAX_CLIP} "
-                "are allowed; use shorter clips."
+                f"clip_duration={self.clip_duration} s at {rate} Hz are {n_samples} samples, and at most "
+                f"{MAX_CLIP} are allowed; use shorter clips."
             )
         return build_network(
             self.encoder,
@@ -402,8 +401,9 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         network = self._start_network(resume)
         self._check_pooling(network)
         rate, shape = network.sample_rate, _clip_shape(network)
-        recordings = Source(self, X, rate, reset=not resume).read()
-        samples, names = recordings.usable(self.trim), names_of(X, recordings.readable)
+        recordings = AudioSource(self, X, rate, reset=not resume).read()
+        samples = recordings.trimmed(self.trim)
+        names = [recordings.names[row] for row in recordings.readable]
         if self.validation_fraction and not (resume and hasattr(self, "_split_seed")):
             # Kept for fits that continue this one, so that they validate on the same recordings.
             self._split_seed = random.randint(np.iinfo(np.int32).max)
@@ -420,7 +420,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
             "precision": resolve_precision(self.precision, device),
             "schedule": "constant" if partial else self.schedule,
             "validate": (lambda module: self._score(held_out, module, device)) if held_out else None,
-            "embedder": lambda X: functools.partial(self._embed, Source(self, X, rate, reset=False).read()),
+            "embedder": lambda X: functools.partial(self._embed, AudioSource(self, X, rate, reset=False).read()),
             "checkpoint": checkpoint,
         }
         batches = ClipBatches(samples, shape, self.batch_size, random, [names[row] for row in rows])
@@ -449,10 +449,10 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         network, device = self._prepare_network(source.dtype, network)
         pooling = self._check_pooling(network)
         embeddings = np.full((source.n_rows, n_features(pooling, network.dims)), np.nan, source.dtype)
-        for chunk in source.parts():
+        for chunk in source.chunks():
             embeddings[chunk.rows[chunk.readable]] = embed_pooled(
                 network,
-                chunk.usable(self.trim),
+                chunk.trimmed(self.trim),
                 _clip_shape(network),
                 pooling=pooling,
                 n_clips=self.n_clips,

@@ -1,40 +1,36 @@
-"""MFCCTransformer: hand-crafted features that need no training, to compare with."""
-
-from numbers import Integral
+"""MFCCTransformer: hand-crafted features that need no training, as a baseline."""
 
 import librosa
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, check_scalar
+from sklearn.utils.validation import check_is_fitted
 
-from .audio.store import Source
+from ._constraints import N_FFT, N_MELS, READING, SAMPLE_RATE, integers
+from .audio.store import AudioSource
 from .persistence import SaveMixin
 
 
 class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Mean and standard deviation over time of mel-frequency cepstral coefficients.
-
-    The usual hand-crafted features: what learned ones must beat.
+    """Mean and standard deviation over time of mel-frequency cepstral coefficients: a simple baseline.
 
     Parameters
     ----------
     n_mfcc : int, default=20
-        Coefficients (librosa's default), at most ``n_mels``.
+        Number of coefficients (librosa's default), at most ``n_mels``.
     sample_rate : int, default=22050
-        Rate in Hz at which recordings are read.
+        Rate in Hz to which recordings are resampled.
     n_fft : int, default=2048
         Length of the Fourier transform, in samples.
     hop_length : int, default=512
         Samples from one frame to the next.
     n_mels : int, default=128
-        Mel bands; fewer suit a low rate or a short transform.
+        Number of mel bands; choose fewer for a low rate or a short transform.
     on_error : {"raise", "nan"}, default="raise"
-        What to do with recordings that cannot be used: raise one error that lists them all, or fill
-        their rows with NaN and warn.
+        Raise one error that lists all unusable recordings, or warn and fill their rows with NaN.
     memory : str, path-like or joblib.Memory, default=None
-        Directory for decoded recordings, shared by fits and processes.
+        Directory for decoded recordings, shared by fits and processes. None: decode them in every call.
     n_jobs : int, default=None
-        Threads that decode recordings.
+        Number of threads that decode recordings.
     verbose : int, default=0
         1 for a progress bar.
 
@@ -45,11 +41,7 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     See Also
     --------
-    CPCTransformer : Features learned from the recordings.
-
-    Notes
-    -----
-    X is what it is for :class:`CPCTransformer`: paths, clips or an array of samples.
+    CPCTransformer : Features learned from the recordings. X has the same forms: paths, clips, or an array.
 
     Examples
     --------
@@ -59,6 +51,15 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
     >>> MFCCTransformer().fit_transform(clips).shape
     (4, 40)
     """
+
+    _parameter_constraints: dict = {
+        "n_mfcc": [integers(1, 1024)],
+        "sample_rate": [SAMPLE_RATE],
+        "n_fft": [N_FFT],
+        "hop_length": [N_FFT],
+        "n_mels": [N_MELS],
+        **READING,
+    }
 
     def __init__(
         self,
@@ -95,8 +96,8 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         -------
         self : MFCCTransformer
         """
-        for _ in self._source(X, reset=True).parts():
-            pass  # which raises if there is something to raise
+        for _ in self._open(X, reset=True).chunks():
+            pass  # reading raises if recordings cannot be used
         self._n_features_out = 2 * self.n_mfcc
         return self
 
@@ -112,7 +113,7 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         -------
         float ndarray of shape (n_rows, 2 * n_mfcc)
         """
-        return self._features(self._source(X, reset=True))
+        return self._compute(self._open(X, reset=True))
 
     def transform(self, X):
         """Compute the features of recordings.
@@ -124,45 +125,34 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         Returns
         -------
         float ndarray of shape (n_rows, 2 * n_mfcc)
-            Means, then standard deviations. NaN in the rows of unusable recordings, with
-            ``on_error="nan"``.
+            Means, then standard deviations. With ``on_error="nan"``, rows of unusable recordings are NaN.
         """
         check_is_fitted(self)
-        return self._features(self._source(X, reset=False))
+        return self._compute(self._open(X, reset=False))
 
-    def _source(self, X, reset):
-        for name in ("n_mfcc", "sample_rate", "n_fft", "hop_length", "n_mels"):
-            check_scalar(getattr(self, name), name, Integral, min_val=1)
-        check_scalar(self.n_mfcc, "n_mfcc", Integral, max_val=self.n_mels)
-        return Source(self, X, self.sample_rate, reset=reset)
+    def _open(self, X, reset):
+        self._validate_params()
+        if self.n_mfcc > self.n_mels:
+            raise ValueError(f"n_mfcc={self.n_mfcc} must not exceed n_mels={self.n_mels}.")
+        return AudioSource(self, X, self.sample_rate, reset=reset)
 
-    def _features(self, source):
+    def _compute(self, source):
+        options = {name: getattr(self, name) for name in ("n_mfcc", "n_fft", "hop_length", "n_mels")}
         features = np.full((source.n_rows, 2 * self.n_mfcc), np.nan, source.dtype)
-        for part in source.parts():
-            for i in part.readable:
-                features[part.rows[i]] = self._describe(part.samples[i])
+        for chunk in source.chunks():
+            for i in chunk.readable:
+                samples = np.asarray(chunk.samples[i])
+                samples = np.pad(samples, (0, max(0, self.n_fft - len(samples))))
+                mfcc = librosa.feature.mfcc(y=samples, sr=self.sample_rate, **options)  # (n_mfcc, n_frames)
+                features[chunk.rows[i]] = np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
         self._n_features_out = 2 * self.n_mfcc
         return features
 
-    def _describe(self, samples):
-        padding = max(0, self.n_fft - len(samples))
-        mfcc = librosa.feature.mfcc(
-            y=np.pad(samples, (0, padding)),
-            sr=self.sample_rate,
-            n_mfcc=self.n_mfcc,
-            n_fft=self.n_fft,
-            hop_length=self.hop_length,
-            n_mels=self.n_mels,
-        )  # (n_mfcc, n_frames)
-        return np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
-
     def __sklearn_is_fitted__(self):
-        """Whether fit has been called."""
         return hasattr(self, "_n_features_out")
 
     def __sklearn_tags__(self):
-        """Say that X may hold strings (paths) and that float32 stays float32."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
+        tags.input_tags.string = True  # paths
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

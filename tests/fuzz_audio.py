@@ -1,11 +1,12 @@
-"""Fuzz the reading of audio: whatever a file holds, there come good samples or an error that names it.
+"""Fuzz the reading of audio: every file must give valid samples or an error that names it.
 
     python tests/fuzz_audio.py --seconds 60 --seed 0 --keep findings
 
-Recordings of every format that soundfile can write, and real ones from the folder that the environment
-variable SKLEARN_CPC_DATA names, are damaged at random and read by processes of limited memory and time. A
-crash, a hang, any other exception, a bad array and a memory out of proportion are findings: they are listed,
-their files are kept in the folder of --keep, and the exit status is 1. A seed repeats its inputs.
+Write recordings in every format that soundfile supports, add real ones from the folder in the environment
+variable SKLEARN_CPC_DATA, damage them at random, and read them in processes with limited memory and time. A
+crash, a hang, an unexpected exception, invalid samples and excessive memory use are findings. Findings are
+listed, their files are copied to the folder --keep, and the exit status is 1. The same seed gives the same
+inputs.
 """
 
 import argparse
@@ -33,39 +34,40 @@ import soundfile
 
 from sklearn_cpc import MFCCTransformer, sample_clips
 from sklearn_cpc.audio.reading import UnreadableAudioError, read_audio
-from sklearn_cpc.audio.store import Source
+from sklearn_cpc.audio.store import AudioSource
 
-RATE = 8000  # at which all is read
-HOURS = 1  # the most that a recording may last here
-SPACE = 1 << 30  # bytes that a process may ask for, beyond those it has when it starts
-GROWTH = 64 << 20, 4  # bytes that reading may take: so many, and this many times the samples that come of it
-PATIENCE = 30  # seconds for a file
-CONTEXT = multiprocessing.get_context("fork")  # a new process in milliseconds, libraries imported
-
-
-# Whole recordings to begin with
+RATE = 8000  # Hz; all files are read at this rate
+MAX_HOURS = 1  # duration limit of recordings
+MAX_ADDRESS_SPACE = 1 << 30  # bytes that a process may allocate after its start
+MAX_FIXED_BYTES = 64 << 20  # memory that reading may take, besides a multiple of the size of the samples:
+MAX_RELATIVE_BYTES = 4
+TIMEOUT = 30  # seconds per file
+CONTEXT = multiprocessing.get_context("fork")  # starts in milliseconds, with all libraries imported
 
 
-def whole_files(folder, data=None):
-    """Bytes of recordings by label: a container and something that tells those of a container apart."""
+# Intact recordings
+
+
+def intact_files(folder, data=None):
+    """Contents of recordings by label: the container and a description."""
     files = {}
     for container in sorted(soundfile.available_formats()):
         for subtype in sorted(soundfile.available_subtypes(container)):
             for n_channels in (1, 2):
-                path = Path(folder, f"whole.{container.lower()}")
+                path = Path(folder, f"intact.{container.lower()}")
                 samples = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, n_channels))
                 try:
                     write(path, samples, format=container, subtype=subtype)
-                except soundfile.LibsndfileError:  # it lists some that it cannot write
+                except soundfile.LibsndfileError:  # soundfile lists some that it cannot write
                     continue
-                if container != "RAW":  # which has no header
+                if container != "RAW":  # no header
                     files[container, f"{subtype} {n_channels}"] = path.read_bytes()
     return files | real_files(data)
 
 
-def write(path, samples, **how):
-    """Write a file with what texts its format can hold."""
-    with soundfile.SoundFile(path, "w", 16000, samples.shape[1], **how) as sound:
+def write(path, samples, **options):
+    """Write a file with as many text fields as its format supports."""
+    with soundfile.SoundFile(path, "w", 16000, samples.shape[1], **options) as sound:
         for text in ("title", "artist", "comment", "date", "software"):
             with contextlib.suppress(soundfile.LibsndfileError):
                 setattr(sound, text, text * 5)
@@ -73,7 +75,7 @@ def write(path, samples, **how):
 
 
 def real_files(data, n_per_kind=5):
-    """Bytes of the smallest real recordings, by label."""
+    """Contents of the smallest real recordings, by label."""
     files = {}
     for container, pattern in (("OGG", "esc10/*/*.ogg"), ("FLAC", "formats/*.flac"), ("WAV", "fsdd/*/*.wav")):
         paths = sorted(Path(data).glob(pattern), key=lambda path: path.stat().st_size) if data else []
@@ -82,11 +84,11 @@ def real_files(data, n_per_kind=5):
     return files
 
 
-# Damage: functions of a generator, the bytes of a file and those of another, that return bytes
+# Damage: functions of a random generator, the bytes of a file and the bytes of another one
 
 EXTREMES = (0, 1, 2, -1, 127, 128, 192, 255, 256, 1024, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63)
 REALS = (0.0, -1.0, 1e-300, 1e300, 1e9, math.inf, math.nan)
-FIELDS = {  # where numbers lie that matter, from the first byte of a tag on: (offset, bytes)
+FIELDS = {  # positions of important numbers, relative to a tag: (offset, size), in bytes
     b"RIFF": [(4, 4)],
     b"RF64": [(4, 4)],
     b"ds64": [(4, 4), (8, 8), (16, 8), (24, 8)],
@@ -153,21 +155,21 @@ ENDINGS = [
 ]
 
 
-REACHES = (64, 512, 1 << 30)  # first bytes of a file to damage: mostly those of its header
+HEAD_SIZES = (64, 512, 1 << 30)  # bytes at the start of a file to damage, mostly its header
 
 
 def put(data, start, new):
-    """Overwrite bytes, as far as there are some."""
+    """Overwrite bytes, without making the file longer."""
     new = new[: max(0, len(data) - start)]
     return data[:start] + new + data[start + len(new) :]
 
 
-def place(random, data, header=None):
-    """Draw a place in the first bytes of a file, or anywhere."""
-    return random.randrange(max(1, min(len(data), header or len(data))))
+def draw_position(random, data, head_size=None):
+    """Draw a position in the first bytes of a file, or anywhere."""
+    return random.randrange(max(1, min(len(data), head_size or len(data))))
 
 
-def number(random, size):
+def draw_extreme(random, size):
     """Draw an extreme number, as bytes."""
     order = random.choice("<>")
     if size == 8 and random.random() < 0.4:
@@ -178,46 +180,48 @@ def number(random, size):
 
 def flip_bits(random, data, other):
     for _ in range(random.randint(1, 8)):
-        at = place(random, data, random.choice(REACHES))
+        at = draw_position(random, data, random.choice(HEAD_SIZES))
         data = put(data, at, bytes([(data[at] if at < len(data) else 0) ^ 1 << random.randrange(8)]))
     return data
 
 
 def overwrite(random, data, other):
-    return put(data, place(random, data, random.choice(REACHES)), random.randbytes(random.randint(1, 8)))
+    return put(
+        data, draw_position(random, data, random.choice(HEAD_SIZES)), random.randbytes(random.randint(1, 8))
+    )
 
 
 def blank(random, data, other):
     size = random.randint(1, max(1, len(data) // 2))
-    return put(data, place(random, data), random.choice([b"\0", b"\xff"]) * size)
+    return put(data, draw_position(random, data), random.choice([b"\0", b"\xff"]) * size)
 
 
 def truncate(random, data, other):
-    return data[: place(random, data, random.choice(REACHES))]
+    return data[: draw_position(random, data, random.choice(HEAD_SIZES))]
 
 
 def cut_out(random, data, other):
-    start = place(random, data)
+    start = draw_position(random, data)
     return data[:start] + data[start + random.randint(1, max(1, len(data) // 2)) :]
 
 
 def duplicate(random, data, other):
-    start = place(random, data)
+    start = draw_position(random, data)
     stop = start + random.randint(1, max(1, len(data) - start))
     return data[:stop] + data[start:stop] * random.randint(1, 3) + data[stop:]
 
 
 def insert(random, data, other):
-    at = place(random, data, random.choice(REACHES))
+    at = draw_position(random, data, random.choice(HEAD_SIZES))
     return data[:at] + random.randbytes(random.randint(1, 300)) + data[at:]
 
 
 def splice(random, data, other):
-    return data[: place(random, data)] + other[place(random, other) :]
+    return data[: draw_position(random, data)] + other[draw_position(random, other) :]
 
 
 def set_extreme(random, data, other):
-    return put(data, place(random, data, 256), number(random, random.choice([1, 2, 4, 8])))
+    return put(data, draw_position(random, data, 256), draw_extreme(random, random.choice([1, 2, 4, 8])))
 
 
 def set_field(random, data, other):
@@ -225,14 +229,14 @@ def set_field(random, data, other):
     if not found:
         return set_extreme(random, data, other)
     tag = random.choice(found)
-    at = data.find(tag, place(random, data) if random.random() < 0.3 else 0)
+    at = data.find(tag, draw_position(random, data) if random.random() < 0.3 else 0)
     offset, size = random.choice(FIELDS[tag])
-    return put(data, max(at, data.find(tag)) + offset, number(random, size))
+    return put(data, max(at, data.find(tag)) + offset, draw_extreme(random, size))
 
 
 def insert_chunk(random, data, other):
-    body = number(random, 4) + random.randbytes(4 * random.randrange(20))
-    at = random.choice([12, 12, 20, 36, 4, place(random, data, 512), len(data)])
+    body = draw_extreme(random, 4) + random.randbytes(4 * random.randrange(20))
+    at = random.choice([12, 12, 20, 36, 4, draw_position(random, data, 512), len(data)])
     return data[:at] + random.choice(CHUNKS) + body + data[at:]
 
 
@@ -242,7 +246,7 @@ def set_magic(random, data, other):
 
 def add_tag(random, data, other):
     size = random.randrange(300)
-    stated = number(random, 4) if random.random() < 0.5 else bytes([0, 0, size >> 7, size & 0x7F])
+    stated = draw_extreme(random, 4) if random.random() < 0.5 else bytes([0, 0, size >> 7, size & 0x7F])
     return b"ID3\4\0\0" + stated + bytes(size) + data
 
 
@@ -250,7 +254,7 @@ def empty(random, data, other):
     return b""
 
 
-DAMAGE = {  # and how often
+DAMAGE = {  # with relative frequencies
     flip_bits: 3,
     overwrite: 3,
     blank: 1,
@@ -268,29 +272,29 @@ DAMAGE = {  # and how often
 }
 
 
-def damaged(random, data, other):
-    """Damage a file once or a few times; returns its bytes and what was done."""
+def damage_file(random, data, other):
+    """Damage a file one to three times; returns its bytes and the names of the damage."""
     done = random.choices(list(DAMAGE), list(DAMAGE.values()), k=random.randint(1, 3))
     for damage in done:
         data = damage(random, data, other)
-    if data.startswith(b"OggS") and random.random() < 0.6:  # else the checksums hide all other damage
-        return with_checksums(data), [*(damage.__name__ for damage in done), "with_checksums"]
+    if data.startswith(b"OggS") and random.random() < 0.6:  # otherwise wrong checksums hide all other damage
+        return fix_checksums(data), [*(damage.__name__ for damage in done), "fix_checksums"]
     return data, [damage.__name__ for damage in done]
 
 
-def crc_table():
-    """Table of the checksum of ogg pages, which is that of a polynomial, most significant bit first."""
+def make_crc_table():
+    """Table for the CRC of ogg pages, most significant bit first."""
     table = np.arange(256, dtype=np.uint32) << 24
     for _ in range(8):
         table = (table << 1) ^ np.where(table >> 31, np.uint32(0x04C11DB7), np.uint32(0))
     return table.tolist()
 
 
-CRC_TABLE = crc_table()
+CRC_TABLE = make_crc_table()
 
 
-def with_checksums(data):
-    """Give every page of an ogg file the checksum of what is in it now."""
+def fix_checksums(data):
+    """Correct the checksums of all pages of an ogg file."""
     start = data.find(b"OggS")
     while 0 <= start <= len(data) - 27:
         sizes = data[start + 27 : start + 27 + data[start + 26]]
@@ -303,70 +307,69 @@ def with_checksums(data):
     return data
 
 
-# Reading, in a process of its own
+# Reading in a separate process
 
 
 class Finding(Exception):
-    """Something that must not happen."""
+    """A file that was neither read nor refused correctly."""
 
 
-def outcome_of(path):
-    """Read a file in all ways; returns "read" or "refused" and the reason, or raises."""
+def read_file(path):
+    """Read a file; returns "read" and the number of samples, or "refused" and the reason."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            (samples,) = Source(MFCCTransformer(), [path], RATE, reset=True).read().samples
+            (samples,) = AudioSource(MFCCTransformer(), [path], RATE, reset=True).read().samples
         except UnreadableAudioError as error:
-            duration_of(path)
+            check_duration(path)
             if f"\n  {path}: " not in str(error):
                 raise Finding(f"does not name the file: {error}") from error
             return "refused", error.reasons[path]
         check(samples, path)
-        duration_of(path)
+        check_duration(path)
     return "read", len(samples)
 
 
 def check(samples, path):
-    """Check that samples are those of a recording."""
+    """Check that samples are a valid recording."""
     if not isinstance(samples, np.ndarray) or samples.dtype != np.float32 or samples.ndim != 1:
-        raise Finding(f"no array of float32 samples: {samples!r}")
-    if not 0 < len(samples) <= HOURS * 3600 * RATE or not np.isfinite(samples).all():
+        raise Finding(f"not an array of float32 samples: {samples!r}")
+    if not 0 < len(samples) <= MAX_HOURS * 3600 * RATE or not np.isfinite(samples).all():
         raise Finding(f"{len(samples)} samples, {np.isfinite(samples).sum()} of them finite")
     if len(samples) < 1 << 20 and not np.array_equal(read_audio(path, RATE), samples):
-        raise Finding("other samples when read again")
+        raise Finding("different samples when read again")
 
 
-def duration_of(path):
-    """Ask for the duration alone; it may be refused as well."""
+def check_duration(path):
+    """Read only the duration, which may be refused as well."""
     try:
         (clip,), _ = sample_clips([path], 1)
     except UnreadableAudioError:
         return
-    if not 0 <= clip.onset <= HOURS * 3600:
+    if not 0 <= clip.onset <= MAX_HOURS * 3600:
         raise Finding(f"a clip that begins at {clip.onset} s")
 
 
-def judged(path):
-    """Outcome of a file, its detail, the seconds and the bytes that it took."""
+def judge_file(path):
+    """Return the outcome of a file, its detail, and the seconds and bytes that reading took."""
     reset_peak()
     before, start = memory("VmRSS"), time.perf_counter()
     try:
-        outcome, detail = outcome_of(path)
+        outcome, detail = read_file(path)
     except Finding as finding:
         outcome, detail = "bad result", str(finding)
     except BaseException:
         outcome, detail = "exception", traceback.format_exc()
     seconds, grown = time.perf_counter() - start, max(0, memory("VmHWM") - before)
-    fixed, times = GROWTH
     if outcome == "refused" and "memory" in detail:
         outcome = "memory"
-    if outcome == "read" and grown > fixed + times * 4 * detail:
+    if outcome == "read" and grown > MAX_FIXED_BYTES + MAX_RELATIVE_BYTES * 4 * detail:
         outcome, detail = "memory", f"{grown >> 20} MiB for {detail} samples"
     return outcome, detail, seconds, grown
 
 
 def memory(name):
-    """Read a size of this process from Linux, in bytes; 0 elsewhere."""
+    """Return a memory size of this process in bytes, on Linux; 0 elsewhere."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
@@ -375,47 +378,47 @@ def memory(name):
 
 
 def reset_peak():
-    """Let the peak of the memory (VmHWM) begin anew."""
+    """Reset the peak memory (VmHWM) of this process."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
         return
 
 
-def serve(pipe, errors):
-    """Judge the files whose names come through a pipe, until it is closed."""
-    with open(errors, "w") as file:
+def serve(pipe, error_log):
+    """Judge files whose names are sent through a pipe, until it is closed."""
+    with open(error_log, "w") as file:
         for stream in (1, 2):  # libraries write to both
             os.dup2(file.fileno(), stream)
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if memory("VmSize"):
-        limit = memory("VmSize") + SPACE
+        limit = memory("VmSize") + MAX_ADDRESS_SPACE
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     while True:
         try:
             path = pipe.recv()
         except EOFError:
             return
-        pipe.send(judged(path))
+        pipe.send(judge_file(path))
 
 
 def warm_up(folder):
-    """Import what is imported at first use, so that no file is charged with it."""
-    path = Path(folder, "whole.wav")
+    """Trigger lazy imports, so that their memory and time are not attributed to a file."""
+    path = Path(folder, "intact.wav")
     soundfile.write(path, np.zeros(2000), 2 * RATE)
-    judged(str(path))
+    judge_file(str(path))
 
 
 class Reader:
-    """A process that reads one file at a time and may die of it."""
+    """A process that reads one file at a time and may crash."""
 
-    def __init__(self, errors):
-        self.errors = errors
-        self.pipe, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=serve, args=(theirs, errors), daemon=True)
+    def __init__(self, error_log):
+        self.error_log = error_log
+        self.pipe, child_pipe = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=serve, args=(child_pipe, error_log), daemon=True)
         self.process.start()
-        theirs.close()
+        child_pipe.close()
         self.job = None
 
     def begin(self, job):
@@ -423,16 +426,16 @@ class Reader:
         self.pipe.send(job["path"])
 
     def outcome(self):
-        """Return what became of the file, or None while it is not known."""
+        """Return the outcome of the file, or None if it is not known yet."""
         seconds = time.perf_counter() - self.start
         if not self.pipe.poll():
-            return ("hang", f"still not read after {seconds:.0f} s", seconds, 0) if seconds > PATIENCE else None
+            return ("hang", f"still not read after {seconds:.0f} s", seconds, 0) if seconds > TIMEOUT else None
         try:
             return self.pipe.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
-            said = Path(self.errors).read_text(errors="replace")[-2000:]
-            return "crash", f"exit status {self.process.exitcode}\n{said}", seconds, 0
+            log = Path(self.error_log).read_text(errors="replace")[-2000:]
+            return "crash", f"exit status {self.process.exitcode}\n{log}", seconds, 0
 
     def stop(self):
         self.process.kill()
@@ -444,19 +447,19 @@ class Reader:
 
 
 def jobs(files, folder, seed, first=0):
-    """Write damaged files, one after the other; yields what they are."""
+    """Write damaged files; yields a description of each."""
     labels = list(files)
     containers = sorted({container for container, _ in labels})
     number = first
     while True:
         random = Random(f"{seed} {number}")
         container = containers[number % len(containers)]
-        if random.random() < 0.5:  # what people have
+        if random.random() < 0.5:  # common formats
             container = random.choice(("WAV", "FLAC", "OGG", "MP3"))
-        own = [label for label in labels if label[0] == container]
-        label = random.choice(own)
+        same_container = [label for label in labels if label[0] == container]
+        label = random.choice(same_container)
         other = files[random.choice(labels)]
-        data, done = damaged(random, files[label], other)
+        data, done = damage_file(random, files[label], other)
         ending = container.lower() if random.random() < 0.7 else random.choice(ENDINGS)
         path = Path(folder, f"{number}.{ending}")
         path.write_bytes(data)
@@ -465,7 +468,7 @@ def jobs(files, folder, seed, first=0):
 
 
 def fuzz(files, folder, seed, seconds=math.inf, count=math.inf, n_processes=2):
-    """Read damaged files for some time or number; yields them with their outcomes, as they come."""
+    """Read damaged files until a time or number is reached; yields their descriptions and outcomes."""
     queue, start, n_begun = jobs(files, folder, seed), time.perf_counter(), 0
     readers = [Reader(f"{folder}/stderr{i}") for i in range(n_processes)]
     try:
@@ -488,7 +491,7 @@ def fuzz(files, folder, seed, seconds=math.inf, count=math.inf, n_processes=2):
                     reader.job = None
                     if outcome[0] in ("hang", "crash"):
                         reader.stop()
-                        readers[readers.index(reader)] = Reader(reader.errors)
+                        readers[readers.index(reader)] = Reader(reader.error_log)
     finally:
         for reader in readers:
             reader.stop()
@@ -498,7 +501,7 @@ GOOD = ("read", "refused")
 
 
 def table(results):
-    """Count outcomes by container, with the longest time and the largest growth."""
+    """Make a table of outcomes by container, with the longest time and the largest memory use."""
     counts, worst = defaultdict(Counter), defaultdict(lambda: (0, 0))
     for result in results:
         for row in (result["container"], "all"):
@@ -514,8 +517,8 @@ def table(results):
     return "\n".join(lines)
 
 
-def keep(result, folder):
-    """Keep the file of a finding, with what is known of it."""
+def save_finding(result, folder):
+    """Copy the file of a finding, with its description."""
     os.makedirs(folder, exist_ok=True)
     copy = Path(folder, os.path.basename(result["path"]))
     shutil.copy(result["path"], copy)
@@ -524,25 +527,25 @@ def keep(result, folder):
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=math.inf, help="how long, at most")
-    parser.add_argument("--count", type=float, default=math.inf, help="how many files, at most")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="maximum time")
+    parser.add_argument("--count", type=float, default=math.inf, help="maximum number of files")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2, help="processes that read")
-    parser.add_argument("--keep", help="folder for the files of findings")
+    parser.add_argument("--jobs", type=int, default=2, help="number of reading processes")
+    parser.add_argument("--keep", help="folder for files of findings")
     options = parser.parse_args(arguments)
     if options.seconds == options.count:
         options.seconds = 60
-    os.environ["SKLEARN_CPC_MAX_HOURS"] = str(HOURS)
+    os.environ["SKLEARN_CPC_MAX_HOURS"] = str(MAX_HOURS)
     start, results, findings = time.perf_counter(), [], []
     with tempfile.TemporaryDirectory() as folder:
-        files = whole_files(folder, os.environ.get("SKLEARN_CPC_DATA"))
+        files = intact_files(folder, os.environ.get("SKLEARN_CPC_DATA"))
         warm_up(folder)
         for result in fuzz(files, folder, options.seed, options.seconds, options.count, options.jobs):
             results.append(result)
             if result["outcome"] not in GOOD:
                 findings.append(result)
                 if options.keep:
-                    keep(result, options.keep)
+                    save_finding(result, options.keep)
     seconds = time.perf_counter() - start
     print(table(results))
     print(f"\n{len(results)} inputs, {len(findings)} findings, {seconds:.1f} s, seed {options.seed}")

@@ -1,12 +1,11 @@
-"""What the tests of audio share: noise, and files of it."""
-
-import math
+"""Helpers for tests with sound files: write noise, and read files through the store."""
 
 import numpy as np
 import soundfile
 
-from sklearn_cpc.audio import store
-from sklearn_cpc.audio.cache import Scratch
+from sklearn_cpc import MFCCTransformer
+from sklearn_cpc.audio.reading import UnreadableAudioError
+from sklearn_cpc.audio.store import AudioSource
 
 RATE = 8000
 
@@ -16,16 +15,20 @@ def noise(n_samples, n_channels=1, seed=0):
     return np.random.default_rng(seed).uniform(-0.5, 0.5, (n_samples, n_channels))
 
 
-def write(path, samples=None, rate=RATE, **how):
+def write(path, samples=None, rate=RATE, **options):
     """Write a file, by default a second of noise; returns its path as str."""
-    soundfile.write(str(path), noise(rate) if samples is None else samples, rate, **how)
+    soundfile.write(str(path), noise(rate) if samples is None else samples, rate, **options)
     return str(path)
 
 
-def read_files(paths, rate, memory=None, n_jobs=None, verbose=0):
-    """Read distinct files; returns their samples, and why the others have none, each by path."""
-    failures, paths = [], list(dict.fromkeys(paths))
-    found = list(store.read_files(paths, rate, memory, n_jobs, verbose, Scratch(math.inf), failures))
-    store.warn_of(failures, len(paths), memory)
-    samples = {path: samples for path, samples, reason in found if reason is None}
-    return samples, {path: reason for path, _, reason in found if reason is not None}
+def read_files(paths, rate, **parameters):
+    """Read distinct files; returns samples by path, and the reasons why others cannot be read by path."""
+    paths = list(dict.fromkeys(paths))
+    if not paths:
+        return {}, {}
+    try:
+        recordings = AudioSource(MFCCTransformer(**parameters), paths, rate, reset=False).read()
+    except UnreadableAudioError as error:
+        readable = [path for path in paths if path not in error.reasons]
+        return read_files(readable, rate, **parameters)[0], error.reasons
+    return dict(zip(paths, recordings.samples, strict=True)), {}

@@ -35,7 +35,7 @@ def test_public_names_are_these():
     assert [name for name in sklearn_cpc.__all__ if not hasattr(sklearn_cpc, name)] == []
 
 
-def test_the_package_says_that_it_is_typed():
+def test_package_is_marked_as_typed():
     assert (PACKAGE / "py.typed").exists()
 
 
@@ -71,7 +71,7 @@ FORBIDDEN = {
     ("module", "forbidden"),
     [(module, names) for folder, names in FORBIDDEN.items() for module in modules_of(folder)],
 )
-def test_imports_run_one_way(module, forbidden):
+def test_imports_follow_the_layer_order(module, forbidden):
     for name in imports_of(PACKAGE / module):
         inside = [other for other in forbidden if name == other or name.startswith(f"{other}.")]
         assert [other for other in inside if other != "sklearn_cpc" or name == "sklearn_cpc"] == []
@@ -148,12 +148,12 @@ FITTED = {
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_every_fitted_attribute_is_documented_and_there(name):
+def test_every_fitted_attribute_exists_and_is_documented(name):
     fitted = FITTED[name](rising_tones(8), np.arange(8) % 2)
     learned = {attribute for attribute in vars(fitted) if attribute.endswith("_") and attribute[0] != "_"}
     assert set(section(type(fitted).__doc__, "Attributes")) == learned
 
 
 @pytest.mark.parametrize("name", ["cpc", "autoencoder", "probe", "mfcc", "datasets"])
-def test_every_module_begins_with_what_it_is(name):
+def test_every_module_has_a_summary_line(name):
     assert importlib.import_module(f"sklearn_cpc.{name}").__doc__.strip().endswith(".")

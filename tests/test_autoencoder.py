@@ -51,7 +51,7 @@ def test_training_defaults_are_those_of_table_5():
     assert (defaults["max_epochs"], defaults["lr"], defaults["batch_size"]) == (10, 1e-4, 32)
 
 
-def test_rows_of_low_rank_are_restored_far_better_than_by_their_mean(rows):
+def test_low_rank_rows_are_restored_better_than_by_their_mean(rows):
     reducer = small(max_epochs=200).fit(rows)
     assert reducer.score(rows) > 0.9
     assert reducer.score(rows) > small(max_epochs=0).fit(rows).score(rows) + 0.5
@@ -66,7 +66,7 @@ def test_the_score_is_the_share_of_standardised_variance_explained(rows):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_way_there_and_back_keeps_shapes_and_types(dtype, rows):
+def test_transform_and_inverse_keep_shapes_and_types(dtype, rows):
     reducer = small().fit(rows)
     reduced = reducer.transform(rows.astype(dtype))
     restored = reducer.inverse_transform(reduced)
@@ -97,7 +97,7 @@ def test_reduced_rows_may_be_read_only_and_reversed(rows):
     assert_allclose(reducer.inverse_transform(reduced[::-1])[::-1], reducer.inverse_transform(reduced))
 
 
-def test_restoring_goes_by_the_size_of_the_fit(rows):
+def test_inverse_transform_uses_fitted_number_of_components(rows):
     reducer = small().fit(rows).set_params(n_components=5)
     assert reducer.inverse_transform(reducer.transform(rows)).shape == rows.shape
     with pytest.raises(ValueError, match=r"X has shape \(64, 5\); it must be \(n_samples, n_components=3\)"):
@@ -112,7 +112,7 @@ def test_rows_to_restore_must_be_finite_and_two_dimensional(rows):
         reducer.inverse_transform(np.zeros(3))
 
 
-def test_constant_features_do_no_harm(rows):
+def test_constant_features_are_handled(rows):
     rows = np.hstack([rows, np.full((64, 1), 7.0)])
     reducer = small().fit(rows)
     assert np.isfinite(reducer.transform(rows)).all()
@@ -124,12 +124,12 @@ def test_one_row_can_be_reduced(rows):
     assert small().fit_transform(rows[:1]).shape == (1, 3)
 
 
-def test_dropout_sleeps_outside_training(rows):
+def test_dropout_is_off_outside_training(rows):
     reducer = small(dropout=0.5).fit(rows)
     assert_array_equal(reducer.transform(rows), reducer.transform(rows))
 
 
-def test_the_same_seed_gives_the_same_rows_and_leaves_the_global_generator_alone(rows):
+def test_same_seed_gives_same_rows_without_touching_global_rng(rows):
     before = torch.random.get_rng_state()
     one, other = small(dropout=0.1).fit(rows), small(dropout=0.1).fit(rows)
     assert_array_equal(one.transform(rows), other.transform(rows))
@@ -137,7 +137,7 @@ def test_the_same_seed_gives_the_same_rows_and_leaves_the_global_generator_alone
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_fit_starts_afresh(rows):
+def test_fit_starts_from_scratch(rows):
     reducer = small().fit(rows + 100).fit(rows[:, :7])
     once = small().fit(rows[:, :7])
     assert reducer.n_iter_ == len(reducer.history_) == 3
@@ -145,7 +145,7 @@ def test_a_fit_starts_afresh(rows):
     assert_array_equal(reducer.transform(rows[:, :7]), once.transform(rows[:, :7]))
 
 
-def test_partial_fit_goes_on_with_the_first_standardisation(rows):
+def test_partial_fit_keeps_the_first_standardisation(rows):
     reducer = small()
     for part in (rows[:32], rows[32:], rows):
         reducer.partial_fit(part)
@@ -153,7 +153,7 @@ def test_partial_fit_goes_on_with_the_first_standardisation(rows):
     assert_array_equal(reducer.scaler_.mean_, rows[:32].mean(axis=0))
 
 
-def test_warm_start_goes_on(rows):
+def test_warm_start_continues_training(rows):
     reducer = small(warm_start=True).fit(rows)
     loss = reducer.history_[-1]["train_loss"]
     reducer.fit(rows)
@@ -163,7 +163,7 @@ def test_warm_start_goes_on(rows):
         reducer.set_params(n_components=2).fit(rows)
 
 
-def test_a_failed_fit_never_was(rows):
+def test_failed_fit_leaves_estimator_unchanged(rows):
     reducer = small(callbacks=[Fails()])
     with pytest.raises(RuntimeError, match="stop"):
         reducer.fit(rows)

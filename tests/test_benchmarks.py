@@ -1,4 +1,4 @@
-"""The benchmarks run, and their figures become a file, a page and a picture."""
+"""The benchmarks run and write their results to a file, a page and a figure."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ def module(monkeypatch):
     return load
 
 
-def test_a_part_writes_its_rows_and_leaves_those_of_others(tmp_path):
+def test_running_one_part_keeps_results_of_other_parts(tmp_path):
     file, page = tmp_path / "results" / "latest.json", tmp_path / "docs" / "speed.md"
     file.parent.mkdir()
     file.write_text(json.dumps({"estimators": [{"estimator": "LinearProbe", "epoch (s)": 0.123456}]}))
@@ -30,7 +30,7 @@ def test_a_part_writes_its_rows_and_leaves_those_of_others(tmp_path):
         [sys.executable, FOLDER / "run.py", *map(str, options)], capture_output=True, text=True, check=True
     )
     results = json.loads(file.read_text())
-    assert [row["frames of"] for row in results["front-end"]] == [
+    assert [row["settings"] for row in results["front-end"]] == [
         "librosa's defaults",
         "LogMelEncoder",
         "Conv2dEncoder",
@@ -43,19 +43,19 @@ def test_a_part_writes_its_rows_and_leaves_those_of_others(tmp_path):
     assert text.index("## Spectrograms") < text.index("## Reducer and probe")
 
 
-def test_archives_are_measured_in_processes_of_their_own_and_drawn(tmp_path, module):
+def test_archives_are_measured_in_subprocesses_and_drawn(tmp_path, module):
     archive, run = module("archive"), module("run")
-    paths = archive.archive_in(str(tmp_path), 2)
-    rows = [{**archive.archived("fit", 0, paths), "hours of sound": hours} for hours in (0, 1)]
+    paths = archive.write_archive(str(tmp_path), 2)
+    rows = [{**archive.measure_archive("fit", 0, paths), "hours of sound": hours} for hours in (0, 1)]
     assert all(row["time (s)"] > 0 and row["peak memory (MB)"] > 100 for row in rows)
     page = tmp_path / "docs" / "speed.md"
     page.parent.mkdir()
-    run.write_page({"machine": run.machine(), "archive": rows}, page)
+    run.write_page({"machine": run.describe_machine(), "archive": rows}, page)
     assert "![Time and peak memory against hours of sound](images/speed-archives.png)" in page.read_text()
     assert (page.parent / "images" / "speed-archives.png").stat().st_size > 1000
 
 
-def test_rivals_take_turns_and_the_first_round_does_not_count(module):
+def test_competitors_take_turns_and_first_round_does_not_count(module):
     calls = []
     rivals = {name: lambda name=name: calls.append(name) for name in "ab"}
     times = module("timing").best(2, **rivals)
@@ -63,15 +63,15 @@ def test_rivals_take_turns_and_the_first_round_does_not_count(module):
     assert all(seconds >= 0 for seconds in times.values())
 
 
-def test_steps_that_keep_memory_and_such_that_do_not_are_timed_in_turns(module, monkeypatch):
+def test_steps_with_and_without_kept_memory_take_turns(module, monkeypatch):
     allocator = module("allocator")
     monkeypatch.setattr(allocator, "CONFIGURATIONS", ("small-corpus",))
-    asked = []
-    monkeypatch.setattr(allocator, "in_a_process", lambda *given: asked.append(given) or (1.0 + len(asked), 8))
+    calls = []
+    monkeypatch.setattr(allocator, "run_in_subprocess", lambda *call: calls.append(call) or (1.0 + len(calls), 8))
     (row,) = allocator.bench_allocator(3)
-    assert [how for _, how in asked] == ["handed back", "kept"] * 3
-    assert row["handed back / kept"] == 4 / 5
+    assert [mode for _, mode in calls] == ["returned", "kept"] * 3
+    assert row["returned / kept"] == 4 / 5
     monkeypatch.undo()
-    seconds, pages = allocator.in_a_process("small-corpus", "kept")
+    seconds, pages = allocator.run_in_subprocess("small-corpus", "kept")
     assert seconds > 0
     assert pages >= 0

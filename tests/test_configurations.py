@@ -16,23 +16,23 @@ REPORT = {
 
 
 @pytest.mark.parametrize("name", REPORT)
-def test_the_reports_models_are_the_defaults_with_its_parts(name):
+def test_report_models_are_the_defaults_with_other_parts(name):
     assert make_cpc(name).get_params() == CPCTransformer(*REPORT[name]).get_params()
 
 
-def test_parameters_and_those_of_parts_can_be_given():
+def test_nested_parameters_can_be_given():
     cpc = make_cpc(lr=0.5, encoder__n_mels=7, autoregressor__c_dim=9)
     assert (cpc.lr, cpc.encoder.n_mels, cpc.autoregressor.c_dim) == (0.5, 7, 9)
 
 
-def test_every_call_gives_an_estimator_of_its_own():
+def test_every_call_returns_a_new_estimator():
     first, second = make_cpc(), make_cpc()
     assert repr(first) == repr(second) == repr(clone(first)) == repr(CONFIGURATIONS["small-corpus"])
     first.set_params(encoder__n_mels=7)
     assert second.encoder.n_mels == CONFIGURATIONS["small-corpus"].encoder.n_mels == 64
 
 
-def test_an_unknown_name_is_answered_with_those_there_are():
+def test_unknown_name_raises_and_lists_known_names():
     with pytest.raises(
         ValueError, match="configuration='tiny' is unknown; use 'small-corpus', 'speech', 'report-conv1d-gru'"
     ):
@@ -42,7 +42,7 @@ def test_an_unknown_name_is_answered_with_those_there_are():
 
 
 @pytest.mark.parametrize(("name", "n_features"), [("small-corpus", 64 + 2 * 16), ("speech", 2 * 64 + 2 * 16)])
-def test_the_recommended_ones_learn_from_short_and_from_long_recordings(name, n_features, tmp_path):
+def test_recommended_ones_learn_from_short_and_long_recordings(name, n_features, tmp_path):
     paths = [
         path
         for duration in (0.3, 1.0, 2.5)

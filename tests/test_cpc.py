@@ -445,7 +445,7 @@ def test_every_window_of_a_batch_is_encoded_once(negatives, predict_from, corpus
 def test_embeddings_do_not_depend_on_the_parts_in_which_recordings_are_read(corpus, monkeypatch, n_jobs):
     cpc = small_cpc(max_epochs=0, pooling=("context", "z_max"), trim=40.0, n_jobs=n_jobs).fit(corpus.paths)
     rows, frames = cpc.transform(corpus.paths), cpc.transform_frames(corpus.paths)
-    monkeypatch.setattr("sklearn_cpc.audio.store.PART", 1)  # and beyond it on disk
+    monkeypatch.setattr("sklearn_cpc.audio.store.CHUNK_BYTES", 1)  # and beyond it on disk
     assert_allclose(cpc.transform(corpus.paths), rows, rtol=1e-4, atol=1e-6)
     for one, other in zip(cpc.transform_frames(corpus.paths), frames, strict=True):
         assert_allclose(one.embeddings, other.embeddings, rtol=1e-4, atol=1e-6)
@@ -469,7 +469,7 @@ def test_a_recording_longer_than_a_part_is_embedded_from_disk_as_from_ram(tmp_pa
     soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(40 * RATE), RATE, subtype="FLOAT")
     cpc = small_cpc(max_epochs=0, pooling=("context", "z_mean", "z_std", "z_thirds")).fit([path])
     expected = cpc.transform(read_audio(path, RATE)[None])
-    monkeypatch.setattr("sklearn_cpc.audio.store.PART", 4 * RATE)
+    monkeypatch.setattr("sklearn_cpc.audio.store.CHUNK_BYTES", 4 * RATE)
     assert_allclose(cpc.transform([path]), expected, rtol=1e-4, atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""What the README and the user guide show runs as it stands there, block after block."""
+"""The code blocks of the README and of the user guide run, page by page."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
     corpus = make_synthetic_corpus(
         folder / "recordings", n_per_class=6, duration=2.0, sample_rate=11025, random_state=0
     )
-    first, *others = corpus.target_names[3:]  # three classes will do
+    first, *others = corpus.target_names[3:]  # three classes are enough
     (folder / "recordings" / first).rename(folder / "unlabelled")
     for name in others:
         shutil.rmtree(folder / "recordings" / name)
@@ -28,16 +28,16 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_code_of_every_page_runs(page, folder, monkeypatch):
+def test_code_of_every_page_runs(page, folder, monkeypatch):
     monkeypatch.chdir(folder)
-    get_reusable_executor().shutdown(wait=True)  # processes of other tests, in other directories
+    get_reusable_executor().shutdown(wait=True)  # it has processes of other tests, in other directories
     names = {}
     for block in BLOCK.findall(page.read_text()):
-        # One epoch shows that it runs; the numbers of epochs in the text are for real corpora.
+        # One epoch shows that the code runs; the epochs in the text are for real corpora.
         exec(compile(re.sub(r"max_epochs=\d+", "max_epochs=1", block), page.name, "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_to_a_file_leads_somewhere(page):
+def test_every_file_link_has_a_target(page):
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []

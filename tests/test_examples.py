@@ -1,4 +1,4 @@
-"""Every example runs from the command line and leaves what it promises."""
+"""Every example runs from the command line and writes its results."""
 
 import json
 import os
@@ -20,18 +20,18 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples") / "my recordings"
     corpus = make_synthetic_corpus(folder, n_per_class=3, n_groups=3, duration=2.0, random_state=0)
-    for name in corpus.target_names[2:]:  # two classes will do
+    for name in corpus.target_names[2:]:  # two classes are enough
         shutil.rmtree(folder / name)
     return folder
 
 
 def run(name, *arguments):
     command = [sys.executable, "-W", "error", EXAMPLES / name, *map(str, arguments)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # tiny networks only wait for a second thread
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # a second thread only slows tiny networks down
     return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
-def test_quickstart_compares_and_saves_on_a_folder_of_ones_own(recordings, tmp_path):
+def test_quickstart_compares_and_saves_on_own_folder(recordings, tmp_path):
     output = run(
         "quickstart.py", "--audio", recordings, "--group-from", "^(.)", "--epochs", 1, "--output", tmp_path
     )
@@ -51,7 +51,7 @@ def test_grid_search_ranks_every_combination(recordings):
     assert len(table) == 1 + 2 + 4
 
 
-def test_persistence_gives_the_same_probabilities_in_another_process():
+def test_persistence_gives_equal_probabilities_in_other_process():
     assert "the same probabilities" in run("persistence.py")
 
 
@@ -91,13 +91,13 @@ def more_recordings(tmp_path_factory):
     return folder
 
 
-def test_overfitting_tells_the_gaps_of_network_and_probe(more_recordings):
+def test_overfitting_prints_gaps_of_network_and_probe(more_recordings):
     output = run("overfitting.py", "--audio", more_recordings, "--group-from", "^(.)", "--epochs", 1)
     assert output.splitlines()[0].split() == ["trained", "untrained"]
     assert {"network_gap", "probe_gap", "cv_network_gap"} <= {line.split()[0] for line in output.splitlines()[1:]}
 
 
-def test_the_reports_experiment_goes_on_where_it_stopped(more_recordings, tmp_path):
+def test_report_experiment_resumes_where_it_stopped(more_recordings, tmp_path):
     options = [
         "--audio",
         more_recordings,

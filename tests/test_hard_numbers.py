@@ -68,7 +68,7 @@ def assert_numbers(estimator, features):
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("sound", SOUNDS)
-def test_no_sound_makes_weights_or_embeddings_other_than_numbers(sound, network):
+def test_extreme_sound_keeps_weights_and_embeddings_finite(sound, network):
     cpc = small_cpc(max_epochs=3, lr=1e-2, **NETWORKS[network])
     features = cpc.fit_transform(SOUNDS[sound])
     assert_numbers(cpc, features)
@@ -93,7 +93,7 @@ FEATURES = {
 
 @pytest.mark.parametrize("features", FEATURES)
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_no_features_make_an_autoencoder_or_a_probe_other_than_numbers(features, batch_size):
+def test_extreme_features_keep_autoencoder_and_probe_finite(features, batch_size):
     X, y = FEATURES[features], np.arange(12) % 2
     how = {"max_epochs": 5, "lr": 1e-2, "batch_size": batch_size, "random_state": 0}
     reducer = AutoencoderReducer(encoder_units=(8,), n_components=2, decoder_units=(8,), **how)
@@ -134,7 +134,7 @@ def long_run(folder):
 
 
 @needs_proc
-def test_five_hundred_epochs_take_no_more_memory_and_files_than_a_hundred(tmp_path):
+def test_500_epochs_use_no_more_memory_and_files_than_100(tmp_path):
     # In a process of its own: pages that other tests have freed are taken again when training happens on them.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         ((early, files), (late, files_late)), history = pool.submit(long_run, tmp_path).result()

@@ -15,7 +15,7 @@ def found():
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_fits_come_to_what_they_came_to_when_they_were_recorded(found, name):
+def test_fits_reproduce_the_recorded_numbers(found, name):
     # Rounding, which differs between processors, decides the sign of Adam's first steps where gradients are zero.
     assert_allclose(found[name], RECORDED[name], rtol=1e-3, atol=2e-3)
 

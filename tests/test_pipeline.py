@@ -99,7 +99,7 @@ def test_a_grid_over_names_is_always_valid(corpus):
     assert len(search.cv_results_["params"]) == 4
 
 
-def test_a_grid_gives_the_same_scores_in_two_processes_and_no_bars_there(corpus, workers, capfd):
+def test_grid_scores_are_equal_in_two_processes_without_progress_bars(corpus, workers, capfd):
     mel = Conv2dEncoder((4,), (3,), (2,), dense_units=8, z_dim=8, n_mels=8, n_fft=64, sample_rate=RATE)
     grid = {
         "cpc__encoder": [small_encoder(), mel],
@@ -127,7 +127,7 @@ def test_a_grid_tunes_the_parameters_of_a_recipe(corpus):
     assert search.best_estimator_["cpc"].encoder.z_dim == best["cpc__encoder__z_dim"]
 
 
-def test_a_grid_over_the_objective_is_judged_by_one_score(corpus):
+def test_grid_over_objective_uses_one_score(corpus):
     grid = {"objective__negatives": ["across", "within"], "batch_size": [2, 4]}
     search = GridSearchCV(small_cpc(), grid, cv=2, error_score="raise").fit(corpus.paths)
     assert ((search.cv_results_["mean_test_score"] >= 0) & (search.cv_results_["mean_test_score"] <= 1)).all()
@@ -159,7 +159,7 @@ def test_frames_of_clips_keep_their_index(corpus):
     assert small_cpc().set_output(transform="pandas").fit_transform(X).index.equals(X.index)
 
 
-def test_names_of_features_go_through_the_chain(corpus):
+def test_feature_names_pass_through_the_pipeline(corpus):
     pipeline = small_pipeline().fit(corpus.paths, corpus.y)
     assert pipeline[:1].get_feature_names_out().tolist() == [f"cpctransformer{i}" for i in range(8)]
     assert pipeline[:-1].get_feature_names_out().tolist() == [f"autoencoderreducer{i}" for i in range(4)]
@@ -189,7 +189,7 @@ def test_a_function_may_make_the_paths(corpus):
 # Clone, parameters and cache
 
 
-def test_a_clone_is_unfitted_and_fits_to_the_same(corpus):
+def test_clone_is_unfitted_and_fits_to_the_same_result(corpus):
     pipeline = small_pipeline().fit(corpus.paths, corpus.y)
     copy = clone(pipeline)
     assert not hasattr(copy["cpc"], "network_")
@@ -283,7 +283,7 @@ def test_a_network_is_moved_to_the_cpu_in_the_dump_alone(corpus, tmp_path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_what_a_gpu_has_trained_loads_without_one(corpus, tmp_path):
+def test_network_trained_on_gpu_loads_without_gpu(corpus, tmp_path):
     cpc = small_cpc(device="cuda").fit(corpus.paths)
     joblib.dump(cpc, tmp_path / "cpc.joblib")
     assert cpc.network_.predictor.weight.is_cuda

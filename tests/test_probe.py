@@ -84,7 +84,7 @@ def test_an_untrained_probe_prefers_no_class(iris):
     assert_array_equal(share, np.full((150, 3), 1 / 3))
 
 
-def test_the_loss_starts_at_the_logarithm_of_the_number_of_classes(iris):
+def test_initial_loss_is_log_of_number_of_classes(iris):
     history = quick(lr=1e-6, max_epochs=1).fit(*iris).history_
     assert history[0]["train_loss"] == pytest.approx(np.log(3), abs=1e-3)
 
@@ -109,7 +109,7 @@ def test_it_agrees_with_logistic_regression_on_separable_classes():
     assert_array_equal(quick(max_epochs=40).fit(X, y).predict(X), reference.predict(X))
 
 
-def test_trained_to_the_end_it_is_logistic_regression(two_blobs):
+def test_fully_trained_probe_equals_logistic_regression(two_blobs):
     X, y = two_blobs
     probe = quick(dropout=0.0, lr=0.02, batch_size=200, max_epochs=600).fit(X, y)
     reference = LogisticRegression(C=np.inf).fit(probe.scaler_.transform(X), y)
@@ -142,7 +142,7 @@ def test_continuous_labels_are_refused(iris):
         quick().fit(X, X[:, 0] + 0.5)
 
 
-def test_partial_fit_learns_classes_that_come_later(iris):
+def test_partial_fit_learns_classes_that_appear_later(iris):
     X, y = iris
     probe = quick()
     for part in (slice(0, 100), slice(50, 150), slice(None)):
@@ -154,7 +154,7 @@ def test_partial_fit_learns_classes_that_come_later(iris):
     assert probe.score(X, y) > 0.9
 
 
-def test_labels_that_were_not_announced_are_refused(iris):
+def test_labels_missing_from_classes_are_refused(iris):
     X, y = iris
     probe = quick().partial_fit(X[:100], y[:100])
     with pytest.raises(
@@ -171,7 +171,7 @@ def test_balanced_weights_need_every_class(iris):
         quick(class_weight="balanced").partial_fit(X[:100], y[:100], classes=np.unique(y))
 
 
-def test_warm_start_goes_on(iris):
+def test_warm_start_continues_training(iris):
     X, y = iris
     probe = quick(warm_start=True, max_epochs=2).fit(X, y)
     loss = probe.history_[-1]["train_loss"]
@@ -180,14 +180,14 @@ def test_warm_start_goes_on(iris):
     assert probe.history_[-1]["train_loss"] < loss
 
 
-def test_a_fit_starts_afresh(iris, two_blobs):
+def test_fit_starts_from_scratch(iris, two_blobs):
     X, y = iris
     probe = quick().fit(*two_blobs).fit(X, y)
     assert_array_equal(probe.predict_proba(X), quick().fit(X, y).predict_proba(X))
     assert probe.n_iter_ == 20
 
 
-def test_the_same_seed_gives_the_same_probe_and_leaves_the_global_generator_alone(iris):
+def test_same_seed_gives_same_probe_without_touching_global_rng(iris):
     X, y = iris
     before = torch.random.get_rng_state()
     share = quick().fit(X, y).predict_proba(X)
@@ -202,7 +202,7 @@ def test_the_type_of_features_is_the_type_of_probabilities(dtype, iris):
     assert quick().fit(X, y).predict_proba(X.astype(dtype)).dtype == dtype
 
 
-def test_a_failed_fit_never_was(iris, two_blobs):
+def test_failed_fit_leaves_estimator_unchanged(iris, two_blobs):
     X, y = iris
     probe = quick().fit(X, y)
     before = probe.predict_proba(X)

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sounds import read_files
 
 from sklearn_cpc import Clip, CPCTransformer, GRUContext, LinearProbe, MFCCTransformer, sample_clips
-from sklearn_cpc.audio.reading import duration_of, read_audio
+from sklearn_cpc.audio.reading import read_audio, read_duration
 
 pytestmark = [
     pytest.mark.skipif("SKLEARN_CPC_DATA" not in os.environ, reason="SKLEARN_CPC_DATA names no folder"),
@@ -36,13 +36,13 @@ def paths_of(corpus, every=1):
 
 
 @pytest.mark.parametrize(("corpus", "every"), [("esc10", 1), ("music", 1), ("formats", 1), ("fsdd", 10)])
-def test_no_whole_recording_is_called_unusable(corpus, every):
+def test_no_intact_recording_is_refused(corpus, every):
     paths = paths_of(corpus, every)
     samples, reasons = read_files(paths, 8000, n_jobs=2)
     assert reasons == {}
     assert list(samples) == paths
     for path in paths:
-        assert len(samples[path]) == int(np.ceil(round(duration_of(path) * 8000, 6)))
+        assert len(samples[path]) == int(np.ceil(round(read_duration(path) * 8000, 6)))
         assert np.isfinite(samples[path]).all()
 
 
@@ -57,7 +57,7 @@ def test_samples_are_those_of_librosa(corpus, every, rate):
 
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize(("corpus", "every"), [("esc10", 40), ("music", 2), ("formats", 2), ("fsdd", 300)])
-def test_truncated_recordings_are_called_damaged(tmp_path, corpus, every, fraction):
+def test_truncated_recordings_are_reported_as_damaged(tmp_path, corpus, every, fraction):
     for path in paths_of(corpus, every):
         data = Path(path).read_bytes()
         data = data[: min(int(fraction * len(data)), len(data) - 100)]
@@ -107,21 +107,21 @@ def assert_learns(pipeline, X, y):
     assert pipeline.score(X, y) > 1 / len(set(y))
 
 
-def test_sounds_of_the_environment_go_through_the_whole_chain(tmp_path):
+def test_environmental_sounds_pass_the_entire_pipeline(tmp_path):
     paths = paths_of("esc10", 10)
     y = [Path(path).parent.name for path in paths]
     assert_learns(small_pipeline(4410, 2.0, tmp_path), paths, y)
 
 
-def test_spoken_digits_shorter_than_a_clip_go_through_the_whole_chain():
+def test_short_spoken_digits_pass_the_entire_pipeline():
     paths = paths_of("fsdd", 15)
     y = [Path(path).name[0] for path in paths]
     clip_duration = 0.4
-    assert min(map(duration_of, paths)) < clip_duration < max(map(duration_of, paths))
+    assert min(map(read_duration, paths)) < clip_duration < max(map(read_duration, paths))
     assert_learns(small_pipeline(8000, clip_duration), paths, y)
 
 
-def test_clips_of_music_go_through_the_whole_chain(tmp_path):
+def test_music_clips_pass_the_entire_pipeline(tmp_path):
     paths = paths_of("music")
     clips, index = sample_clips(paths, 4, duration=2.0, method="random", random_state=0)
     assert_learns(small_pipeline(4410, 2.0, tmp_path), clips, index)
@@ -141,7 +141,7 @@ def test_frames_span_a_recording():
     step = 2.0 / 15
     assert (np.diff(times) > 0).all()
     assert abs(times[0] - step / 2) < 1e-9
-    assert abs(times[-1] - duration_of(path)) <= step
+    assert abs(times[-1] - read_duration(path)) <= step
     assert embeddings.shape == (len(times), 8)
 
 

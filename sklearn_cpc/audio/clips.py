@@ -1,18 +1,19 @@
-"""Clips: what X may be, and cuts of recordings that stand in for it."""
+"""What X may be: paths and clips of recordings in any container, or numbers."""
 
 import os
-from numbers import Integral, Real
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_scalar
+from sklearn.utils._param_validation import StrOptions, validate_params
 
-from .reading import UnreadableAudioError, duration_of, printable
+from .._constraints import POSITIVE, integers
+from .reading import UnreadableAudioError, printable, read_duration
 
 
 class Clip(NamedTuple):
-    """A stretch of a recording.
+    """A cut of a recording.
 
     Parameters
     ----------
@@ -21,8 +22,8 @@ class Clip(NamedTuple):
     onset : float, default=0.0
         Where the clip begins, in seconds.
     duration : float, default=None
-        How long it lasts, in seconds; None: to the end of the recording. What reaches beyond the end of
-        the recording is padding.
+        Length of the clip in seconds; None: to the end of the recording. A clip that extends beyond the end
+        of the recording is padded.
 
     Examples
     --------
@@ -35,41 +36,44 @@ class Clip(NamedTuple):
     duration: float | None = None
 
 
-def clips_of(X):
-    """Turn X into a list of :class:`Clip`, or None when X holds numbers instead of recordings.
+def as_clips(X):
+    """Convert X to a list of :class:`Clip`, or return None if X holds numbers instead of recordings.
 
     Parameters
     ----------
     X : list, tuple, ndarray, Series or DataFrame
         Paths, clips (tuples of path, onset, duration; a DataFrame with columns of these names), or numbers.
 
+    Returns
+    -------
+    list of Clip or None
+
     Raises
     ------
-    TypeError
-        If X is one path instead of a list of them, or mixes recordings with something else.
-    ValueError
-        If X is empty or a clip's onset or duration is out of range.
+    TypeError, ValueError
+        If X is a single path, is empty, mixes recordings with something else, or has invalid times.
     """
     if isinstance(X, (str, bytes, os.PathLike)):
         raise TypeError(f"X is a single path, {os.fspath(X)!r}; put it in a list: [{os.fspath(X)!r}].")
-    rows = rows_of(X)
+    rows = _as_rows(X)
     if rows is not None and not len(rows):
         raise ValueError("X is empty (n_samples=0); pass at least one recording.")
-    if rows is None or not any(map(names_audio, rows)):
+    if rows is None or not any(map(holds_path, rows)):
         return None
-    return [as_clip(row, index) for index, row in enumerate(rows)]
+    return [_as_clip(row, index) for index, row in enumerate(rows)]
 
 
-def names_of(X, rows):
-    """Names of rows of X for messages: their files, or their numbers where X holds samples."""
-    clips = clips_of(X)
-    return [f"row {row}" if clips is None else printable(clips[row].path) for row in rows]
+def holds_path(row):
+    """Whether a row of X is a path, or begins with one."""
+    if isinstance(row, (list, tuple)) and row:
+        row = row[0]
+    return isinstance(row, (str, bytes, os.PathLike))
 
 
-def rows_of(X):
-    """Rows of X as a list, or None when X cannot hold recordings."""
+def _as_rows(X):
+    """Return the rows of X as a list, or None if X cannot hold recordings."""
     if hasattr(X, "columns"):
-        return rows_of_frame(X)
+        return _as_frame_rows(X)
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
@@ -77,60 +81,56 @@ def rows_of(X):
     return X if isinstance(X, (list, tuple)) else None
 
 
-def rows_of_frame(X):
-    """Rows of a DataFrame as a list, or None when it cannot hold recordings."""
-    names = [name for name in Clip._fields if name in list(X.columns)]
-    if "path" in names:
-        rows = zip(*(X[name].to_numpy().tolist() for name in names), strict=True)
-        return [Clip(**dict(zip(names, row, strict=True))) for row in rows]
+def _as_frame_rows(X):
+    """Return the rows of a DataFrame as a list, or None if it cannot hold recordings."""
+    fields = [field for field in Clip._fields if field in list(X.columns)]
+    if "path" in fields:
+        rows = zip(*(X[field].to_numpy().tolist() for field in fields), strict=True)
+        return [Clip(**dict(zip(fields, row, strict=True))) for row in rows]
     values = X.to_numpy()
-    if len(X.columns) > 1 and any(map(names_audio, values[:1].ravel())):
+    if len(X.columns) > 1 and any(map(holds_path, values[:1].ravel())):
         raise TypeError(
             f"X has no column 'path' but {list(X.columns)}; rename the column of recordings to 'path'."
         )
     return values.tolist() if len(X.columns) == 1 else None
 
 
-def names_audio(row):
-    """Whether a row is a path, or begins with one."""
-    if isinstance(row, (list, tuple)) and row:
-        row = row[0]
-    return isinstance(row, (str, bytes, os.PathLike))
-
-
-def as_clip(row, index):
-    """Turn one row of X into a Clip with a str path and checked times."""
-    if not names_audio(row):
+def _as_clip(row, index):
+    """Convert one row of X to a Clip with a str path and valid times."""
+    if not holds_path(row):
         raise TypeError(
             f"X mixes recordings with something else: element {index} is {row!r} of type {type(row).__name__}; "
             "every element must be a path or a Clip(path, onset, duration)."
         )
-    parts = list(row) if isinstance(row, (list, tuple)) else [row]
-    if len(parts) > len(Clip._fields):
-        raise ValueError(f"element {index} of X has {len(parts)} entries; a clip is (path, onset, duration).")
-    path, onset, duration = Clip(*parts)
+    entries = list(row) if isinstance(row, (list, tuple)) else [row]
+    if len(entries) > len(Clip._fields):
+        raise ValueError(f"element {index} of X has {len(entries)} entries; a clip is (path, onset, duration).")
+    path, onset, duration = Clip(*entries)
     path = str(os.fsdecode(path))
     name = f"element {index} of X, {printable(path)}"
-    onset = seconds("onset", onset, name)
+    duration = np.nan if duration is None else duration  # NaN is how tables store None
+    for field, seconds in (("onset", onset), ("duration", duration)):
+        if isinstance(seconds, bool) or not isinstance(seconds, Real):
+            raise TypeError(f"{name}: {field}={seconds!r} must be a number of seconds.")
+    onset, duration = float(onset), float(duration)
     if not 0 <= onset < np.inf:
         raise ValueError(f"{name}: onset={onset} s must be 0 or more, and finite.")
-    if duration is not None:
-        duration = seconds("duration", duration, name)
-        duration = None if np.isnan(duration) else duration  # how tables hold None
-    if duration is not None and not 0 < duration < np.inf:
+    if not (0 < duration < np.inf or np.isnan(duration)):
         raise ValueError(f"{name}: duration={duration} s must be above 0, and finite.")
-    return Clip(path, onset, duration)
+    return Clip(path, onset, None if np.isnan(duration) else duration)
 
 
-def seconds(what, value, name):
-    """Return a time as float, or raise a TypeError that names the clip."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}: {what}={value!r} must be a number of seconds.")
-    return float(value)
-
-
+@validate_params(
+    {
+        "n_per_file": [integers(1, 1_000_000)],
+        "duration": [POSITIVE],
+        "method": [StrOptions({"even", "random"})],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state=None):
-    """Cut several clips from every recording: many embeddings per file.
+    """Cut several clips from every recording, for several embeddings per file.
 
     The report's ``num_em_samples_per_data`` (section 2.3): gradually shifted cuts of 4 seconds, much
     like data augmentation. Only headers are read.
@@ -142,10 +142,10 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     n_per_file : int
         Clips per recording.
     duration : float, default=4.0
-        Length of a clip in seconds (section 2.2.1). A shorter recording gives clips of all of it.
+        Length of a clip in seconds (section 2.2.1). Clips of a shorter recording contain all of it.
     method : {"even", "random"}, default="even"
-        "even" spreads the clips from the beginning to the end of the recording (one clip: its middle),
-        "random" draws where they begin.
+        "even" spreads the clips from the beginning to the end of the recording (a single clip is its
+        middle), "random" draws their onsets.
     random_state : int, RandomState instance or None, default=None
         For ``method="random"``.
 
@@ -154,7 +154,7 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     clips : list of Clip
         ``n_per_file`` for each recording, in its order.
     index : int ndarray of shape (n_clips,)
-        Recording of each clip: ``y[index]`` and ``groups[index]`` go with ``clips``. Grouping by
+        Recording of each clip: ``y[index]`` and ``groups[index]`` match ``clips``. Grouping by
         ``index`` keeps the clips of a recording in one fold.
 
     Raises
@@ -179,36 +179,24 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     >>> index
     array([0, 0, 0, 0])
     """
-    check_scalar(n_per_file, "n_per_file", Integral, min_val=1)
-    check_scalar(duration, "duration", Real, min_val=0, include_boundaries="neither")
-    if not np.isfinite(duration):
-        raise ValueError(f"duration={duration} must be a finite number of seconds.")
-    if method not in ("even", "random"):
-        raise ValueError(f"method={method!r} is unknown; use 'even' or 'random'.")
-    whole = clips_of(paths)
-    if whole is None or any(clip != Clip(clip.path) for clip in whole):
+    recordings = as_clips(paths)
+    if recordings is None or any(clip != Clip(clip.path) for clip in recordings):
         raise TypeError("paths must be a sequence of paths of recordings.")
     random = check_random_state(random_state)
-    lengths = durations_of([clip.path for clip in whole])
-    clips = []
-    for clip, length in zip(whole, lengths, strict=True):
-        last = max(0.0, length - duration)
-        if method == "random":
-            onsets = random.uniform(0, last, n_per_file)
-        else:
-            onsets = np.linspace(0, last, n_per_file) if n_per_file > 1 else [last / 2]
-        clips += [Clip(clip.path, float(onset), float(duration)) for onset in onsets]
-    return clips, np.repeat(np.arange(len(whole)), n_per_file)
-
-
-def durations_of(paths):
-    """Durations in seconds of all recordings, or one error that lists those without."""
-    durations, reasons = {}, {}
-    for path in dict.fromkeys(paths):
+    lengths, reasons = {}, {}
+    for path in dict.fromkeys(clip.path for clip in recordings):
         try:
-            durations[path] = duration_of(path)
+            lengths[path] = read_duration(path)
         except ValueError as error:
             reasons[path] = str(error)
     if reasons:
-        raise UnreadableAudioError(reasons, len(durations) + len(reasons))
-    return [durations[path] for path in paths]
+        raise UnreadableAudioError(reasons, len(lengths) + len(reasons))
+    clips = []
+    for path, _, _ in recordings:
+        last_onset = max(0.0, lengths[path] - duration)
+        if method == "random":
+            onsets = random.uniform(0, last_onset, n_per_file)
+        else:
+            onsets = np.linspace(0, last_onset, n_per_file) if n_per_file > 1 else [last_onset / 2]
+        clips += [Clip(path, float(onset), float(duration)) for onset in onsets]
+    return clips, np.repeat(np.arange(len(recordings)), n_per_file)

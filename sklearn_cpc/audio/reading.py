@@ -1,18 +1,26 @@
-"""Reading: a file to mono float samples at one rate, or an error that names the file."""
+"""Decode a sound file to mono float samples at one rate; formats and their quirks belong here."""
 
 import os
 import re
 import stat
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 import soundfile as sf
 import soxr
 
-RATES = 100, 10_000_000  # Hz; headers that state others are damaged
-KNOWN = re.compile(rb"fLaC|OggS|RIFF....WAVE|FORM....AIF[FC]", re.DOTALL)  # by which libsndfile tells the format
-UNTAGGED = tuple(b"RIFF RIFX RF64 riff FORM caff .snd Crea NIST PVF1 2BIT MATL".split())
-LOUDEST = 1e12  # full scale is 1; squares of what is louder by far do not fit into float32
+MIN_RATE, MAX_RATE = 100, 10_000_000  # Hz; headers that state other rates are damaged
+MAX_AMPLITUDE = 1e12  # full scale is 1; squares of much larger samples overflow float32
+MIN_BYTES_PER_SECOND = 100  # of any format
+UNKNOWN_LENGTH = (1 << 63) - 1  # samples that libsndfile reports for files of unknown length
+LENGTH_TOLERANCE = 4 * 1152  # samples; some mp3 encoders count their padding, up to a few frames
+# libsndfile logs the size that a header states and the size that is there, if they differ.
+STATED_SIZE = re.compile(r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+UNKNOWN_SIZES = range(0x7FFF0000, 1 << 32)  # stated by writers that do not know the size in advance
+SIZE_TOLERANCE = 64  # bytes; some writers count the header as samples
+# First bytes by which libsndfile recognises a format without looking for a resource fork.
+RECOGNISED = re.compile(rb"fLaC|OggS|RIFF....WAVE|FORM....AIF[FC]", re.DOTALL)
+NEVER_TAGGED = tuple(b"RIFF RIFX RF64 riff FORM caff .snd Crea NIST PVF1 2BIT MATL".split())
 
 
 class UnreadableAudioError(ValueError):
@@ -23,9 +31,9 @@ class UnreadableAudioError(ValueError):
     reasons : dict of {str: str}
         Reason by path.
     n_total : int
-        Recordings looked at.
+        Number of recordings, unusable ones included.
     advice : str, default="repair them or leave them out"
-        What to do about it.
+        What the user can do about it.
 
     Attributes
     ----------
@@ -33,79 +41,63 @@ class UnreadableAudioError(ValueError):
         Reason by path, complete even where the message is cut.
     """
 
-    shown = 50  # a folder of a million missing files should not fill the screen
+    max_listed = 50  # a folder of a million missing files should not fill the screen
 
     def __init__(self, reasons, n_total, advice="repair them or leave them out"):
         self.reasons = reasons
         self.n_total = n_total
         self.advice = advice
-        lines = lines_of(dict(list(reasons.items())[: self.shown]))
-        if len(reasons) > self.shown:
-            lines.append(f"  and {len(reasons) - self.shown} more (all in the error's attribute `reasons`)")
+        lines = format_reasons(dict(list(reasons.items())[: self.max_listed]))
+        if len(reasons) > self.max_listed:
+            lines.append(f"  and {len(reasons) - self.max_listed} more (all in the error's attribute `reasons`)")
         super().__init__(f"{len(reasons)} of {n_total} recordings cannot be used; {advice}:\n" + "\n".join(lines))
 
     def __reduce__(self):
         return type(self), (self.reasons, self.n_total, self.advice)
 
 
-def lines_of(reasons):
-    """Lines for a message: each path with its reason."""
+def format_reasons(reasons):
+    """Return one line per path, with its reason."""
     return [f"  {printable(path)}: {reason}" for path, reason in reasons.items()]
 
 
 def printable(path):
-    """Return a name that can be shown on a line: as it is, or quoted and escaped, and cut if it is very long."""
+    """Return a path that fits on one line: quoted and escaped if necessary, and shortened if very long."""
     if len(path) > 1000:
         path = f"{path[:500]}...{path[-500:]}"
     return path if path.isprintable() and path.strip() else repr(path)
 
 
-class Limits(NamedTuple):
-    """The most that is read of a recording; whatever exceeds it is refused.
-
-    Nothing is ever allocated by what a header states. The limits keep damaged headers, and files that grow
-    without bounds when they are decoded, from filling the memory.
-
-    Parameters
-    ----------
-    hours : float, default=24.0
-        Duration of a recording.
-    channels : int, default=64
-        Channels of a recording.
-    """
-
-    hours: float = 24.0
-    channels: int = 64
-
-    @classmethod
-    def of_environment(cls):
-        """Limits set by the environment variables SKLEARN_CPC_MAX_HOURS and SKLEARN_CPC_MAX_CHANNELS."""
-        standard = cls()
-        return cls(
-            limit_of("SKLEARN_CPC_MAX_HOURS", standard.hours),
-            limit_of("SKLEARN_CPC_MAX_CHANNELS", standard.channels),
-        )
-
-
-def limit_of(name, default):
-    """Return the number that an environment variable holds, or the default."""
+def environment_number(name, default):
+    """Return the positive number that an environment variable holds, or the default if it is not set."""
     text = os.environ.get(name, "")
     if not text:
         return default
     try:
-        limit = float(text)
+        number = float(text)
     except ValueError:
-        limit = 0.0
-    if not limit > 0:
+        number = 0.0
+    if not number > 0:
         raise RuntimeError(f"the environment variable {name}={text!r} must be a number above 0, or not be set.")
-    return limit
+    return number
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Duration and number of channels beyond which recordings are refused.
+
+    They keep files that grow without bounds when they are decoded, and damaged headers, from filling the
+    memory. The defaults can be set by environment variables.
+    """
+
+    hours: float = field(default_factory=lambda: environment_number("SKLEARN_CPC_MAX_HOURS", 24.0))
+    channels: float = field(default_factory=lambda: environment_number("SKLEARN_CPC_MAX_CHANNELS", 64))
 
 
 def read_audio(path, sample_rate, limits=None):
-    """Read a recording: decoded, mixed to mono and resampled.
+    """Decode a recording, mix it to mono and resample it.
 
-    Memory grows with what comes out, about twice its size, not with the rate, the channels or the length
-    that the file states.
+    Memory use is about twice the size of the result, whatever rate, channels and length the file states.
 
     Parameters
     ----------
@@ -114,8 +106,7 @@ def read_audio(path, sample_rate, limits=None):
     sample_rate : int
         Rate of the result, in Hz.
     limits : Limits, default=None
-        The most that is read. None: 24 hours and 64 channels, or what the environment variables
-        SKLEARN_CPC_MAX_HOURS and SKLEARN_CPC_MAX_CHANNELS say.
+        Limits beyond which the recording is refused. None: ``Limits()``.
 
     Returns
     -------
@@ -131,184 +122,144 @@ def read_audio(path, sample_rate, limits=None):
 
 
 def decode(path, sample_rate, limits=None):
-    """Read a recording block by block, in bounded memory; see :func:`read_audio`.
+    """Decode a recording block by block, in bounded memory; see :func:`read_audio`.
 
-    What is wrong with it may show at its end only.
+    Some damage shows only at the end, after all blocks.
 
     Yields
     ------
     float32 ndarray of shape (n_samples_of_block,)
     """
-    limits = limits or Limits.of_environment()
-    with open_sound(path, limits) as sound:
-        check_length(sound, sound.frames, limits, path)
-        decoder = Decoder(sound, sample_rate, limits)
+    limits = limits or Limits()
+    with open_audio(path, limits) as audio:
+        check_duration(audio, audio.frames, limits, path)
+        ratio, resampler = sample_rate / audio.samplerate, None
+        if audio.samplerate != sample_rate:
+            resampler = soxr.ResampleStream(audio.samplerate, sample_rate, 1, "float32", "HQ")
+        n_read, n_resampled, peak = 0, 0, 0.0
         try:
-            yield from decoder.blocks()
+            for block in mono_blocks(audio):
+                n_read += len(block)
+                check_duration(audio, n_read, limits)
+                peak = np.maximum(peak, np.abs(block).max())  # unlike max(), keeps NaN
+                if resampler is not None:
+                    block = resampler.resample_chunk(block)
+                    n_resampled += len(block)
+                yield block
         except sf.LibsndfileError as error:
             raise ValueError(f"is damaged or cut short ({error.error_string.rstrip('.')}).") from error
-        if reason := cut_short(path, sound, decoder.n_read):
-            raise ValueError(f"is damaged or cut short ({reason}); copy it again from its source.")
-    if not decoder.n_read:
+        if resampler is not None:
+            n_left = int(np.ceil(n_read * ratio)) - n_resampled  # the length that librosa gives
+            rest = resampler.resample_chunk(np.empty(0, np.float32), last=True)[:n_left]
+            yield np.concatenate([rest, np.zeros(n_left - len(rest), np.float32)])
+        if damage := find_truncation(path, audio, n_read):
+            raise ValueError(f"is damaged or cut short ({damage}); copy it again from its source.")
+    if not n_read:
         raise ValueError("holds no samples.")
-    if not decoder.largest <= LOUDEST:  # NaN is not
-        loud = f"samples as large as {decoder.largest:.3g}, where full scale is 1; scale them down"
-        raise ValueError(f"holds {loud if decoder.largest < np.inf else 'NaN or infinite samples'}.")
+    if not peak < np.inf:  # infinite or NaN
+        raise ValueError("holds NaN or infinite samples.")
+    if peak > MAX_AMPLITUDE:
+        raise ValueError(f"holds samples as large as {peak:.3g}, where full scale is 1; scale them down.")
 
 
-class Decoder:
-    """A sound file on its way to mono samples at one rate, block by block.
-
-    Parameters
-    ----------
-    sound : Stream
-    sample_rate : int
-        In Hz.
-    limits : Limits
-
-    Attributes
-    ----------
-    n_read : int
-        Samples read, at the file's rate.
-    largest : float
-        The largest of their absolute values, or NaN if one is NaN.
-    """
-
-    def __init__(self, sound, sample_rate, limits):
-        self.sound, self.rate, self.limits = sound, sample_rate, limits
-        self.n_read, self.largest = 0, 0.0
-
-    def blocks(self):
-        """Read to the end; yields the samples block by block."""
-        if self.sound.samplerate == self.rate:
-            yield from self._mono()
-            return
-        resampler, n_yielded = soxr.ResampleStream(self.sound.samplerate, self.rate, 1, "float32", "HQ"), 0
-        for block in self._mono():
-            piece = resampler.resample_chunk(block)
-            n_yielded += len(piece)
-            yield piece
-        left = int(np.ceil(self.n_read * (self.rate / self.sound.samplerate))) - n_yielded
-        rest = resampler.resample_chunk(np.empty(0, np.float32), last=True)[:left]
-        yield np.concatenate([rest, np.zeros(left - len(rest), np.float32)])
-
-    def _mono(self):
-        """Read a block after the other, mixed to mono."""
-        n_frames = max(1, min(1 << 16, (1 << 20) // self.sound.channels))
-        left = self.sound.frames
-        while left and len(block := self.sound.read(min(left, n_frames), dtype="float32", always_2d=True)):
-            left -= len(block)
-            self.n_read += len(block)
-            check_length(self.sound, self.n_read, self.limits)
-            mono = mixed(block)
-            self.largest = np.maximum(self.largest, np.abs(mono).max())  # which pass NaN on
-            yield mono
+def mono_blocks(audio):
+    """Yield the samples of an open file, mixed to mono, in blocks of 4 MB at most."""
+    block_length = max(1, min(1 << 16, (1 << 20) // audio.channels))
+    n_left = audio.frames
+    while n_left and len(block := audio.read(min(n_left, block_length), dtype="float32", always_2d=True)):
+        n_left -= len(block)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Adding 0.0 turns -0.0 into 0.0, as the mean of several channels does.
+            mono = block[:, 0] + 0.0 if audio.channels == 1 else block.mean(axis=1)
+        yield mono
 
 
-def mixed(block):
-    """Mean of the channels: (n_samples, n_channels) to (n_samples,)."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        if block.shape[1] == 1:
-            return block[:, 0] + 0.0  # which makes 0 of -0, as the mean of more channels does
-        return block.mean(axis=1)
-
-
-def duration_of(path, limits=None):
-    """Duration of a recording in seconds, from its header.
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, not audio, empty or beyond the limits (see :func:`read_audio`), or its header
-        does not say; the message is the reason alone.
-    """
-    limits = limits or Limits.of_environment()
-    with open_sound(path, limits) as sound:
-        if not sound.frames:
+def read_duration(path, limits=None):
+    """Return the duration of a recording in seconds from its header, or raise a ValueError with the reason."""
+    limits = limits or Limits()
+    with open_audio(path, limits) as audio:
+        if not audio.frames:
             raise ValueError("holds no samples.")
-        if sound.frames == UNKNOWN_LENGTH:
+        if audio.frames == UNKNOWN_LENGTH:
             raise ValueError("does not say how long it is; convert it, to wav for example.")
-        check_length(sound, sound.frames, limits)
-        return sound.frames / sound.samplerate
+        check_duration(audio, audio.frames, limits)
+        return audio.frames / audio.samplerate
 
 
-def check_length(sound, n_frames, limits, path=None):
-    """Refuse so many samples of a sound; with a path only if the file is large enough to hold them."""
-    hours = n_frames / sound.samplerate / 3600
-    if hours > limits.hours and (path is None or os.path.getsize(path) > LEAST_BYTES * 3600 * hours):
+def check_duration(audio, n_samples, limits, path=None):
+    """Raise if so many samples last too long; with a path only if the file is large enough to hold them."""
+    hours = n_samples / audio.samplerate / 3600
+    if hours > limits.hours and (path is None or os.path.getsize(path) > MIN_BYTES_PER_SECOND * 3600 * hours):
         raise ValueError(
             f"lasts {hours:.3g} hours or more, and up to {limits.hours:g} are read; cut it into pieces, set the "
             "environment variable SKLEARN_CPC_MAX_HOURS, or repair its header if it is not that long."
         )
 
 
-class Stream(sf.SoundFile):
-    """A sound file read from beginning to end.
+class SequentialSoundFile(sf.SoundFile):
+    """A sound file that is read from beginning to end.
 
-    Where it can, soundfile seeks after every read, which fails at the end of files that do not say how
-    long they are.
+    After every read soundfile seeks in seekable files, which fails at the end of files of unknown length.
     """
 
     def seekable(self):
-        """Say no."""
+        """Return False."""
         return False
 
 
-def open_sound(path, limits):
+def open_audio(path, limits):
     """Open a sound file, or raise a ValueError that says why it cannot be read."""
-    status, head = look_at(path)
-    check_tags(path, head)
-    check_side_files(path, head)
+    status, head = inspect_file(path)
+    refuse_hanging_files(path, head)
     try:
-        sound = Stream(path if os.name == "nt" else os.fsencode(path))
+        audio = SequentialSoundFile(path if os.name == "nt" else os.fsencode(path))
     except (sf.LibsndfileError, TypeError) as error:  # TypeError: formats without a header
         reason = getattr(error, "error_string", str(error)).rstrip(".")
-        if "does not exist" in reason:  # what libsndfile says of an mp3 without sound
+        if "does not exist" in reason:  # libsndfile's message for an mp3 without sound
             reason = "no sound found"
         raise ValueError(f"is not audio that libsndfile can read, or is damaged ({reason}).") from error
     try:
-        check_header(sound, status.st_size, limits)
+        check_header(audio, status.st_size, limits)
     except ValueError:
-        sound.close()
+        audio.close()
         raise
-    return sound
+    return audio
 
 
-def check_header(sound, size, limits):
-    """Refuse headers that state what cannot be, or more than is read."""
-    least, most = RATES
-    if not least <= sound.samplerate <= most:
+def check_header(audio, file_size, limits):
+    """Raise if a header states something impossible, or more than the limits."""
+    if not MIN_RATE <= audio.samplerate <= MAX_RATE:
         raise ValueError(
-            f"states a sample rate of {sound.samplerate} Hz, and rates from {least} Hz to {most // 10**6} MHz are "
-            "read; repair its header."
+            f"states a sample rate of {audio.samplerate} Hz, and rates from {MIN_RATE} Hz to "
+            f"{MAX_RATE // 10**6} MHz are read; repair its header."
         )
-    if sound.channels > limits.channels:
+    if audio.channels > limits.channels:
         raise ValueError(
-            f"has {sound.channels} channels, and up to {limits.channels:g} are read; mix it down, set the "
+            f"has {audio.channels} channels, and up to {limits.channels:g} are read; mix it down, set the "
             "environment variable SKLEARN_CPC_MAX_CHANNELS, or repair its header if it has fewer."
         )
-    compressed = sound.format in ("FLAC", "OGG", "MP3") or sound.subtype.startswith(("ALAC", "MPEG"))
-    if not compressed and sound.frames > 8 * size:  # no bit for a sample; some decoders make up what is not there
+    compressed = audio.format in ("FLAC", "OGG", "MP3") or audio.subtype.startswith(("ALAC", "MPEG"))
+    if not compressed and audio.frames > 8 * file_size:  # under 1 bit per sample: some decoders invent the rest
         raise ValueError(
-            f"is damaged or cut short ({size} bytes are there for {sound.frames} samples); copy it again from its "
-            "source."
+            f"is damaged or cut short ({file_size} bytes are there for {audio.frames} samples); copy it again "
+            "from its source."
         )
 
 
-def look_at(path):
-    """Status (``os.stat``) of a file and its first bytes, or a ValueError that says why it cannot be read."""
+def inspect_file(path):
+    """Return the status (``os.stat``) and first bytes of a file, or raise a ValueError if it cannot be read."""
     head = b""
     try:
         status = os.stat(path)
-        if stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+        if stat.S_ISREG(status.st_mode):  # opening a named pipe would wait forever
             with open(path, "rb", buffering=0) as file:
                 head = file.read(12)
     except FileNotFoundError:
         raise ValueError("does not exist.") from None
     except OSError as error:
         raise ValueError(f"cannot be opened ({error.strerror}).") from error
-    except ValueError as error:  # a byte of 0, or letters that the file system cannot hold
-        raise ValueError(f"is not a name that a file can have ({error}).") from error
+    except ValueError as error:  # a null byte, or characters that the file system cannot store
+        raise ValueError(f"is not a valid file name ({error}).") from error
     if stat.S_ISDIR(status.st_mode):
         raise ValueError("is a directory; list the files in it.")
     if not stat.S_ISREG(status.st_mode):
@@ -318,19 +269,20 @@ def look_at(path):
     return status, head
 
 
-def check_tags(path, head):
-    """Refuse ID3 tags before wav, aiff and their kin: libsndfile looks for the end of damaged ones for ever."""
-    if not head.startswith(b"ID3"):
-        return
-    with open(path, "rb") as file:
-        skip_tags(file)
-        if file.read(4) in UNTAGGED:
-            raise ValueError("has an ID3 tag where none belongs, before a file that is not mp3; remove the tag.")
+def refuse_hanging_files(path, head):
+    """Raise for files on which libsndfile may hang.
 
-
-def check_side_files(path, head):
-    """Refuse a file of unknown kind whose resource fork is a named pipe: libsndfile would wait for a writer."""
-    if KNOWN.match(head):
+    It searches forever for the end of damaged chunks behind an ID3 tag, and it opens the resource fork of an
+    unknown file, which waits for a writer if the fork is a named pipe.
+    """
+    if head.startswith(b"ID3"):
+        with open(path, "rb") as file:
+            skip_id3_tags(file)
+            if file.read(4) in NEVER_TAGGED:
+                raise ValueError(
+                    "has an ID3 tag where none belongs, before a file that is not mp3; remove the tag."
+                )
+    if RECOGNISED.match(head):
         return
     folder, name = os.path.split(os.fsencode(path))
     for fork in (b"._" + name, os.path.join(b".AppleDouble", name)):
@@ -341,58 +293,46 @@ def check_side_files(path, head):
             )
 
 
-def skip_tags(file):
+def skip_id3_tags(file):
     """Move to the first byte of a file after its ID3 tags."""
     start = 0
     while (head := file.read(10)).startswith(b"ID3") and len(head) == 10:
-        a, b, c, d = (byte & 0x7F for byte in head[6:])  # their size, of 7 bits each
+        a, b, c, d = (byte & 0x7F for byte in head[6:])  # the size, 7 bits per byte
         start += 10 + (a << 21 | b << 14 | c << 7 | d)
         file.seek(start)
     file.seek(start)
 
 
-# What libsndfile logs of the size of the samples (or of the file) that the header states, and of what is there.
-STATED_SIZE = re.compile(r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-UNKNOWN_SIZE = range(0x7FFF0000, 1 << 32)  # stated by writers that do not know the size in advance
-UNKNOWN_LENGTH = (1 << 63) - 1  # libsndfile's word for it
-SIZE_ERROR = 64  # some writers count the header among the samples
-LENGTH_ERROR = 4 * 1152  # some mp3 encoders count their padding, up to a few frames
-LEAST_BYTES = 100  # of a second of sound, in any format
-
-
-def cut_short(path, sound, n_read):
+def find_truncation(path, audio, n_read):
     """Say why a decoded file looks truncated, or return None.
 
-    libsndfile reads what is left of a truncated file without an error, so what the file states is
-    compared with what came: the size of wav files and their kin, the length of others.
+    libsndfile reads the rest of a truncated file without an error. So compare what the file states with what
+    is there: the size in bytes of wav and similar files, the number of samples of others.
     """
-    log = sound.extra_info
-    for stated, there in STATED_SIZE.findall(log):
-        if int(there) < int(stated) - SIZE_ERROR and int(stated) not in UNKNOWN_SIZE:
-            return f"{there} of {stated} bytes are there"
-    if sound.format == "OGG" and "reports a hole" in log:
-        return "pages are missing"  # what some decoders fill with remains of memory
-    if sound.format == "OGG" and lacks_end_of_page(path):
+    log = audio.extra_info
+    for stated, found in STATED_SIZE.findall(log):
+        if int(found) < int(stated) - SIZE_TOLERANCE and int(stated) not in UNKNOWN_SIZES:
+            return f"{found} of {stated} bytes are there"
+    if audio.format == "OGG" and "reports a hole" in log:
+        return "pages are missing"  # some decoders fill the hole with leftover memory
+    if audio.format == "OGG" and ends_within_ogg_page(path):
         return "its last page is not complete"
-    known = states_length(path) if sound.format == "MP3" else sound.frames != UNKNOWN_LENGTH
-    if known and n_read < sound.frames - LENGTH_ERROR:
-        return f"{n_read} of {sound.frames} samples are there"
+    length_is_known = audio.frames != UNKNOWN_LENGTH
+    if audio.format == "MP3":  # without such a header libsndfile guesses the length from the first bit rate
+        with open(path, "rb") as file:
+            skip_id3_tags(file)
+            length_is_known = re.search(b"Xing|Info", file.read(4096)) is not None
+    if length_is_known and n_read < audio.frames - LENGTH_TOLERANCE:
+        return f"{n_read} of {audio.frames} samples are there"
     return None
 
 
-def lacks_end_of_page(path):
+def ends_within_ogg_page(path):
     """Whether an ogg file ends in the middle of a page."""
     with open(path, "rb") as file:
-        file.seek(max(0, os.path.getsize(path) - 65307))  # the most a page can have
+        file.seek(max(0, os.path.getsize(path) - 65307))  # the maximum size of a page
         tail = file.read()
     start = tail.rfind(b"OggS\0")
     page = tail[start:]
-    n_segments = page[26] if len(page) > 26 else 0  # their sizes follow, a byte each
+    n_segments = page[26] if len(page) > 26 else 0  # segment sizes follow, a byte each
     return start >= 0 and len(page) < 27 + n_segments + sum(page[27 : 27 + n_segments])
-
-
-def states_length(path):
-    """Whether an mp3 says how long it is; else libsndfile guesses from its first bit rate."""
-    with open(path, "rb") as file:
-        skip_tags(file)
-        return re.search(b"Xing|Info", file.read(4096)) is not None

@@ -1,9 +1,9 @@
-"""Corpora kept as folders of audio files: read one of yours, fetch a public one, or write a synthetic one."""
+"""Corpora as folders of audio files: read your own, fetch a public one, or write a synthetic one."""
 
-from ._download import get_data_home
-from ._fetchers import fetch_esc50, fetch_fma_small, fetch_fsdd, fetch_gtzan
-from ._folder import load_audio_folder
-from ._synthetic import make_synthetic_corpus
+from .download import get_data_home
+from .fetchers import fetch_esc50, fetch_fma_small, fetch_fsdd, fetch_gtzan
+from .folder import load_audio_folder
+from .synthetic import make_synthetic_corpus
 
 __all__ = [
     "fetch_esc50",

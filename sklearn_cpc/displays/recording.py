@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, check_is_fitted, check_scalar
 
-from ..audio.clips import clips_of
-from ..audio.store import Source
+from ..audio.clips import holds_path
+from ..audio.store import AudioSource
 from ._panels import beside, panels_in
 from ._style import COLOURS
 
@@ -152,9 +152,9 @@ class RecordingDisplay:
         check_is_fitted(estimator)
         cpc = copy.copy(_network_of(estimator))
         cpc.on_error = "raise"  # there is nothing else to draw
-        X = [recording] if _names_audio(recording) else _as_samples(recording)[None]
-        (samples,) = Source(cpc, X, cpc.sample_rate_, reset=False).read().samples
-        clips = clips_of(X)
+        X = [recording] if holds_path(recording) else _as_samples(recording)[None]
+        source = AudioSource(cpc, X, cpc.sample_rate_, reset=False)
+        (samples,), clips = source.read().samples, source.clips
         names = ["z"] if cpc.network_.single_context else ["z", "c"]
         return cls.from_frames(
             np.asarray(samples),
@@ -339,12 +339,6 @@ def _network_of(estimator):
         f"{type(estimator).__name__} has no transform_frames, so it does not embed over time; pass a "
         "CPCTransformer or a Pipeline with one."
     )
-
-
-def _names_audio(recording):
-    """Whether it is a path or a clip, not samples."""
-    first = recording[0] if isinstance(recording, (tuple, list)) and recording else recording
-    return isinstance(first, (str, bytes, os.PathLike))
 
 
 def _as_samples(samples):

@@ -12,7 +12,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.validation import check_scalar
 
 from .._processes import progress
-from ..audio.clips import clips_of
+from ..audio.clips import as_clips
 from ._folds import make_folds
 from ._representations import UNTRAINED, decoded_once, divide, named_estimators, ready, with_baselines
 
@@ -228,9 +228,9 @@ def compare_scores(scores, reference=None, *, test_ratio=0.25, confidence=0.95):
 
 def _check_unlabelled(X, unlabelled, transductive):
     """Raise if recordings of X are trained on in every fold, under another name."""
-    if unlabelled is None or transductive or clips_of(X) is None:
+    if unlabelled is None or transductive or as_clips(X) is None:
         return
-    both = {str(clip.path) for clip in clips_of(X)} & {str(clip.path) for clip in clips_of(unlabelled) or []}
+    both = {str(clip.path) for clip in as_clips(X)} & {str(clip.path) for clip in as_clips(unlabelled) or []}
     if both:
         raise ValueError(
             f"{len(both)} file(s) of unlabelled are in X too, {min(both)!r} for one: they would be heard in "

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils import check_consistent_length
 
-from ..audio.clips import clips_of
+from ..audio.clips import as_clips
 
 
 def make_folds(X, y, groups, cv):
@@ -29,7 +29,7 @@ def make_folds(X, y, groups, cv):
         If it splits files over folds.
     """
     check_consistent_length(X, y, groups)
-    clips = clips_of(X)
+    clips = as_clips(X)
     files = None if clips is None else np.array([str(clip.path) for clip in clips])
     if cv is None or isinstance(cv, Integral):
         several = files is not None and len(set(files)) < len(files)

@@ -9,10 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from ..audio.clips import clips_of
+from ..audio.clips import as_clips
 from ..cpc import CPCTransformer
 from ..mfcc import MFCCTransformer
-from ..nn.network import sample_rate_of
+from ..nn.network import get_sample_rate
 
 UNTRAINED = "{} (untrained)"
 
@@ -29,10 +29,10 @@ def with_baselines(named, X):
     """Add chance, MFCCs and untrained twins, but for names that are taken."""
     cpcs = [part for estimator in named.values() for part in _parts_of(estimator, CPCTransformer).values()]
     before = {"chance": DummyClassifier()}
-    if clips_of(X) is not None:
+    if as_clips(X) is not None:
         before["mfcc"] = MFCCTransformer()
     elif cpcs:
-        before["mfcc"] = MFCCTransformer(sample_rate=sample_rate_of(cpcs[0].encoder))
+        before["mfcc"] = MFCCTransformer(sample_rate=get_sample_rate(cpcs[0].encoder))
     twins = {name: (UNTRAINED.format(name), untrained_twin(estimator)) for name, estimator in named.items()}
     added = {name: estimator for name, estimator in before.items() if name not in named}
     for name, estimator in named.items():

@@ -130,7 +130,7 @@ def take_apart(built):
     if allowed is None or type(built) is not _import(name):
         raise TypeError(
             f"objects of class {name} cannot be saved, only {', '.join(CLASSES)}. Save those in it, such as "
-            "best_estimator_ or steps, by themselves, or use joblib.dump, and joblib.load only for files you trust"
+            "best_estimator_ or steps, by themselves"
         )
     parameters = built.get_params(deep=False)
     own = {
@@ -142,7 +142,7 @@ def take_apart(built):
         check_is_fitted(built)
     unknown = sorted(own.keys() - (allowed.fitted or {}).keys())
     if unknown:
-        raise TypeError(f"{name} has attributes {unknown}, which would be lost; delete them. {CODE}")
+        raise TypeError(f"{name} has attributes {unknown}, which would be lost; delete them")
     if "network_" in own:
         own["network_"] = dict(built.network_.state_dict())
     stored = {key: value for key, value in parameters.items() if key not in allowed.dropped}
@@ -150,7 +150,7 @@ def take_apart(built):
         # Parameters of scikit-learn come and go with its versions: store those that differ from their defaults.
         defaults = inspect.signature(type(built)).parameters
         stored = {key: value for key, value in stored.items() if not _same(value, defaults[key].default)}
-    return {"class": name, "parameters": stored, "fitted": own}
+    return {"class": name, "parameters": stored, "fitted": dict(sorted(own.items()))}
 
 
 def put_together(description):
@@ -179,6 +179,7 @@ def put_together(description):
     _check_arrays(built, {**allowed.shapes(built), **_named_features(built)})
     if weights is not None:
         built.network_ = rebuild_network(built, weights)
+        getattr(built, "_n_features_out", None)  # raises if the network does not offer the pooling
     return built
 
 

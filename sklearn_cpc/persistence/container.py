@@ -79,7 +79,8 @@ def unpack(data):
     except RecursionError:
         raise ValueError("its description is nested too deeply") from None
     except Exception as error:  # a description that makes no sense may raise anything
-        raise ValueError(f"its description is malformed ({type(error).__name__}: {error})"[:1000]) from error
+        kind = "" if isinstance(error, ValueError) else f"its description is malformed, {type(error).__name__}: "
+        raise ValueError(f"{kind}{error}"[:1000]) from error
     if number != FORMAT:
         raise ValueError(
             f"it has format {number!r}, but sklearn_cpc {__version__} reads format {FORMAT}; use the version that "

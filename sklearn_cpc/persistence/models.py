@@ -4,6 +4,7 @@ import os
 
 from sklearn.pipeline import Pipeline
 
+from .allowed import CODE
 from .container import pack, read_file, unpack, write_file
 from .networks import first_difference
 
@@ -123,7 +124,7 @@ def to_bytes(estimator):
     try:
         data = pack(estimator)
     except TypeError as error:
-        raise TypeError(f"cannot save: {error}.") from error
+        raise TypeError(f"cannot save: {error}. {CODE}.") from error
     try:
         _compare(estimator, from_bytes(data))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The cache: never half an entry, whoever fills it, is killed in it or damages it."""
+"""The cache of decoded recordings survives damage, full disks and killed processes."""
 
 import errno
 import multiprocessing
@@ -22,11 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sounds import RATE, noise, read_files, write
 
 from sklearn_cpc import MFCCTransformer
-from sklearn_cpc.audio import cache, store
-from sklearn_cpc.audio.cache import ABANDONED
+from sklearn_cpc.audio import cache
+from sklearn_cpc.audio.cache import MAX_UNFINISHED_AGE
 from sklearn_cpc.audio.reading import decode, read_audio
 
-posix = pytest.mark.skipif(os.name == "nt", reason="there is no fork and no named pipe")
+posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and named pipes")
 
 
 @pytest.fixture
@@ -37,30 +37,30 @@ def paths(tmp_path):
 
 @pytest.fixture
 def memory(tmp_path):
-    """A directory that is not there yet."""
+    """A directory that does not exist yet."""
     return tmp_path / "memory"
 
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """Paths that are decoded, as they come."""
+    """Paths that have been decoded, in order."""
     calls = []
 
-    def counting(read):
-        def count(path, sample_rate):
+    def recording(read):
+        def record(path, sample_rate):
             calls.append(path)
             return read(path, sample_rate)
 
-        return count
+        return record
 
-    monkeypatch.setattr(store, "decode", counting(decode))
-    monkeypatch.setattr(cache, "read_audio", counting(read_audio))
+    monkeypatch.setattr(cache, "decode", recording(decode))
+    monkeypatch.setattr(cache, "read_audio", recording(read_audio))
     return calls
 
 
 @pytest.fixture
-def theirs():
-    """Recordings and a directory for the cache, of somebody who may not do everything, as the superuser may."""
+def unprivileged():
+    """Recordings and a cache directory of a user without the rights of the superuser."""
     user, nobody = os.geteuid(), 65534
     folder = tempfile.mkdtemp()
     paths = [write(f"{folder}/{i}.wav", noise(1000 + 100 * i, seed=i)) for i in range(4)]
@@ -85,13 +85,13 @@ def unfinished(memory):
 
 
 def replace(file, content):
-    """Put another file into the place of one, as whatever was written there and came to nothing."""
+    """Replace a file by a new one with this content."""
     file.unlink()
     file.write_bytes(content)
 
 
 def assert_read(paths, memory, n_decoded=None, decoded=None):
-    """Check that what is read is what is in the files."""
+    """Check that the samples are those of the files, and how many files are decoded."""
     before = len(decoded or ())
     samples, reasons = read_files(paths, RATE, memory=memory)
     assert reasons == {}
@@ -105,7 +105,7 @@ def assert_read(paths, memory, n_decoded=None, decoded=None):
 # Entries
 
 
-def test_an_entry_is_the_samples_and_their_checksum_and_nothing_else_is_left(paths, memory):
+def test_entry_holds_only_samples_and_checksum(paths, memory):
     assert_read(paths, memory)
     sizes = [4 * 1000 + 400 * i + 4 for i in range(4)]
     assert sorted(file.stat().st_size for file in entries(memory)) == sizes
@@ -113,7 +113,7 @@ def test_an_entry_is_the_samples_and_their_checksum_and_nothing_else_is_left(pat
     assert (memory / "sklearn_cpc" / ".gitignore").read_text() == "*\n"
 
 
-def test_entries_are_readable_by_whom_the_user_lets_read(paths, memory):
+def test_permissions_of_entries_follow_the_umask(paths, memory):
     mask = os.umask(0o022)
     try:
         assert_read(paths, memory)
@@ -122,38 +122,38 @@ def test_entries_are_readable_by_whom_the_user_lets_read(paths, memory):
     assert {file.stat().st_mode & 0o777 for file in entries(memory)} == {0o644}
 
 
-def damages(random, content):
-    """Ways to damage an entry, by name."""
+def damaged_versions(random, content):
+    """Damaged versions of an entry, by name."""
     at, bit = random.randrange(len(content)), 1 << random.randrange(8)
     size = random.randrange(1, 500)
     return {
         "truncated": content[:at],
         "flipped": content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :],
         "zeros": bytes(len(content)),
-        "zeros from somewhere on": content[:at].ljust(len(content), b"\0") + b"\1",
+        "zeros to the end": content[:at].ljust(len(content), b"\0") + b"\1",
         "garbage": random.randbytes(len(content)),
         "empty": b"",
         "longer": content + random.randbytes(size),
-        "cut out": content[: at // 2] + content[at // 2 + 4 * size :]
+        "middle missing": content[: at // 2] + content[at // 2 + 4 * size :]
         if at // 2 + 4 * size < len(content)
         else b"",
-        "another": b"RIFF" + content,
+        "prefixed": b"RIFF" + content,
     }
 
 
-@pytest.mark.parametrize("damage", damages(Random(0), bytes(10)))
-def test_damaged_entries_are_decoded_anew_and_replaced(paths, memory, decoded, damage):
+@pytest.mark.parametrize("damage", damaged_versions(Random(0), bytes(10)))
+def test_damaged_entries_are_decoded_again_and_replaced(paths, memory, decoded, damage):
     assert_read(paths, memory, 4, decoded)
     for seed in range(20):
         file = Random(seed).choice(entries(memory))
-        replace(file, damages(Random(seed), file.read_bytes())[damage])
+        replace(file, damaged_versions(Random(seed), file.read_bytes())[damage])
         assert_read(paths, memory, 1, decoded)
         assert_read(paths, memory, 0, decoded)
     assert unfinished(memory) == []
 
 
 @posix
-def test_what_is_no_file_in_the_place_of_an_entry_is_not_waited_for(paths, memory, decoded):
+def test_entry_that_is_not_a_regular_file_is_replaced(paths, memory, decoded):
     assert_read(paths, memory)
     pipe, link, gone = entries(memory)[:3]
     for file in (pipe, link, gone):
@@ -164,18 +164,18 @@ def test_what_is_no_file_in_the_place_of_an_entry_is_not_waited_for(paths, memor
     assert_read(paths, memory, 0, decoded)
 
 
-def test_a_folder_in_the_place_of_an_entry_is_warned_of(paths, memory):
+def test_folder_with_the_name_of_an_entry_warns(paths, memory):
     assert_read(paths, memory)
     file = entries(memory)[0]
     file.unlink()
     file.mkdir()
-    with pytest.warns(UserWarning, match="1 of 4 decoded recordings cannot be kept in memory="):
+    with pytest.warns(UserWarning, match="1 of 4 decoded recordings cannot be stored in memory="):
         assert_read(paths, memory)
 
 
 @posix
-def test_entries_that_one_may_not_read_are_replaced_where_one_may_write(theirs, decoded):
-    paths, memory = theirs
+def test_entry_without_read_permission_is_replaced(unprivileged, decoded):
+    paths, memory = unprivileged
     assert_read(paths, memory, 4, decoded)
     entries(memory)[0].chmod(0)
     cache.count_samples.cache_clear()
@@ -183,7 +183,7 @@ def test_entries_that_one_may_not_read_are_replaced_where_one_may_write(theirs, 
     assert entries(memory)[0].stat().st_mode & 0o400
 
 
-def test_an_entry_is_checked_once_and_then_taken_as_it_is_until_it_changes(paths, memory, monkeypatch):
+def test_checksum_is_verified_again_only_if_the_entry_changes(paths, memory, monkeypatch):
     assert_read(paths[:1], memory)
     checks, crc32 = [], zlib.crc32
     monkeypatch.setattr(cache.zlib, "crc32", lambda *block: checks.append(block) or crc32(*block))
@@ -199,21 +199,21 @@ def test_an_entry_is_checked_once_and_then_taken_as_it_is_until_it_changes(paths
 
 
 @posix
-def test_a_directory_that_cannot_be_written_is_warned_of_once(theirs):
-    paths, memory = theirs
+def test_read_only_directory_warns_once(unprivileged):
+    paths, memory = unprivileged
     memory.chmod(0o555)
-    with pytest.warns(UserWarning, match="cannot be kept") as caught:
+    with pytest.warns(UserWarning, match="cannot be stored") as caught:
         samples = assert_read(paths, memory)
     assert len(caught) == 1
     message = str(caught[0].message)
-    assert message.startswith(f"4 of 4 decoded recordings cannot be kept in memory={memory!r} and stay in RAM (")
+    assert message.startswith(f"4 of 4 decoded recordings cannot be stored in memory={memory!r} and stay in RAM (")
     assert "Permission denied" in message
     assert all(type(signal) is np.ndarray for signal in samples.values())
 
 
 @posix
-def test_a_directory_that_is_full_already_need_not_be_written(theirs, decoded):
-    paths, memory = theirs
+def test_complete_cache_works_in_a_read_only_directory(unprivileged, decoded):
+    paths, memory = unprivileged
     assert_read(paths, memory, 4, decoded)
     for folder in (memory, memory / "sklearn_cpc", memory / "sklearn_cpc" / "unfinished"):
         folder.chmod(0o555)
@@ -224,26 +224,28 @@ def test_a_directory_that_is_full_already_need_not_be_written(theirs, decoded):
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "x" * 300])
-def test_a_directory_that_cannot_be_is_warned_of(paths, tmp_path, name):
-    (tmp_path / "file").write_text("no directory")
-    with pytest.warns(UserWarning, match="4 of 4 decoded recordings cannot be kept"):
+def test_impossible_directory_warns(paths, tmp_path, name):
+    (tmp_path / "file").write_text("not a directory")
+    with pytest.warns(UserWarning, match="4 of 4 decoded recordings cannot be stored"):
         assert_read(paths, tmp_path / name)
 
 
-def test_a_full_disk_is_warned_of_and_nothing_half_is_left(paths, memory, monkeypatch):
+def test_full_disk_warns_and_leaves_no_partial_file(paths, memory, monkeypatch):
     assert_read(paths[:1], memory)
 
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(cache.os, "replace", full)
-    with pytest.warns(UserWarning, match=r"3 of 4 decoded .* \(\[Errno 28\] No space left on device\); make room"):
+    with pytest.warns(
+        UserWarning, match=r"3 of 4 decoded .* \(\[Errno 28\] No space left on device\); free some space"
+    ):
         assert_read(paths, memory)
     assert unfinished(memory) == []
     assert len(entries(memory)) == 1
 
 
-def test_an_interruption_leaves_nothing_half(paths, memory, monkeypatch):
+def test_interrupt_leaves_no_partial_file(paths, memory, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
@@ -253,29 +255,29 @@ def test_an_interruption_leaves_nothing_half(paths, memory, monkeypatch):
     assert unfinished(memory) == entries(memory) == []
 
 
-def test_what_killed_processes_left_is_removed_after_a_day(paths, memory):
+def test_partial_files_of_killed_processes_are_removed_after_a_day(paths, memory):
     assert_read(paths, memory)
     old, young = (memory / "sklearn_cpc" / "unfinished" / name for name in ("old", "young"))
     for file in (old, young):
         file.write_bytes(b"half")
-    os.utime(old, (time.time() - ABANDONED - 10,) * 2)
+    os.utime(old, (time.time() - MAX_UNFINISHED_AGE - 10,) * 2)
     assert_read(paths, memory)
     assert unfinished(memory) == [young]
 
 
 @posix
-def test_a_file_that_others_finish_while_the_abandoned_are_sought_is_passed_over(paths, memory):
+def test_cleanup_skips_files_that_other_processes_have_just_renamed(paths, memory):
     assert_read(paths, memory)
     folder = memory / "sklearn_cpc" / "unfinished"
     for name in ("first", "last"):
-        (folder / name).symlink_to(folder / "gone")  # cannot be looked at, like what has just been renamed
+        (folder / name).symlink_to(folder / "gone")  # stat fails, as for a file that has just been renamed
     (folder / "middle").write_bytes(b"x")
-    os.utime(folder / "middle", (time.time() - ABANDONED - 10,) * 2)
+    os.utime(folder / "middle", (time.time() - MAX_UNFINISHED_AGE - 10,) * 2)
     assert_read(paths, memory)
     assert {path.name for path in folder.iterdir()} == {"first", "last"}
 
 
-def test_the_cache_of_a_pipeline_may_lie_in_the_same_directory(paths, memory, decoded):
+def test_directory_can_be_shared_with_the_cache_of_a_pipeline(paths, memory, decoded):
     joblib.Memory(memory, verbose=0).cache(len)([1])
     assert_read(paths, memory, 4, decoded)
     joblib.Memory(memory, verbose=0).clear(warn=False)
@@ -285,7 +287,7 @@ def test_the_cache_of_a_pipeline_may_lie_in_the_same_directory(paths, memory, de
 # In use
 
 
-def test_what_is_removed_from_the_directory_while_in_use_comes_back(paths, memory, decoded, monkeypatch):
+def test_entry_removed_while_in_use_is_written_again(paths, memory, decoded, monkeypatch):
     monkeypatch.chdir(os.path.dirname(paths[0]))
     samples = assert_read([os.path.basename(path) for path in paths], memory)
     for file in entries(memory):
@@ -297,15 +299,15 @@ def test_what_is_removed_from_the_directory_while_in_use_comes_back(paths, memor
     assert len(entries(memory)) == 4
 
 
-def test_a_recording_that_cannot_come_back_stays_in_ram(paths, memory, monkeypatch):
+def test_recording_is_decoded_if_its_entry_cannot_be_restored(paths, memory, monkeypatch):
     samples = assert_read(paths, memory)
     shutil.rmtree(memory)
-    memory.write_text("no directory")
+    memory.write_text("not a directory")
     for path in paths:
         assert_array_equal(samples[path], read_audio(path, RATE))
 
 
-def test_a_recording_that_has_changed_meanwhile_is_not_mixed_with_what_it_was(paths, memory):
+def test_recording_that_changes_while_in_use_is_an_error(paths, memory):
     samples = assert_read(paths, memory)
     entries(memory)[0].unlink()
     for path in paths:
@@ -315,18 +317,18 @@ def test_a_recording_that_has_changed_meanwhile_is_not_mixed_with_what_it_was(pa
 
 
 @pytest.mark.parametrize("damage", [lambda file: os.truncate(file, 100), lambda file: replace(file, b"damaged")])
-def test_an_entry_that_is_cut_or_replaced_while_in_use_is_decoded_anew(paths, memory, decoded, damage):
+def test_entry_damaged_while_in_use_is_decoded_again(paths, memory, decoded, damage):
     samples = assert_read(paths, memory)
     for file in entries(memory):
         damage(file)
     for path in paths:
         assert_array_equal(samples[path][10:20], read_audio(path, RATE)[10:20])
         assert_array_equal(samples[path], read_audio(path, RATE))
-    assert decoded[4:] == paths  # once: the entry is whole again
+    assert decoded[4:] == paths  # once, as the entry is complete again
     assert_read(paths, memory)
 
 
-def test_an_entry_that_another_process_has_written_anew_goes_on_being_read(paths, memory, decoded):
+def test_entry_rewritten_by_another_process_is_still_used(paths, memory, decoded):
     samples = assert_read(paths, memory)
     for file in entries(memory):
         replace(file, file.read_bytes())
@@ -335,7 +337,7 @@ def test_an_entry_that_another_process_has_written_anew_goes_on_being_read(paths
     assert len(decoded) == 4
 
 
-def test_what_travels_to_other_processes_is_where_the_samples_are(paths, memory):
+def test_pickle_of_stored_samples_holds_no_samples(paths, memory):
     samples = assert_read(paths, memory)[paths[0]]
     copy = pickle.loads(pickle.dumps(samples[10:20]))
     assert_array_equal(copy, read_audio(paths[0], RATE)[10:20])
@@ -350,7 +352,7 @@ def joblib_entries(memory):
 
 
 @pytest.mark.parametrize("mmap_mode", [None, "r"])
-def test_damaged_entries_of_a_memory_of_joblib_are_decoded_anew(paths, memory, mmap_mode):
+def test_damaged_joblib_entries_are_decoded_again(paths, memory, mmap_mode):
     def kept():
         return joblib.Memory(memory, mmap_mode=mmap_mode, verbose=0)
 
@@ -359,20 +361,20 @@ def test_damaged_entries_of_a_memory_of_joblib_are_decoded_anew(paths, memory, m
     for file, content in {first: b"", second: b"garbage", third: third.read_bytes()[:99]}.items():
         replace(file, content)
     assert_read(paths, kept())
-    joblib.dump("no samples", joblib_entries(memory)[0])
+    joblib.dump("not samples", joblib_entries(memory)[0])
     with pytest.warns(UserWarning, match=r"1 of 4 decoded .* \('str' object has no attribute 'dtype'\)"):
         assert_read(paths, kept())
 
 
-def test_a_memory_of_joblib_that_cannot_keep_samples_is_warned_of(paths, memory, monkeypatch):
+def test_joblib_memory_that_cannot_store_samples_warns(paths, memory, monkeypatch):
     kept = joblib.Memory(memory, mmap_mode="r", verbose=0)
-    kept.store_backend.dump_item = lambda *arguments, **how: None
-    monkeypatch.setattr("joblib.memory.MemorizedFunc._load_item", lambda *arguments: {}["not there"])
-    with pytest.warns(UserWarning, match=r"4 of 4 decoded .* \('not there'\)"):
+    kept.store_backend.dump_item = lambda *args, **kwargs: None
+    monkeypatch.setattr("joblib.memory.MemorizedFunc._load_item", lambda *arguments: {}["missing"])
+    with pytest.warns(UserWarning, match=r"4 of 4 decoded .* \('missing'\)"):
         assert_read(paths, kept)
 
 
-def test_a_bad_recording_is_not_the_fault_of_a_memory_of_joblib(memory, tmp_path):
+def test_bad_recording_is_not_blamed_on_joblib(memory, tmp_path):
     (tmp_path / "text.wav").write_text("text")
     _, reasons = read_files([str(tmp_path / "text.wav")], RATE, memory=joblib.Memory(memory, verbose=0))
     assert reasons[str(tmp_path / "text.wav")].startswith("is not audio")
@@ -381,14 +383,14 @@ def test_a_bad_recording_is_not_the_fault_of_a_memory_of_joblib(memory, tmp_path
 # Processes
 
 
-def read_for_ever(paths, expected, memory, seed, seen):
-    """Read, and compare, until killed; damages what it finds as often as not."""
+def read_until_killed(paths, expected, memory, seed, results):
+    """Read and compare forever; randomly damages and removes entries."""
     random = Random(seed)
     while True:
         samples, reasons = read_files(paths, RATE, memory=memory)
         same = [np.array_equal(samples[path], array) for path, array in zip(paths, expected, strict=True)]
         if reasons or not all(same):
-            seen.put((reasons, same))
+            results.put((reasons, same))
         for file in entries(memory):
             if random.random() < 0.1:
                 damaged = memory / f"{seed}"
@@ -396,21 +398,21 @@ def read_for_ever(paths, expected, memory, seed, seen):
                 os.replace(damaged, file)
             elif random.random() < 0.1:
                 file.unlink(missing_ok=True)
-        seen.put(None)
+        results.put(None)
 
 
 @posix
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_processes_that_fill_damage_and_die_in_one_directory_never_see_anything_wrong(tmp_path, memory):
+def test_killed_processes_never_corrupt_a_shared_directory(tmp_path, memory):
     paths = [write(tmp_path / f"{i}.wav", noise(30_000, seed=i)) for i in range(4)]
     expected = [read_audio(path, RATE) for path in paths]
     context, random = multiprocessing.get_context("fork"), Random(0)
-    seen = [context.SimpleQueue() for _ in range(4)]  # one each: who is killed may hold its lock
+    results = [context.SimpleQueue() for _ in range(4)]  # one per process: a killed process may hold its lock
     memory.mkdir()
 
     def started(number):
-        how = paths, expected, memory, number, seen[number]
-        process = context.Process(target=read_for_ever, args=how, daemon=True)
+        arguments = paths, expected, memory, number, results[number]
+        process = context.Process(target=read_until_killed, args=arguments, daemon=True)
         process.start()
         return process
 
@@ -420,14 +422,14 @@ def test_processes_that_fill_damage_and_die_in_one_directory_never_see_anything_
         assert time.monotonic() < end, f"{n_killed} killed, {n_read} read"
         time.sleep(random.uniform(0, 0.05))
         victim = random.randrange(4)
-        assert processes[victim].exitcode is None, "died of itself"
+        assert processes[victim].exitcode is None, "died on its own"
         os.kill(processes[victim].pid, signal.SIGKILL)
         processes[victim].join()
         n_killed += 1
-        while not seen[victim].empty():
-            assert seen[victim].get() is None
+        while not results[victim].empty():
+            assert results[victim].get() is None
             n_read += 1
-        seen[victim] = context.SimpleQueue()
+        results[victim] = context.SimpleQueue()
         processes[victim] = started(victim)
     for process in processes:
         process.kill()
@@ -435,14 +437,14 @@ def test_processes_that_fill_damage_and_die_in_one_directory_never_see_anything_
     assert_read(paths, memory)
 
 
-def test_who_was_killed_while_drawing_a_bar_stops_nobody_who_draws_none(paths, memory, monkeypatch):
-    monkeypatch.setattr("sklearn_cpc._processes.tqdm", None)  # whose lock it took along
+def test_silent_reading_does_not_take_the_lock_of_tqdm(paths, memory, monkeypatch):
+    monkeypatch.setattr("sklearn_cpc._processes.tqdm", None)  # a killed process may have held its lock
     assert_read(paths, memory)
     assert_read(paths, None)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_grid_search_in_processes_that_share_a_directory_scores_as_without(corpus, memory):
+def test_parallel_grid_search_with_shared_directory_gives_same_scores(corpus, memory):
     def scores(memory, n_jobs):
         pipeline = make_pipeline(MFCCTransformer(sample_rate=RATE, n_fft=512, n_mels=40), LogisticRegression())
         pipeline.set_params(mfcctransformer__memory=memory)

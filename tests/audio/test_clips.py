@@ -1,4 +1,4 @@
-"""Clips: every form of X, and cuts of recordings."""
+"""Clips: every form of X, and sampled cuts of recordings."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -8,15 +8,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.utils._param_validation import InvalidParameterError
 from sounds import noise, write
 
 from sklearn_cpc import Clip, sample_clips
-from sklearn_cpc.audio.clips import clips_of
+from sklearn_cpc.audio.clips import as_clips
 from sklearn_cpc.audio.reading import UnreadableAudioError
 
 
 class Annotation(NamedTuple):
-    """A user's own tuple."""
+    """A named tuple of a user."""
 
     file: str
     start: float
@@ -24,14 +25,14 @@ class Annotation(NamedTuple):
 
 
 def objects(rows):
-    """Object array of rows, (n,) of whatever they are."""
+    """Object array of shape (n_rows,)."""
     array = np.empty(len(rows), object)
     array[:] = rows
     return array
 
 
 PATHS = ["a.wav", "b c.flac"]
-WHOLE = [Clip("a.wav"), Clip("b c.flac")]
+FULL_CLIPS = [Clip("a.wav"), Clip("b c.flac")]
 PATHS_AS = {
     "list": PATHS,
     "tuple": tuple(PATHS),
@@ -55,21 +56,21 @@ PATHS_AS = {
     "frame of another name": pd.DataFrame({"file": PATHS}),
     "frame with more columns": pd.DataFrame({"label": ["x", "y"], "path": PATHS, "fold": [1, 2]}),
     "frame with another index": pd.DataFrame({"path": PATHS}, index=["x", "y"]),
-    "clips": WHOLE,
+    "clips": FULL_CLIPS,
 }
 ROWS = [("a.wav", 0.5, 2.0), ("a.wav", 3, 1)]
-CUT = [Clip("a.wav", 0.5, 2.0), Clip("a.wav", 3.0, 1.0)]
+CUT_CLIPS = [Clip("a.wav", 0.5, 2.0), Clip("a.wav", 3.0, 1.0)]
 FRAME = pd.DataFrame(ROWS, columns=["path", "onset", "duration"])
 CLIPS_AS = {
     "tuples": ROWS,
     "lists": [list(row) for row in ROWS],
-    "clips": CUT,
-    "tuple of clips": tuple(CUT),
-    "own tuples": [Annotation(*row) for row in ROWS],
+    "clips": CUT_CLIPS,
+    "tuple of clips": tuple(CUT_CLIPS),
+    "other named tuples": [Annotation(*row) for row in ROWS],
     "NumPy numbers": [("a.wav", np.float32(0.5), np.int64(2)), (Path("a.wav"), np.int8(3), Fraction(1))],
     "object array": np.array(ROWS, dtype=object),
-    "object array of clips": objects(CUT),
-    "Series of clips": pd.Series(CUT),
+    "object array of clips": objects(CUT_CLIPS),
+    "Series of clips": pd.Series(CUT_CLIPS),
     "frame": FRAME,
     "frame in another order": FRAME[["duration", "path", "onset"]],
     "frame with more columns": FRAME.assign(label="x", end=1.0),
@@ -78,37 +79,37 @@ CLIPS_AS = {
 
 
 @pytest.mark.parametrize("X", PATHS_AS.values(), ids=PATHS_AS)
-def test_paths_may_come_in_any_container(X):
-    clips = clips_of(X)
-    assert clips == WHOLE
+def test_paths_in_any_container(X):
+    clips = as_clips(X)
+    assert clips == FULL_CLIPS
     assert all(type(clip) is Clip and type(clip.path) is str for clip in clips)
 
 
 @pytest.mark.parametrize("X", CLIPS_AS.values(), ids=CLIPS_AS)
-def test_clips_may_come_in_any_container(X):
-    clips = clips_of(X)
-    assert clips == CUT
+def test_clips_in_any_container(X):
+    clips = as_clips(X)
+    assert clips == CUT_CLIPS
     assert all([type(part) for part in clip] == [str, float, float] for clip in clips)
 
 
-def test_parts_of_a_clip_may_be_left_out():
+def test_onset_and_duration_are_optional():
     X = ["a.wav", ("b.wav",), ("c.wav", 1.5), ("d.wav", 1.5, None), Clip("e.wav", duration=2.0)]
-    assert clips_of(X) == [
+    assert as_clips(X) == [
         Clip("a.wav"),
         Clip("b.wav"),
         Clip("c.wav", 1.5),
         Clip("d.wav", 1.5),
         Clip("e.wav", 0.0, 2.0),
     ]
-    assert clips_of(FRAME[["path", "onset"]]) == [Clip("a.wav", 0.5), Clip("a.wav", 3.0)]
-    assert clips_of(FRAME[["path", "duration"]]) == [Clip("a.wav", 0.0, 2.0), Clip("a.wav", 0.0, 1.0)]
+    assert as_clips(FRAME[["path", "onset"]]) == [Clip("a.wav", 0.5), Clip("a.wav", 3.0)]
+    assert as_clips(FRAME[["path", "duration"]]) == [Clip("a.wav", 0.0, 2.0), Clip("a.wav", 0.0, 1.0)]
 
 
-@pytest.mark.parametrize("nothing", [None, np.nan])
-def test_a_duration_of_nan_lasts_to_the_end(nothing):
-    frame = FRAME.assign(duration=[nothing, 1.0])
-    assert clips_of(frame) == [Clip("a.wav", 0.5, None), Clip("a.wav", 3.0, 1.0)]
-    assert clips_of([("a.wav", 0.5, nothing)]) == [Clip("a.wav", 0.5, None)]
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_nan_duration_means_to_the_end(missing):
+    frame = FRAME.assign(duration=[missing, 1.0])
+    assert as_clips(frame) == [Clip("a.wav", 0.5, None), Clip("a.wav", 3.0, 1.0)]
+    assert as_clips([("a.wav", 0.5, missing)]) == [Clip("a.wav", 0.5, None)]
 
 
 NUMBERS = {
@@ -133,20 +134,20 @@ NUMBERS = {
 
 
 @pytest.mark.parametrize("X", NUMBERS.values(), ids=NUMBERS)
-def test_numbers_and_what_is_no_sequence_are_no_clips(X):
-    assert clips_of(X) is None
+def test_numbers_and_other_objects_are_not_clips(X):
+    assert as_clips(X) is None
 
 
 @pytest.mark.parametrize("X", ["a.wav", Path("a.wav"), b"a.wav"])
-def test_a_single_path_is_told_to_go_into_a_list(X):
+def test_single_path_is_refused_with_advice(X):
     with pytest.raises(TypeError, match=r"X is a single path, b?'a.wav'; put it in a list: \[b?'a.wav'\]"):
-        clips_of(X)
+        as_clips(X)
 
 
 @pytest.mark.parametrize("X", [[], (), np.array([], dtype=object), pd.Series([], dtype=str), FRAME[:0]])
-def test_an_empty_X_is_refused(X):
+def test_empty_X_is_refused(X):
     with pytest.raises(ValueError, match=r"X is empty \(n_samples=0\)"):
-        clips_of(X)
+        as_clips(X)
 
 
 @pytest.mark.parametrize(
@@ -161,44 +162,44 @@ def test_an_empty_X_is_refused(X):
         (np.array(["a.wav", 3], dtype=object), "element 1 is 3 of type int"),
     ],
 )
-def test_mixed_elements_are_told_with_their_place(X, message):
+def test_error_for_mixed_elements_gives_the_index(X, message):
     with pytest.raises(TypeError, match="X mixes recordings with something else: " + message):
-        clips_of(X)
+        as_clips(X)
 
 
 @pytest.mark.parametrize("onset", [-0.1, np.nan, np.inf, -np.inf])
-def test_an_onset_out_of_range_names_the_file(onset):
+def test_invalid_onset_names_the_file(onset):
     with pytest.raises(ValueError, match=f"element 1 of X, b.wav: onset={onset} s must be 0 or more"):
-        clips_of(["a.wav", ("b.wav", onset)])
+        as_clips(["a.wav", ("b.wav", onset)])
 
 
 @pytest.mark.parametrize("duration", [0, -1.0, np.inf, -np.inf])
-def test_a_duration_out_of_range_names_the_file(duration):
+def test_invalid_duration_names_the_file(duration):
     with pytest.raises(ValueError, match=f"element 1 of X, b.wav: duration={float(duration)} s must be above 0"):
-        clips_of(["a.wav", ("b.wav", 0.0, duration)])
+        as_clips(["a.wav", ("b.wav", 0.0, duration)])
 
 
 @pytest.mark.parametrize("name", ["onset", "duration"])
 @pytest.mark.parametrize("value", ["1.0", True, 1j, [1.0], pd.NA, pd.Timedelta(1)])
-def test_times_that_are_no_numbers_name_the_file(name, value):
+def test_non_numeric_times_name_the_file(name, value):
     with pytest.raises(TypeError, match=f"element 0 of X, a.wav: {name}=.* must be a number of seconds"):
-        clips_of([("a.wav", value) if name == "onset" else ("a.wav", 0.0, value)])
+        as_clips([("a.wav", value) if name == "onset" else ("a.wav", 0.0, value)])
 
 
-def test_an_onset_may_not_be_none():
+def test_onset_of_none_is_refused():
     with pytest.raises(TypeError, match="onset=None must be a number of seconds"):
-        clips_of([("a.wav", None, 1.0)])
+        as_clips([("a.wav", None, 1.0)])
 
 
-def test_an_element_of_more_than_three_parts_is_refused():
+def test_clip_with_more_than_three_entries_is_refused():
     with pytest.raises(ValueError, match=r"element 0 of X has 4 entries; a clip is \(path, onset, duration\)"):
-        clips_of([("a.wav", 0.0, 1.0, "dog")])
+        as_clips([("a.wav", 0.0, 1.0, "dog")])
 
 
-def test_a_frame_of_text_without_a_column_of_paths_says_so():
+def test_frame_without_path_column_is_refused():
     frame = pd.DataFrame({"file": PATHS, "label": ["dog", "cat"]})
     with pytest.raises(TypeError, match=r"X has no column 'path' but \['file', 'label'\]"):
-        clips_of(frame)
+        as_clips(frame)
 
 
 # sample_clips
@@ -213,18 +214,18 @@ def recordings(tmp_path_factory):
 
 @pytest.mark.parametrize("method", ["even", "random"])
 @pytest.mark.parametrize("n_per_file", [1, 2, 7, np.int64(3)])
-def test_every_recording_gives_its_share_of_clips_within_it(recordings, method, n_per_file):
+def test_sampled_clips_lie_within_their_recordings(recordings, method, n_per_file):
     clips, index = sample_clips(recordings, n_per_file, duration=0.5, method=method, random_state=0)
     assert_array_equal(index, np.repeat([0, 1, 2], n_per_file))
     assert [clip.path for clip in clips] == [recordings[i] for i in index]
-    assert clips_of(clips) == clips
+    assert as_clips(clips) == clips
     last = np.array([2.0, 0.5, 0.0])[index]
     onsets = np.array([clip.onset for clip in clips])
     assert ((onsets >= 0) & (onsets <= last)).all()
     assert {clip.duration for clip in clips} == {0.5}
 
 
-def test_the_index_expands_labels_and_groups(recordings):
+def test_index_expands_labels_and_groups(recordings):
     clips, index = sample_clips(recordings, 2, duration=0.5)
     y = np.array(["dog", "cat", "dog"])
     assert y[index].tolist() == ["dog", "dog", "cat", "cat", "dog", "dog"]
@@ -232,19 +233,19 @@ def test_the_index_expands_labels_and_groups(recordings):
     assert index.dtype.kind == "i"
 
 
-def test_even_clips_reach_from_the_beginning_to_the_end(recordings):
+def test_even_clips_span_the_recording(recordings):
     clips, _ = sample_clips(recordings[:1], 5, duration=0.5)
     assert [clip.onset for clip in clips] == [0.0, 0.5, 1.0, 1.5, 2.0]
     assert [clip.onset for clip in sample_clips(recordings[:1], 1)[0]] == [0.0]
 
 
-def test_recordings_shorter_than_a_clip_give_clips_of_all_of_them(recordings):
+def test_short_recordings_give_as_clips_the_entire_recording(recordings):
     for method in ("even", "random"):
         clips, _ = sample_clips(recordings[2:], 3, method=method, random_state=0)
         assert clips == [Clip(recordings[2], 0.0, 4.0)] * 3
 
 
-def test_random_clips_repeat_with_the_seed_and_leave_the_global_generator_alone(recordings):
+def test_random_clips_depend_only_on_the_seed(recordings):
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     once, again, other = (
         sample_clips(recordings, 4, duration=0.5, method="random", random_state=seed)[0]
@@ -256,44 +257,49 @@ def test_random_clips_repeat_with_the_seed_and_leave_the_global_generator_alone(
 
 
 @pytest.mark.parametrize("container", [tuple, np.array, pd.Series, lambda paths: pd.DataFrame({"path": paths})])
-def test_recordings_to_sample_may_come_in_any_container(recordings, container):
+def test_sample_clips_accepts_any_container(recordings, container):
     clips, index = sample_clips(container(recordings), 2, duration=0.5)
     assert (clips, index.tolist()) == (sample_clips(recordings, 2, duration=0.5)[0], [0, 0, 1, 1, 2, 2])
 
 
-def test_a_recording_named_twice_is_sampled_twice(recordings):
+def test_duplicate_paths_are_sampled_separately(recordings):
     clips, index = sample_clips([recordings[0], recordings[0]], 2, duration=0.5)
     assert clips[:2] == clips[2:]
     assert index.tolist() == [0, 0, 1, 1]
 
 
-def test_all_recordings_that_cannot_be_sampled_are_listed_together(tmp_path, recordings):
+def test_sample_clips_lists_all_unreadable_recordings(tmp_path, recordings):
     (tmp_path / "text.wav").write_text("text")
     bad = [str(tmp_path / "none.wav"), str(tmp_path / "text.wav")]
     with pytest.raises(UnreadableAudioError, match="2 of 3 recordings cannot be used") as caught:
         sample_clips([recordings[0], *bad, recordings[0], bad[0]], 2)
     assert list(caught.value.reasons) == bad
-    assert "on_error" not in str(caught.value)  # which sample_clips has not
+    assert "on_error" not in str(caught.value)  # not a parameter of sample_clips
 
 
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"n_per_file": 0}, ValueError, "n_per_file == 0, must be >= 1"),
-        ({"n_per_file": 1.5}, TypeError, "n_per_file must be an instance of"),
-        ({"duration": 0}, ValueError, "duration == 0, must be > 0"),
-        ({"duration": -1.0}, ValueError, r"duration == -1.0, must be > 0"),
-        ({"duration": "4 s"}, TypeError, "duration must be an instance of"),
-        ({"duration": np.inf}, ValueError, "duration=inf must be a finite number of seconds"),
-        ({"duration": np.nan}, ValueError, "duration=nan must be a finite number of seconds"),
-        ({"method": "odd"}, ValueError, "method='odd' is unknown; use 'even' or 'random'"),
-        ({"random_state": "seed"}, ValueError, "'seed' cannot be used to seed"),
+        *(
+            (
+                {name: value},
+                InvalidParameterError,
+                f"The '{name}' parameter of sample_clips must be .* Got {value!r}",
+            )
+            for name, values in {
+                "n_per_file": [0, 1.5, "2"],
+                "duration": [0, -1.0, "4 s", np.inf, np.nan],
+                "method": ["odd", None],
+                "random_state": ["seed"],
+            }.items()
+            for value in values
+        ),
         ({"paths": np.zeros((2, 3))}, TypeError, "paths must be a sequence of paths of recordings"),
         ({"paths": [Clip("a.wav", 1.0)]}, TypeError, "paths must be a sequence of paths of recordings"),
         ({"paths": "a.wav"}, TypeError, "X is a single path, 'a.wav'; put it in a list"),
         ({"paths": []}, ValueError, "X is empty"),
     ],
 )
-def test_a_parameter_out_of_range_is_named(recordings, parameters, error, message):
+def test_sample_clips_names_invalid_parameters(recordings, parameters, error, message):
     with pytest.raises(error, match=message):
         sample_clips(**{"paths": recordings, "n_per_file": 2, **parameters})

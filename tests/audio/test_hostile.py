@@ -1,4 +1,4 @@
-"""Hostile audio: damaged, forged and odd files give good samples or an error that names them, in bounds."""
+"""Hostile audio: damaged, forged and odd files give good samples or an error, in bounded memory and time."""
 
 import os
 import re
@@ -18,10 +18,17 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sounds import RATE, noise, read_files, write
 
 from sklearn_cpc import MFCCTransformer, sample_clips
-from sklearn_cpc.audio.clips import Clip, clips_of
-from sklearn_cpc.audio.reading import Limits, Stream, UnreadableAudioError, duration_of, printable, read_audio
+from sklearn_cpc.audio.clips import Clip, as_clips
+from sklearn_cpc.audio.reading import (
+    Limits,
+    SequentialSoundFile,
+    UnreadableAudioError,
+    printable,
+    read_audio,
+    read_duration,
+)
 
-READERS = [lambda path, limits=None: read_audio(path, RATE, limits), duration_of]
+READERS = [lambda path, limits=None: read_audio(path, RATE, limits), read_duration]
 
 
 def reason_of(path, read=READERS[0], **limits):
@@ -63,18 +70,18 @@ def fault(path):  # by the number of the file
         return "read", len(np.zeros(1 << 40))
     return "read", 1
 
-original, patience = fuzz.outcome_of, fuzz.PATIENCE
-fuzz.outcome_of, fuzz.PATIENCE = fault, 2
+original, timeout = fuzz.read_file, fuzz.TIMEOUT
+fuzz.read_file, fuzz.TIMEOUT = fault, 2
 with tempfile.TemporaryDirectory() as folder:
     files = {("WAV", "noise"): bytes(range(256)), ("MP3", ""): b"x", ("OGG", ""): b"x", ("FLAC", ""): b"x"}
     results = list(fuzz.fuzz(files, folder, seed=0, count=12))
     print(sorted((int(os.path.basename(r["path"]).split(".")[0]), r["outcome"]) for r in results))
-fuzz.outcome_of, fuzz.PATIENCE = original, patience
+fuzz.read_file, fuzz.TIMEOUT = original, timeout
 sys.exit(fuzz.main(["--count", "300", "--seed", "0"]))
 """
 
 
-def test_hundreds_of_damaged_files_of_every_format_are_read_or_refused_and_faults_would_be_noticed(tmp_path):
+def test_fuzzer_has_no_findings_and_notices_faults(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "SKLEARN_CPC_DATA"}
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent.parent), *sys.path])
     run = subprocess.run([sys.executable, "-c", FAULTS], env=environment, capture_output=True, text=True)
@@ -85,12 +92,12 @@ def test_hundreds_of_damaged_files_of_every_format_are_read_or_refused_and_fault
     assert figures.startswith("300 inputs, 0 findings")
 
 
-# Claims
+# Headers
 
 
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("n_channels", [65, 192, 1024])
-def test_too_many_channels_are_refused_with_the_limit_and_how_to_lift_it(tmp_path, monkeypatch, read, n_channels):
+def test_too_many_channels_are_refused_until_the_limit_is_raised(tmp_path, monkeypatch, read, n_channels):
     path = write(tmp_path / "a.wav", noise(100, n_channels))
     reason = reason_of(path, read)
     assert reason.startswith(f"has {n_channels} channels, and up to 64 are read; mix it down, set the ")
@@ -101,13 +108,13 @@ def test_too_many_channels_are_refused_with_the_limit_and_how_to_lift_it(tmp_pat
 
 
 @pytest.mark.parametrize("n_channels", [1, 2, 15, 16, 17, 63, 64])
-def test_channels_up_to_the_limit_are_mixed_whatever_the_blocks_they_are_read_in(tmp_path, n_channels):
+def test_any_number_of_channels_up_to_the_limit_is_averaged(tmp_path, n_channels):
     samples = noise(70_000, n_channels)
     path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
     assert_array_equal(read_audio(path, RATE), samples.astype(np.float32).mean(axis=1))
 
 
-def test_a_forged_count_of_channels_allocates_nothing(tmp_path):
+def test_forged_number_of_channels_allocates_nothing(tmp_path):
     path = change(write(tmp_path / "a.wav"), 22, struct.pack("<H", 65535))
     assert reason_of(path).startswith("is not audio that libsndfile can read, or is damaged")
     with limited_growth(32 << 20):
@@ -115,7 +122,7 @@ def test_a_forged_count_of_channels_allocates_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_recordings_longer_than_the_limit_are_refused_before_they_are_read(tmp_path, monkeypatch, read):
+def test_recordings_beyond_the_duration_limit_are_refused(tmp_path, monkeypatch, read):
     path = write(tmp_path / "a.wav", noise(10 * RATE))
     reason = reason_of(path, read, hours=9 / 3600)
     assert reason.startswith(
@@ -126,14 +133,14 @@ def test_recordings_longer_than_the_limit_are_refused_before_they_are_read(tmp_p
     assert "up to 0.001 are read" in reason_of(path, read)
 
 
-def test_a_day_is_the_limit(tmp_path):
+def test_default_duration_limit_is_a_day(tmp_path):
     path = sparse_wav(tmp_path / "a.wav", 24 * 3600 * 100, rate=100)
-    assert duration_of(path) == 24 * 3600
+    assert read_duration(path) == 24 * 3600
     with limited_growth(32 << 20):
         assert reason_of(sparse_wav(path, 25 * 3600 * 100, rate=100)).startswith("lasts 25 hours or more")
 
 
-def test_files_that_do_not_say_how_long_they_are_are_read_up_to_the_limit(tmp_path):
+def test_duration_limit_holds_for_files_of_unknown_length(tmp_path):
     path = write(tmp_path / "a.flac", noise(100_000))
     rate_and_length = bytes([0xF0]) + bytes(4)  # the upper half of the first byte is the depth
     change(path, 21, rate_and_length)
@@ -143,28 +150,28 @@ def test_files_that_do_not_say_how_long_they_are_are_read_up_to_the_limit(tmp_pa
 
 @pytest.mark.parametrize("rate", [1, 99, 10_000_001, 2**31 - 1])
 @pytest.mark.parametrize("read", READERS)
-def test_absurd_rates_are_refused(tmp_path, read, rate):
+def test_absurd_sample_rates_are_refused(tmp_path, read, rate):
     path = change(write(tmp_path / "a.wav"), 24, struct.pack("<I", rate))
     expected = f"states a sample rate of {rate} Hz, and rates from 100 Hz to 10 MHz are read; repair its header."
     assert reason_of(path, read) == expected
 
 
 @pytest.mark.parametrize("rate", [0, 2**31, 2**32 - 1])
-def test_rates_of_nothing_are_refused(tmp_path, rate):
+def test_zero_and_overflowing_sample_rates_are_refused(tmp_path, rate):
     assert reason_of(change(write(tmp_path / "a.wav"), 24, struct.pack("<I", rate)))
 
 
 @pytest.mark.parametrize("rate", [100, 10_000_000])
-def test_rates_at_the_limits_are_read(tmp_path, rate):
+def test_sample_rates_at_the_limits_are_read(tmp_path, rate):
     path = write(tmp_path / "a.wav", noise(1000), rate)
     assert len(read_audio(path, RATE)) == int(np.ceil(1000 * RATE / rate))
 
 
-def test_decoders_that_make_up_what_is_not_there_are_not_believed(tmp_path, monkeypatch):
+def test_more_samples_than_bits_are_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "a.au", noise(4000), subtype="G721_32")
     assert len(read_audio(path, RATE)) >= 4000
     size = os.path.getsize(path)
-    monkeypatch.setattr(Stream, "frames", 8 * size + 1)
+    monkeypatch.setattr(SequentialSoundFile, "frames", 8 * size + 1)
     for read in READERS:
         assert reason_of(path, read).startswith(
             f"is damaged or cut short ({size} bytes are there for {8 * size + 1}"
@@ -174,7 +181,7 @@ def test_decoders_that_make_up_what_is_not_there_are_not_believed(tmp_path, monk
 @pytest.mark.parametrize(
     ("name", "value"), [("HOURS", "many"), ("HOURS", "0"), ("CHANNELS", "-1"), ("CHANNELS", "nan")]
 )
-def test_a_limit_that_is_none_is_named_once_and_not_with_every_file(tmp_path, monkeypatch, name, value):
+def test_invalid_limit_in_the_environment_is_an_error(tmp_path, monkeypatch, name, value):
     path = write(tmp_path / "a.wav")
     monkeypatch.setenv(f"SKLEARN_CPC_MAX_{name}", value)
     with pytest.raises(RuntimeError, match=f"SKLEARN_CPC_MAX_{name}='{value}' must be a number above 0"):
@@ -187,7 +194,7 @@ def test_a_limit_that_is_none_is_named_once_and_not_with_every_file(tmp_path, mo
 
 
 class limited_growth:
-    """Fail if the memory of this process grows by more bytes meanwhile, where that can be told."""
+    """Fail if the memory of this process grows by more bytes in the block, on Linux."""
 
     def __init__(self, most):
         self.most = most
@@ -201,7 +208,7 @@ class limited_growth:
 
 
 def sparse_wav(path, n_samples, n_channels=1, rate=48000):
-    """Write a wav of silence that takes no room on the disk; returns its path."""
+    """Write a wav of silence as a sparse file; returns its path."""
     size = 2 * n_channels * n_samples
     form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, n_channels, rate, 2 * n_channels * rate, 2 * n_channels, 16)
     with open(path, "wb") as file:
@@ -211,24 +218,24 @@ def sparse_wav(path, n_samples, n_channels=1, rate=48000):
 
 
 @pytest.mark.parametrize("n_channels", [2, 16])
-def test_a_long_recording_takes_little_more_than_twice_what_comes_out(tmp_path, n_channels):
+def test_memory_use_is_about_twice_the_result(tmp_path, n_channels):
     minutes = 20 if n_channels == 2 else 2
     path = sparse_wav(tmp_path / "a.wav", minutes * 60 * 48000, n_channels)
-    read_audio(write(tmp_path / "b.wav"), 4000)  # imports what it needs
-    with limited_growth((32 << 20) + 2 * 4 * minutes * 60 * 4000):  # in itself it is 230 MB
+    read_audio(write(tmp_path / "b.wav"), 4000)  # warm-up
+    with limited_growth((32 << 20) + 2 * 4 * minutes * 60 * 4000):  # the recording is 230 MB
         assert len(read_audio(path, 4000)) == minutes * 60 * 4000
 
 
-def test_a_recording_that_does_not_fit_into_memory_is_listed_with_the_others(tmp_path, monkeypatch):
+def test_recording_that_does_not_fit_into_memory_is_listed(tmp_path, monkeypatch):
     def read(path, sample_rate):
         raise MemoryError
 
     path = write(tmp_path / "a.wav")
-    monkeypatch.setattr("sklearn_cpc.audio.store.decode", read)
+    monkeypatch.setattr("sklearn_cpc.audio.cache.decode", read)
     assert read_files([path], RATE) == ({}, {path: "does not fit into memory; cut it into pieces."})
 
 
-# Tags, and what lies beside
+# Tags and resource forks
 
 
 def id3(size):
@@ -238,17 +245,17 @@ def id3(size):
 
 @pytest.mark.parametrize("n_tags", [1, 3])
 @pytest.mark.parametrize("ending", ["wav", "aiff", "caf", "w64", "rf64", "svx", "au", "voc", "nist", "mat5"])
-def test_tags_before_chunks_are_refused_as_libsndfile_may_never_return_from_them(tmp_path, ending, n_tags):
+def test_id3_tags_before_chunked_formats_are_refused(tmp_path, ending, n_tags):
     path = Path(write(tmp_path / f"a.{ending}"))
     path.write_bytes(n_tags * id3(20) + path.read_bytes())
     for read in READERS:
         assert reason_of(path, read).startswith("has an ID3 tag where none belongs")
-    path.write_bytes(path.read_bytes()[: n_tags * 30 + 50])  # from which it does not
+    path.write_bytes(path.read_bytes()[: n_tags * 30 + 50])  # truncated, where libsndfile would hang
     assert reason_of(path).startswith("has an ID3 tag")
 
 
 @pytest.mark.parametrize("size", [1, 200_000, 2**27, 2**28 - 1])
-def test_tags_that_claim_to_be_large_are_no_reason_to_allocate_or_to_wait(tmp_path, size):
+def test_id3_tags_with_forged_sizes_allocate_nothing(tmp_path, size):
     path = Path(write(tmp_path / "a.mp3", format="MP3"))
     path.write_bytes(id3(0)[:6] + id3(size)[6:10] + path.read_bytes())
     with limited_growth(32 << 20):
@@ -257,10 +264,10 @@ def test_tags_that_claim_to_be_large_are_no_reason_to_allocate_or_to_wait(tmp_pa
     assert all("not audio that libsndfile can read" in reason for reason in reasons.values())
 
 
-@pytest.mark.parametrize("content", [b"no audio ", b"RIFF----AVI ", b"riff", b"FORM"])
+@pytest.mark.parametrize("content", [b"not audio ", b"RIFF----AVI ", b"riff", b"FORM"])
 @pytest.mark.parametrize("ending", ["wav", "sd2", "mp3"])
 @pytest.mark.parametrize("fork", ["._{}", ".AppleDouble/{}"])
-def test_a_named_pipe_in_the_place_of_a_resource_fork_is_not_waited_for(tmp_path, fork, ending, content):
+def test_named_pipe_as_resource_fork_does_not_block(tmp_path, fork, ending, content):
     path = tmp_path / f"a.{ending}"
     path.write_bytes(content * 100)
     beside = tmp_path / fork.format(path.name)
@@ -268,11 +275,11 @@ def test_a_named_pipe_in_the_place_of_a_resource_fork_is_not_waited_for(tmp_path
     os.mkfifo(beside)
     assert reason_of(path) == f"lies beside {beside}, which is not a regular file; remove that."
     beside.unlink()
-    beside.write_text("no fork")
+    beside.write_text("not a fork")
     assert reason_of(path).startswith("is not audio")
 
 
-def test_a_stream_whose_pages_are_missing_is_refused(tmp_path):
+def test_ogg_with_missing_pages_is_refused(tmp_path):
     for subtype in ("VORBIS", "OPUS"):
         path = Path(write(tmp_path / "a.ogg", noise(80000), 16000, format="OGG", subtype=subtype))
         data = path.read_bytes()
@@ -281,14 +288,14 @@ def test_a_stream_whose_pages_are_missing_is_refused(tmp_path):
         assert "damaged or cut short" in reason_of(path)
 
 
-# Files that are none
+# Paths that are not regular files
 
 
 @pytest.fixture
 def odd(tmp_path):
-    """Paths of what is not a regular file, and a reason for each."""
+    """Paths that are not regular files, with the expected reasons."""
     listening = socket.socket(socket.AF_UNIX)
-    listening.bind(os.path.relpath(tmp_path / "socket.wav"))  # its name may not be long
+    listening.bind(os.path.relpath(tmp_path / "socket.wav"))  # socket names must be short
     links = {"a.wav": "b.wav", "b.wav": "a.wav", "own.wav": "own.wav", "none.wav": "gone.wav", "up.wav": "."}
     for name, target in {**links, "zero.wav": "/dev/zero", "to-fifo.wav": "fifo.wav"}.items():
         (tmp_path / name).symlink_to(target)
@@ -300,12 +307,12 @@ def odd(tmp_path):
         "up.wav": "is a directory; list the files in it.",
         "x" * 300: "cannot be opened (File name too long).",
         "x.wav/" * 2000: "cannot be opened (File name too long).",
-        "zero\0byte.wav": "is not a name that a file can have (embedded null byte).",
+        "zero\0byte.wav": "is not a valid file name (embedded null byte).",
     }
     listening.close()
 
 
-def test_what_is_no_file_is_listed_and_nothing_waits(tmp_path, odd):
+def test_paths_that_are_not_regular_files_are_listed_without_blocking(tmp_path, odd):
     odd = {os.path.join(tmp_path, name): reason for name, reason in odd.items()} | {"": "does not exist."}
     start = time.perf_counter()
     with pytest.raises(UnreadableAudioError) as caught:
@@ -317,8 +324,8 @@ def test_what_is_no_file_is_listed_and_nothing_waits(tmp_path, odd):
     assert time.perf_counter() - start < 5
 
 
-def test_a_name_that_no_file_can_have_is_told(tmp_path):
-    assert reason_of(str(tmp_path / "\ud800.wav")).startswith("is not a name that a file can have (")
+def test_invalid_file_name_is_reported(tmp_path):
+    assert reason_of(str(tmp_path / "\ud800.wav")).startswith("is not a valid file name (")
 
 
 # Names
@@ -340,31 +347,31 @@ def test_a_name_that_no_file_can_have_is_told(tmp_path):
         ("x" * 5000 + "y" * 5000, "x" * 500 + "..." + "y" * 500),
     ],
 )
-def test_names_are_shown_on_one_line(path, shown):
+def test_printable_paths_fit_on_one_line(path, shown):
     assert printable(path) == shown
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.wav", b"two\nlines.wav", b"\xff\xfe", b"tab\t.wav"])
-def test_any_name_survives_in_messages(tmp_path, capsys, name):
+def test_messages_can_show_any_file_name(tmp_path, capsys, name):
     path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
-    Path(path).write_text("no audio")
+    Path(path).write_text("not audio")
     for X in ([path], [os.fsencode(path)], [Path(path)], [Clip(path, 1.0)]):
         with pytest.raises(UnreadableAudioError) as caught:
             MFCCTransformer().fit(X)
         assert list(caught.value.reasons) == [path]
         assert len(str(caught.value).splitlines()) == 2
-        print(str(caught.value).encode("utf-8"))  # could not be encoded as it is
+        print(str(caught.value).encode("utf-8"))  # raw surrogates would fail here
     good = write(tmp_path / "good.wav")
     with pytest.warns(UserWarning, match="1 recordings cannot be used") as caught:
         MFCCTransformer(on_error="nan").fit_transform([path, good])
     assert repr(path)[1:-1] in str(caught[0].message)
     with pytest.raises(ValueError, match=r"onset=-1\.0 s must be 0 or more") as caught:
-        clips_of([(path, -1.0)])
+        as_clips([(path, -1.0)])
     str(caught.value).encode("utf-8")
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9.wav", b"two\nlines.wav", b"\xff\xfe", "\U0001f426.wav".encode()])
-def test_recordings_of_any_name_are_kept_in_a_directory(tmp_path, name):
+def test_recordings_of_any_name_are_cached(tmp_path, name):
     path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
     write(tmp_path / "a.wav")
     os.rename(tmp_path / "a.wav", path)
@@ -386,14 +393,14 @@ def with_value(path, value, n_channels=1, subtype="FLOAT"):
 @pytest.mark.parametrize("rate", [RATE, 4410])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
-def test_one_sample_that_is_no_finite_number_names_the_file(tmp_path, value, subtype, rate):
+def test_one_nan_or_infinite_sample_is_refused(tmp_path, value, subtype, rate):
     path = with_value(tmp_path / "a.wav", value, 2, subtype)
     assert read_files([path], rate) == ({}, {path: "holds NaN or infinite samples."})
 
 
 @pytest.mark.parametrize("rate", [RATE, 4410])
 @pytest.mark.parametrize("value", [1e30, -1e30, 3.4e38, 1.1e12])
-def test_samples_whose_powers_overflow_name_the_file(tmp_path, value, rate):
+def test_samples_whose_squares_overflow_are_refused(tmp_path, value, rate):
     path = with_value(tmp_path / "a.wav", value)
     _, reasons = read_files([path], rate)
     assert reasons == {
@@ -401,12 +408,12 @@ def test_samples_whose_powers_overflow_name_the_file(tmp_path, value, rate):
     }
 
 
-def test_doubles_that_are_too_large_for_a_float_are_told(tmp_path):
+def test_doubles_beyond_the_range_of_float32_are_refused(tmp_path):
     assert reason_of(with_value(tmp_path / "a.wav", 1e300, subtype="DOUBLE")) == "holds NaN or infinite samples."
 
 
 @pytest.mark.parametrize("scale", [1e-45, 1e-40, 1e-30, 1e6, 2.0**31, 9e11])
-def test_samples_of_any_other_scale_are_read_and_described_in_finite_numbers(tmp_path, scale):
+def test_samples_of_any_other_scale_give_finite_features(tmp_path, scale):
     path = write(tmp_path / "a.wav", noise(RATE) * scale, subtype="FLOAT")
     samples = read_audio(path, 4410)
     assert_allclose(
@@ -417,14 +424,14 @@ def test_samples_of_any_other_scale_are_read_and_described_in_finite_numbers(tmp
         assert np.isfinite(MFCCTransformer(sample_rate=4410, n_fft=512, n_mels=40).fit_transform([path])).all()
 
 
-def test_signalling_nan_is_told_without_a_warning(tmp_path):
+def test_signalling_nan_is_refused_without_a_warning(tmp_path):
     path = write(tmp_path / "a.wav", np.zeros(1000), subtype="FLOAT")
     data = Path(path).read_bytes()
     Path(path).write_bytes(data[:-4] + struct.pack("<I", 0x7FA00000))
     assert reason_of(path) == "holds NaN or infinite samples."
 
 
-def test_minus_zero_is_zero(tmp_path):
+def test_minus_zero_becomes_zero(tmp_path):
     path = write(tmp_path / "a.wav", np.full(10, -0.0), subtype="FLOAT")
     assert not np.signbit(read_audio(path, RATE)).any()
 
@@ -432,7 +439,7 @@ def test_minus_zero_is_zero(tmp_path):
 # Formats
 
 
-def test_whole_files_of_every_format_and_encoding_are_read(tmp_path):
+def test_every_format_and_encoding_of_libsndfile_is_read(tmp_path):
     n_read = 0
     for container in soundfile.available_formats():
         for subtype in soundfile.available_subtypes(container):
@@ -440,7 +447,7 @@ def test_whole_files_of_every_format_and_encoding_are_read(tmp_path):
             try:
                 soundfile.write(path, noise(4000), 16000, format=container, subtype=subtype)
                 expected, rate = soundfile.read(path, dtype="float32")
-            except (soundfile.LibsndfileError, TypeError):  # it lists some that it cannot write or read
+            except (soundfile.LibsndfileError, TypeError):  # soundfile lists some that it cannot write or read
                 continue
             assert_allclose(read_audio(path, rate), expected, atol=2e-7, err_msg=f"{container} {subtype}")
             n_read += 1

@@ -1,12 +1,12 @@
-"""What the tests of corpora share: empty files in folders, and corpora compared."""
+"""Helpers for the tests of corpora: create empty files and compare corpora."""
 
 from pathlib import Path
 
 import numpy as np
 
 
-def put(directory, *names):
-    """Make empty files: only their names matter to the reader."""
+def create_files(directory, *names):
+    """Create empty files, since only names matter when a folder is read."""
     for name in names:
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -14,7 +14,7 @@ def put(directory, *names):
     return directory
 
 
-def relative(corpus, directory):
+def relative_paths(corpus, directory):
     return [Path(path).relative_to(directory).as_posix() for path in corpus.paths]
 
 

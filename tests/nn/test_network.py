@@ -18,7 +18,7 @@ from sklearn_cpc import (
     LSTMContext,
 )
 from sklearn_cpc.nn.encoders import PerWindow
-from sklearn_cpc.nn.network import CPCNetwork, Forecast, InfoNCELoss, build_network, sample_rate_of
+from sklearn_cpc.nn.network import CPCNetwork, Forecast, InfoNCELoss, build_network, get_sample_rate
 from sklearn_cpc.nn.objective import info_nce
 
 N_CONTEXT, N_FUTURE, WINDOW, Z_DIM, C_DIM = 5, 2, 4, 3, 6
@@ -538,7 +538,7 @@ class AtNumpyRate(WindowEncoder):
     ],
 )
 def test_an_encoder_says_its_sample_rate(encoder, rate):
-    found = sample_rate_of(encoder)
+    found = get_sample_rate(encoder)
     assert found == rate
     assert type(found) is int
 
@@ -548,22 +548,22 @@ def test_a_sample_rate_that_is_none_is_refused(rate):
     encoder = nn.Flatten()
     encoder.sample_rate = rate
     with pytest.raises(ValueError, match=f"has sample_rate={rate!r}.* a positive integer, in Hz"):
-        sample_rate_of(encoder)
+        get_sample_rate(encoder)
 
 
 def test_an_encoder_without_a_sample_rate_is_asked_for_one():
     with pytest.raises(ValueError, match="give it an attribute sample_rate"):
-        sample_rate_of(window_encoder)
+        get_sample_rate(window_encoder)
 
 
 def test_a_partial_can_be_given_a_sample_rate():
     encoder = functools.partial(WindowEncoder)
     encoder.sample_rate = 16000
-    assert sample_rate_of(encoder) == 16000
+    assert get_sample_rate(encoder) == 16000
 
 
 def test_an_unknown_encoder_has_no_sample_rate():
     with pytest.raises(ValueError, match="encoder='conv3d' is unknown"):
-        sample_rate_of("conv3d")
+        get_sample_rate("conv3d")
     with pytest.raises(TypeError, match="encoder=42; use 'conv1d', 'conv2d'"):
-        sample_rate_of(42)
+        get_sample_rate(42)

@@ -151,7 +151,7 @@ def test_the_output_of_a_pipeline_is_still_a_table(path):
 def test_a_device_comes_back_and_memory_does_not(path, tmp_path):
     cpc = small_cpc(device=torch.device("cpu"), memory=str(tmp_path / "cache")).fit(CLIPS)
     loaded = saved(Pipeline([("cpc", cpc)], memory=str(tmp_path / "steps")), path)
-    assert loaded["cpc"].device == torch.device("cpu")
+    assert str(loaded["cpc"].device) == "cpu"
     assert loaded["cpc"].memory is None
     assert loaded.memory is None
     assert b"cache" not in path.read_bytes()
@@ -267,7 +267,7 @@ def with_attribute():
 
 
 NOT_STORABLE = {
-    "a module": (lambda: small_cpc(encoder=Window()).fit(CLIPS), r"parameters/encoder .*type Window"),
+    "a module": (lambda: small_cpc(encoder=Window()).fit(CLIPS), r"(?s)parameters/encoder .*type Window"),
     "a function": (lambda: small_cpc(autoregressor=lambda z, _: nn.Linear(z, 3)).fit(CLIPS), "autoregressor"),
     "a recipe of one's own": (
         lambda: small_cpc(encoder=Recipe(8, (8,), (4,), 8, 8, 1000)).fit(CLIPS),
@@ -309,13 +309,17 @@ def test_what_is_code_or_unknown_is_named_and_nothing_is_written(case, path):
 
 
 CHANGED = {
-    "the length of clips": ("report-conv1d-gru", {"clip_duration": 0.5}, "n_samples|shape|size"),
-    "the rate of the filters": ("small-corpus", {"encoder__sample_rate": 900}, "samples_per_step is 50 and"),
+    "the length of clips": ("report-conv1d-gru", {"clip_duration": 0.5}, "by the parameters it must be"),
+    "the rate of the filters": (
+        "small-corpus",
+        {"encoder__sample_rate": 900},
+        "sample_rate is 1000 and|n_samples is 400 and",
+    ),
     "their smoothing": ("small-corpus", {"encoder__band_smoothing": 3}, "spectrogram.mel"),
     "the kind of layer": ("small-corpus", {"encoder__centring": None}, "scale is a BandCentring"),
     "a setting of a layer": ("small-corpus", {"encoder__dynamic_range": 30.0}, r"dynamic_range is 50\.0"),
     "the steps": ("small-corpus", {"n_context": 5}, "hop_length|n_context"),
-    "the width": ("reducer", {"n_components": 2}, "shape"),
+    "the width": ("reducer", {"n_components": 2}, "by the parameters it must be"),
     "a parameter out of range": ("reducer", {"batch_size": 0}, "batch_size"),
     "an infinite number": ("reducer", {"lr": float("inf")}, "'lr' parameter"),
     "thousands of layers": ("reducer", {"encoder_units": (1,) * 1001}, "'encoder_units' parameter"),
@@ -396,7 +400,7 @@ def test_a_state_that_is_damaged_or_of_another_class_is_a_value_error():
         probe().__setstate__(state)
     state["model"] = state["model"].copy()
     state["model"][-1] ^= 1
-    with pytest.raises(ValueError, match="damaged|no file"):
+    with pytest.raises(ValueError, match=r"damaged|no file"):
         reducer().__setstate__(state)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sklearn_cpc.training import loop as training
-from sklearn_cpc.training.allocator import KEPT, USUAL, memory_kept
+from sklearn_cpc.training.allocator import WHILE_KEPT, AFTERWARDS, keep_freed_memory
 from sklearn_cpc.training.batches import TensorBatches
 
 VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
@@ -42,42 +42,42 @@ def library(monkeypatch):
     return library
 
 
-def test_inside_nothing_is_handed_back_and_afterwards_everything(library):
-    with memory_kept():
-        assert library.sizes == list(KEPT.items())
+def test_memory_is_kept_inside_block_and_returned_after_it(library):
+    with keep_freed_memory():
+        assert library.sizes == list(WHILE_KEPT.items())
         assert not library.calls
-    assert library.sizes[2:] == list(USUAL.items())
+    assert library.sizes[2:] == list(AFTERWARDS.items())
     assert library.calls == [0]
 
 
-def test_an_error_ends_it_too(library):
-    with pytest.raises(KeyboardInterrupt), memory_kept():
+def test_error_ends_the_block(library):
+    with pytest.raises(KeyboardInterrupt), keep_freed_memory():
         raise KeyboardInterrupt
-    assert library.sizes[2:] == list(USUAL.items())
+    assert library.sizes[2:] == list(AFTERWARDS.items())
     assert library.calls == [0]
 
 
-def test_of_blocks_inside_each_other_the_outer_hands_back(library):
-    with memory_kept():
+def test_outer_of_nested_blocks_returns_memory(library):
+    with keep_freed_memory():
         for _ in range(2):
-            with memory_kept():
+            with keep_freed_memory():
                 pass
-        assert set(library.sizes) == set(KEPT.items())
+        assert set(library.sizes) == set(WHILE_KEPT.items())
         assert not library.calls
-    assert library.sizes[-2:] == list(USUAL.items())
+    assert library.sizes[-2:] == list(AFTERWARDS.items())
     assert library.calls == [0]
 
 
-def test_of_blocks_in_two_threads_the_last_hands_back(library):
-    first, second = memory_kept(), memory_kept()
+def test_last_block_of_two_threads_returns_memory(library):
+    first, second = keep_freed_memory(), keep_freed_memory()
     with ThreadPoolExecutor(1) as other:
         first.__enter__()
         other.submit(second.__enter__).result()
         first.__exit__(None, None, None)
-        assert set(library.sizes) == set(KEPT.items())
+        assert set(library.sizes) == set(WHILE_KEPT.items())
         assert not library.calls
         other.submit(second.__exit__, None, None, None).result()
-    assert library.sizes[-2:] == list(USUAL.items())
+    assert library.sizes[-2:] == list(AFTERWARDS.items())
     assert library.calls == [0]
 
 
@@ -90,22 +90,22 @@ def test_of_blocks_in_two_threads_the_last_hands_back(library):
         ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=4096"),
     ],
 )
-def test_what_the_user_has_said_stays(library, monkeypatch, name, value):
+def test_user_settings_are_respected(library, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    with memory_kept():
+    with keep_freed_memory():
         pass
     assert not library.sizes + library.calls
 
 
-def test_tunables_of_other_things_do_not_matter(library, monkeypatch):
+def test_unrelated_tunables_are_ignored(library, monkeypatch):
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1")
-    with memory_kept():
+    with keep_freed_memory():
         assert library.sizes
 
 
 def test_other_c_libraries_are_left_alone(library, monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    with memory_kept():
+    with keep_freed_memory():
         pass
     assert not library.sizes + library.calls
 
@@ -113,7 +113,7 @@ def test_other_c_libraries_are_left_alone(library, monkeypatch):
 PAGES = """
 import resource
 import torch
-from sklearn_cpc.training.allocator import memory_kept
+from sklearn_cpc.training.allocator import keep_freed_memory
 
 def pages_of_an_array(megabytes=200):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -121,7 +121,7 @@ def pages_of_an_array(megabytes=200):
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 print(pages_of_an_array())
-with memory_kept():
+with keep_freed_memory():
     pages_of_an_array(201)
     print(pages_of_an_array())
 print(pages_of_an_array())
@@ -129,7 +129,7 @@ print(pages_of_an_array())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries decide by themselves")
-def test_a_large_array_takes_the_memory_of_the_one_before():
+def test_large_array_reuses_memory_of_previous_one():
     # In a process of its own: where the heap of this one has once been full, glibc maps large arrays anyhow. The
     # one before is larger, because where something lies behind it, its gap is too small for one of its own size.
     environ = {name: value for name, value in os.environ.items() if name not in VARIABLES}
@@ -152,5 +152,5 @@ def test_training_keeps_memory(library):
     seen = []
     batches = TensorBatches(torch.zeros(4, 3), torch.zeros(4, 1), 4)
     training.train(nn.Linear(3, 1), batches, Criterion(), max_epochs=1, lr=0.1)
-    assert seen == [list(KEPT.items())]
-    assert library.sizes[2:] == list(USUAL.items())
+    assert seen == [list(WHILE_KEPT.items())]
+    assert library.sizes[2:] == list(AFTERWARDS.items())

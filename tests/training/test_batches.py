@@ -65,7 +65,7 @@ def steps_of(n_samples):
     st.integers(0, 99),
     st.sampled_from([WHOLE, ANY_LENGTH, AHEAD]),
 )
-def test_an_epoch_hears_every_recording_about_once_and_nothing_twice(lengths, batch_size, seed, shape):
+def test_epoch_covers_each_recording_about_once_without_overlap(lengths, batch_size, seed, shape):
     recordings = numbered(lengths)
     clips, n_valid = epoch_of(clip_batches(lengths, batch_size, seed, shape))
     sounds = clips[clips > 0].numpy()
@@ -88,7 +88,7 @@ def test_the_number_of_batches_is_known_before_they_are_drawn(lengths, batch_siz
 
 @SHAPES
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
-def test_every_clip_is_one_stretch_of_one_recording(batch_size, shape):
+def test_every_clip_is_cut_from_one_recording(batch_size, shape):
     recordings = numbered(LENGTHS)
     for clip in epoch_of(clip_batches(batch_size=batch_size, shape=shape))[0].numpy():
         sound = clip[clip > 0]
@@ -97,13 +97,13 @@ def test_every_clip_is_one_stretch_of_one_recording(batch_size, shape):
         assert (clip[len(sound) :] == 0).all()
 
 
-def test_offsets_are_drawn_anew_in_every_epoch_and_reach_both_ends():
+def test_offsets_change_every_epoch_and_reach_both_ends():
     batches = clip_batches([20])
     first = [int(epoch_of(batches)[0][0, 0]) for _ in range(200)]
     assert set(first) == set(range(1, 10))  # samples are numbered from one; 20 - 12 = 8 to spare
 
 
-def test_the_order_is_decided_by_the_seed_and_changes_with_the_epoch():
+def test_seed_determines_order_and_epochs_differ():
     one, same, other = clip_batches(seed=1), clip_batches(seed=1), clip_batches(seed=2)
     global_state = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     epochs = [epoch_of(one)[0] for _ in range(2)]
@@ -116,7 +116,7 @@ def test_the_order_is_decided_by_the_seed_and_changes_with_the_epoch():
 
 
 @SHAPES
-def test_a_batch_is_what_the_network_and_the_loss_take(shape):
+def test_batch_has_inputs_of_network_and_loss(shape):
     for inputs, targets in clip_batches(shape=shape):
         assert inputs.keys() == {"clips", "n_valid"}
         assert inputs["clips"].dtype == torch.float32
@@ -124,7 +124,7 @@ def test_a_batch_is_what_the_network_and_the_loss_take(shape):
         assert torch.equal(targets, inputs["n_valid"])
 
 
-def test_short_recordings_are_padded_at_the_end_and_say_so():
+def test_short_recordings_are_padded_at_the_end_and_flagged():
     clips, n_valid = epoch_of(clip_batches([5, 12, 1, 8]))
     sounding = (clips > 0).sum(1)
     order = sounding.argsort()
@@ -139,7 +139,7 @@ def steps_by_batch(batches):
     return [inputs["n_valid"].tolist() for inputs, _ in batches]
 
 
-def test_clips_of_similar_length_share_a_batch_and_batches_come_in_any_order():
+def test_similar_lengths_share_a_batch_in_random_batch_order():
     lengths = np.random.default_rng(0).permutation([3, 6, 9, 12] * 8)  # of 1, 2, 3 and 4 steps
     batches = clip_batches(lengths, batch_size=8)
     epochs = [steps_by_batch(batches) for _ in range(20)]
@@ -148,13 +148,13 @@ def test_clips_of_similar_length_share_a_batch_and_batches_come_in_any_order():
     assert len({str(epoch) for epoch in epochs}) > 8  # of 24 orders
 
 
-def test_which_clips_of_a_length_share_a_batch_changes_with_the_epoch():
+def test_clips_of_equal_length_share_other_batches_every_epoch():
     batches = clip_batches([12] * 6, batch_size=3)
     partners = {frozenset(inputs["clips"][:, 0].tolist()) for _ in range(60) for inputs, _ in batches}
     assert len(partners) == 20  # every choice of three
 
 
-def test_lengths_are_sorted_within_stretches_of_a_random_order_not_in_all():
+def test_lengths_are_sorted_only_within_random_chunks():
     n_clips = 4 * N_SORTED * 2
     lengths = np.arange(n_clips) % 11 + 1
     epochs = [steps_by_batch(clip_batches(lengths, batch_size=2, seed=seed)) for seed in range(3)]
@@ -165,7 +165,7 @@ def test_lengths_are_sorted_within_stretches_of_a_random_order_not_in_all():
         assert np.mean(spread) < 0.2  # 1.2 if clips were drawn at random
 
 
-def test_a_network_of_any_length_gets_less_padding_than_one_of_whole_clips():
+def test_variable_length_network_gets_less_padding():
     lengths = [3] * 16 + [12] * 16
     sizes = {
         shape: sum(inputs["clips"].numel() for inputs, _ in clip_batches(lengths, 4, shape=shape))
@@ -176,7 +176,7 @@ def test_a_network_of_any_length_gets_less_padding_than_one_of_whole_clips():
 
 
 @SHAPES
-def test_batches_end_after_their_longest_clip_and_what_its_embedding_depends_on(shape):
+def test_batches_end_after_longest_clip_and_its_lookahead(shape):
     for inputs, n_valid in clip_batches(np.arange(1, 13).repeat(3), batch_size=3, shape=shape):
         n_steps = N_STEPS if shape is WHOLE else min(N_STEPS, max(2, n_valid.max() + shape.lookahead))
         assert inputs["clips"].shape[1] == n_steps * 3
@@ -197,7 +197,7 @@ def test_batches_are_as_few_and_as_equal_as_can_be(n_rows, batch_size):
 
 
 @pytest.mark.parametrize(("n_rows", "sizes"), [(9, [4, 5]), (17, [5, 6, 6]), (16, [8, 8]), (3, [3])])
-def test_there_is_no_runt(n_rows, sizes):
+def test_no_batch_is_too_small(n_rows, sizes):
     batches = clip_batches([CLIP] * n_rows, batch_size=8)
     assert sorted(len(inputs["clips"]) for inputs, _ in batches) == sizes
 
@@ -233,7 +233,7 @@ def test_clips_in_order_cover_all_of_every_recording(lengths, batch_size, shape)
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 80), min_size=1, max_size=8), st.integers(1, 9), st.sampled_from([None, 1, 2, 5]))
-def test_every_clip_says_how_much_of_its_recording_was_heard_before_it_and_is_in_all(lengths, batch_size, n_clips):
+def test_clips_report_preceding_and_total_steps_of_recording(lengths, batch_size, n_clips):
     batches = list(clips_in_order(numbered(lengths), WHOLE, n_clips, batch_size * CLIP, np.float32))
     n_valid, rows, heard = (np.concatenate([batch[i] for batch in batches]) for i in (1, 2, 3))
     for row in range(len(lengths)):
@@ -244,7 +244,7 @@ def test_every_clip_says_how_much_of_its_recording_was_heard_before_it_and_is_in
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 80), min_size=1, max_size=8), st.integers(1, 9), st.sampled_from([None, 1, 3]))
-def test_the_longest_clips_come_first_and_those_of_a_recording_one_after_the_other(lengths, batch_size, n_clips):
+def test_longest_clips_first_and_recordings_stay_together(lengths, batch_size, n_clips):
     recordings = numbered(lengths)
     batches = list(clips_in_order(recordings, WHOLE, n_clips, batch_size * CLIP, np.float32))
     n_valid, rows = (np.concatenate([batch[i] for batch in batches]) for i in (1, 2))
@@ -257,12 +257,12 @@ def test_the_longest_clips_come_first_and_those_of_a_recording_one_after_the_oth
 
 
 @pytest.mark.parametrize("n_clips", [1, 2, 3])
-def test_a_number_of_clips_is_spread_from_the_beginning_to_the_end_and_one_lies_in_the_middle(n_clips):
+def test_n_clips_are_spread_evenly_and_one_clip_is_centred(n_clips):
     (batch,) = clips_in_order(numbered([32]), WHOLE, n_clips, 16 * CLIP, np.float32)
     assert (batch.clips[:, 0] - 1).tolist() == {1: [10], 2: [0, 20], 3: [0, 10, 20]}[n_clips]
 
 
-def test_clips_come_in_the_type_asked_for_and_the_size_of_the_batch_does_not_matter():
+def test_clips_have_requested_dtype_for_any_batch_size():
     recordings = [recording.astype(np.float64) / 7 for recording in numbered(LENGTHS)]
     together = list(clips_in_order(recordings, WHOLE, None, 1000 * CLIP, np.float64))
     parts = list(clips_in_order(recordings, WHOLE, None, 3 * CLIP, np.float64))
@@ -272,13 +272,13 @@ def test_clips_come_in_the_type_asked_for_and_the_size_of_the_batch_does_not_mat
         np.testing.assert_array_equal(np.concatenate([part[i] for part in parts]), together[0][i])
 
 
-def test_batches_of_clips_in_order_are_cut_after_the_longest_too():
+def test_ordered_batches_also_end_after_longest_clip():
     shape = ANY_LENGTH
     sizes = [batch.clips.shape for batch in clips_in_order(numbered([2, 6, 12, 9]), shape, None, 1, np.float32)]
     assert sizes == [(1, 12), (1, 9), (1, 6), (1, 6)]
 
 
-def test_batches_of_clips_in_order_hold_more_clips_the_shorter_they_are():
+def test_ordered_batches_hold_more_clips_if_clips_are_short():
     recordings = numbered([12, 12, 12, 6, 6, 6, 6, 6, 40])
     sizes = [len(batch.clips) for batch in clips_in_order(recordings, ANY_LENGTH, None, 2 * CLIP, np.float32)]
     assert sizes == [2, 2, 2, 2, 4]  # of 40, four clips
@@ -307,12 +307,12 @@ def test_clips_are_stacked_with_zeros_after_their_end():
 @pytest.mark.parametrize(
     ("length", "expected"), [(1, 1), (5, 1), (14, 1), (15, 2), (24, 2), (25, 3), (35, 4), (94, 9), (95, 10)]
 )
-def test_a_step_holds_sound_if_half_of_it_does(length, expected):
+def test_step_counts_as_sound_if_half_of_it_is_filled(length, expected):
     _, n_valid = ClipShape(100, 10).stack([(np.ones(length), 0)], np.float64)
     assert n_valid.tolist() == [expected]
 
 
-def test_the_recordings_are_copied_never_changed():
+def test_recordings_are_copied_and_never_changed():
     samples = np.arange(1, 21, dtype=np.float32)
     samples.flags.writeable = False  # as a memory map would be
     clips, _ = WHOLE.stack([(samples, 0)], np.float32)
@@ -330,7 +330,7 @@ def test_the_recordings_are_copied_never_changed():
         (ClipShape(95, 10, 9, 100), [95] * 10),
     ],
 )
-def test_only_what_decides_the_embeddings_is_needed(shape, expected):
+def test_only_samples_that_affect_embeddings_are_needed(shape, expected):
     assert [shape.needed(n_valid) for n_valid in range(1, 11)] == expected
 
 
@@ -343,15 +343,15 @@ def test_a_short_clip_alone_is_cut_after_its_lookahead():
     assert clips.tolist() == [[1, 0, 0, 0, 0, 0]]
 
 
-def test_a_shape_is_of_any_length_if_the_encoder_says_its_samples_per_step():
-    assert ClipShape.of(nn.Flatten(), 40, 4) == ClipShape(40, 4, None, 0)
+def test_shape_is_variable_if_encoder_has_samples_per_step():
+    assert ClipShape.for_encoder(nn.Flatten(), 40, 4) == ClipShape(40, 4, None, 0)
     encoder = nn.Flatten()
     encoder.samples_per_step = 10
-    assert ClipShape.of(encoder, 40, 4) == ClipShape(40, 4, 10, 0)
+    assert ClipShape.for_encoder(encoder, 40, 4) == ClipShape(40, 4, 10, 0)
     encoder.lookahead = 3
-    assert ClipShape.of(encoder, 40, 4) == ClipShape(40, 4, 10, 3)
+    assert ClipShape.for_encoder(encoder, 40, 4) == ClipShape(40, 4, 10, 3)
     encoder = LogMelEncoder(n_mels=8, sample_rate=1000)(1000, 10)
-    assert ClipShape.of(encoder, 1000, 10) == ClipShape(1000, 10, 100, encoder.lookahead)
+    assert ClipShape.for_encoder(encoder, 1000, 10) == ClipShape(1000, 10, 100, encoder.lookahead)
 
 
 class Network(NamedTuple):
@@ -359,7 +359,7 @@ class Network(NamedTuple):
 
 
 @pytest.mark.parametrize("layers", [{"z"}, {"z", "mel"}, {"z", "c"}, {"c"}])
-def test_recordings_are_embedded_in_longer_pieces_where_all_layers_take_any_length(layers):
+def test_embedding_uses_longer_clips_for_variable_length_networks(layers):
     recurrent, attention = Network(GRUContext(4)(3, 8)), Network(CausalAttentionContext(4)(3, 8))
     uneven = ClipShape(103, 10, 10, 2)  # three samples of a clip belong to no step
     n_steps = N_CLIPS_EMBEDDED * 10
@@ -391,13 +391,13 @@ def test_two_clips_of_one_recording_are_enough():
     check_trainable(silence(24), WHOLE, 2, "across")
 
 
-def test_one_recording_of_two_steps_is_enough_and_none_is_said_so():
+def test_one_recording_of_two_steps_suffices_but_none_raises():
     check_trainable(silence(1, 5), ANY_LENGTH, 8, "across")
     with pytest.raises(ValueError, match="n_features=4 samples, less than two windows of 3"):
         check_trainable(silence(1, 4), ANY_LENGTH, 8, "across")
 
 
-def test_padding_of_half_the_recordings_is_warned_about_unless_there_is_none():
+def test_much_padding_warns_unless_network_needs_none():
     check_trainable(silence(6, 6, 6, 1), WHOLE, 8, "across")
     with pytest.warns(UserWarning, match=r"no more than 42% of a clip.*encoder='logmel', which needs no padding"):
         check_trainable(silence(5, 5, 12), WHOLE, 8, "across")
@@ -408,7 +408,7 @@ def test_padding_of_half_the_recordings_is_warned_about_unless_there_is_none():
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 99])
-def test_tensor_batches_yield_every_row_once_per_epoch_with_its_target(batch_size):
+def test_tensor_batches_yield_each_row_once_with_its_target(batch_size):
     inputs = torch.arange(20.0).reshape(10, 2)
     dataset = TensorBatches(inputs, torch.arange(10), batch_size)
     batches = list(dataset)

@@ -11,7 +11,7 @@ LENGTHS, CLIPS = st.integers(1, 2000), st.integers(1, 300)
 
 
 @given(LENGTHS, CLIPS)
-def test_clips_that_cover_leave_out_nothing_and_are_as_few_as_can_be(length, clip):
+def test_covering_clips_are_complete_and_minimal(length, clip):
     starts = even_starts(length, clip)
     assert len(starts) == n_clips_to_cover(length, clip)
     assert (len(starts) - 1) * clip < length <= max(len(starts) * clip, clip)
@@ -22,7 +22,7 @@ def test_clips_that_cover_leave_out_nothing_and_are_as_few_as_can_be(length, cli
 
 
 @given(LENGTHS, CLIPS, st.integers(1, 50))
-def test_even_starts_run_from_the_first_clip_to_the_last_in_equal_steps(length, clip, n_clips):
+def test_even_starts_are_equally_spaced_from_first_to_last(length, clip, n_clips):
     starts = even_starts(length, clip, n_clips)
     last = max(0, length - clip)
     assert len(starts) == n_clips
@@ -34,7 +34,7 @@ def test_even_starts_run_from_the_first_clip_to_the_last_in_equal_steps(length, 
 
 
 @given(LENGTHS, CLIPS, st.integers(0, 2500))
-def test_a_cut_is_the_stretch_and_then_silence(length, clip, start):
+def test_cut_is_padded_with_silence(length, clip, start):
     samples = np.arange(1.0, length + 1)
     out = np.full(clip, np.nan)
     n_copied = cut(samples, start, clip, out)
@@ -44,7 +44,7 @@ def test_a_cut_is_the_stretch_and_then_silence(length, clip, start):
 
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 40))
-def test_steps_sound_that_are_at_least_half_filled_and_the_first_always(n_samples, clip, n_steps):
+def test_half_filled_steps_and_the_first_step_count_as_sound(n_samples, clip, n_steps):
     n_samples = min(n_samples, clip)
     filled = n_samples * n_steps / clip - np.arange(n_steps)  # share of each step, before clipping to 0 and 1
     assert n_sounding(n_samples, clip, n_steps) == max(1, (filled >= 0.5).sum())

@@ -12,7 +12,7 @@ from sklearn_cpc import Augmentation, Conv2dEncoder
 from sklearn_cpc.nn import pooling
 from sklearn_cpc.nn.network import AUTOREGRESSORS, ENCODERS, build_network
 from sklearn_cpc.nn.objective import NEGATIVES, info_nce
-from sklearn_cpc.training.device import in_precision_of, resolve_device, resolve_precision, seeded
+from sklearn_cpc.training.device import match_precision, resolve_device, resolve_precision, seeded
 
 CPU = torch.device("cpu")
 NO_GPU = not torch.cuda.is_available()
@@ -31,7 +31,7 @@ def test_auto_is_the_gpu_if_there_is_one():
 
 
 @pytest.mark.parametrize("device", ["banana", "", "cuda:99", None, 3.5, "cpu:banana"])
-def test_a_device_that_cannot_be_used_is_a_value_error_that_quotes_it(device):
+def test_unusable_device_raises_value_error_naming_it(device):
     with pytest.raises(ValueError, match="cannot be used here") as error:
         resolve_device(device)
     assert str(error.value).startswith(f"device={device!r} ")
@@ -40,7 +40,7 @@ def test_a_device_that_cannot_be_used_is_a_value_error_that_quotes_it(device):
 
 @pytest.mark.skipif(not NO_GPU, reason="there is a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", torch.device("cuda"), 0])
-def test_a_gpu_that_is_not_there_is_a_value_error(device):
+def test_missing_gpu_raises_value_error(device):
     with pytest.raises(ValueError, match="cannot be used here"):
         resolve_device(device)
 
@@ -64,7 +64,7 @@ def network_of(encoder="logmel", autoregressor="lstm", augmentation=None):
     return build_network(encoder, autoregressor, 24000, 27, 3, predict_from, augmentation=augmentation)
 
 
-def test_what_is_elsewhere_cannot_be_computed_with_what_is_here(elsewhere):
+def test_mixing_devices_raises(elsewhere):
     with pytest.raises(RuntimeError, match="device"):
         torch.ones(3, device=elsewhere) + torch.ones(3)
     with pytest.raises(RuntimeError, match="device"):
@@ -73,7 +73,7 @@ def test_what_is_elsewhere_cannot_be_computed_with_what_is_here(elsewhere):
 
 @pytest.mark.parametrize("autoregressor", AUTOREGRESSORS)
 @pytest.mark.parametrize("encoder", [*ENCODERS, Conv2dEncoder(standardize=False)], ids=str)
-def test_networks_train_and_embed_wholly_where_they_are(encoder, autoregressor, elsewhere):
+def test_networks_train_and_embed_on_their_device(encoder, autoregressor, elsewhere):
     network = network_of(encoder, autoregressor).to(elsewhere)
     clips, n_valid = torch.zeros(4, 24000, device=elsewhere), torch.full((4,), 30, device=elsewhere)
     info_nce(*network(clips, n_valid)).loss.backward()
@@ -86,7 +86,7 @@ def test_networks_train_and_embed_wholly_where_they_are(encoder, autoregressor, 
     assert pooler.result().shape == (4, pooling.n_features(names, dims))
 
 
-def test_clips_are_altered_where_they_are(elsewhere):
+def test_clips_are_augmented_on_their_device(elsewhere):
     amounts = {"gain": 6.0, "equalization": 3.0, "reverb": 0.3, "pitch": 2.0, "time_mask": 0.2, "band_mask": 0.2}
     augmentation = Augmentation(**amounts, noise=(5, 20), mixing=(5, 20))
     assert all(augmentation.get_params().values())  # no effect is off
@@ -99,7 +99,7 @@ def test_clips_are_altered_where_they_are(elsewhere):
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 @pytest.mark.parametrize("step_weights", ["uniform", "linear"])
 @pytest.mark.parametrize("negatives", NEGATIVES)
-def test_the_loss_is_computed_where_its_inputs_are(negatives, step_weights, similarity, n_across, elsewhere):
+def test_loss_is_computed_on_device_of_its_inputs(negatives, step_weights, similarity, n_across, elsewhere):
     predictions, z = torch.zeros(8, 2, 3, 16, device=elsewhere), torch.zeros(8, 30, 16, device=elsewhere)
     positions = torch.full((8, 2), 26, device=elsewhere)
     options = {"step_weights": step_weights, "similarity": similarity, "n_across": n_across}
@@ -109,12 +109,12 @@ def test_the_loss_is_computed_where_its_inputs_are(negatives, step_weights, simi
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
-def test_a_precision_asked_for_is_taken_anywhere(precision, device):
+def test_explicit_precision_works_on_any_device(precision, device):
     assert resolve_precision(precision, torch.device(device)) == precision
 
 
 @pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_precision_is_bfloat16_where_the_processor_has_it(native, expected, monkeypatch):
+def test_auto_precision_is_bfloat16_where_cpu_supports_it(native, expected, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native, raising=False)
     assert resolve_precision("auto", CPU) == expected
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0) if native else (7, 5))
@@ -127,10 +127,10 @@ def test_auto_precision_is_float32_where_torch_cannot_tell(monkeypatch):
     assert resolve_precision("auto", CPU) == "float32"
 
 
-def test_float64_is_computed_by_a_double_copy_and_float32_by_the_module_itself():
+def test_float64_uses_a_double_copy_and_float32_the_module():
     module = nn.Linear(2, 2)
-    assert in_precision_of(module, np.dtype(np.float32)) is module
-    double = in_precision_of(module, np.dtype(np.float64))
+    assert match_precision(module, np.dtype(np.float32)) is module
+    double = match_precision(module, np.dtype(np.float64))
     assert double.weight.dtype == torch.float64
     assert module.weight.dtype == torch.float32
     torch.testing.assert_close(double.weight.float(), module.weight)
@@ -139,7 +139,7 @@ def test_float64_is_computed_by_a_double_copy_and_float32_by_the_module_itself()
 # Seeds
 
 
-def test_a_seeded_block_repeats_and_leaves_the_global_generator_alone():
+def test_seeded_block_repeats_without_touching_global_rng():
     before = torch.get_rng_state()
     numbers = []
     for seed in (1, 1, 2):

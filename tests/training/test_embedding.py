@@ -42,7 +42,7 @@ def build(encoder="logmel", context="gru", n_samples=CLIP):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = build_network(ENCODERS[encoder], CONTEXTS[context], n_samples, N_CONTEXT, N_FUTURE, "last")
-    return network.eval(), ClipShape.of(network.encoder, n_samples, N_STEPS)
+    return network.eval(), ClipShape.for_encoder(network.encoder, n_samples, N_STEPS)
 
 
 def sounds(lengths=LENGTHS, seed=0):
@@ -97,7 +97,7 @@ def slow_pool(network, samples, name, n_clips, shape):
 
 @pytest.mark.parametrize("n_clips", [None, 1, 2])
 @each_encoder
-def test_pooled_features_are_those_of_the_steps_of_all_clips_together(encoder, n_clips):
+def test_pooled_features_use_steps_of_all_clips_together(encoder, n_clips):
     (network, shape), samples = build(encoder), sounds()
     names = poolings_of(network)
     pieces = shape if n_clips else shape.for_embedding(network, {POOLINGS[name].layer for name in names})
@@ -109,7 +109,7 @@ def test_pooled_features_are_those_of_the_steps_of_all_clips_together(encoder, n
 
 @pytest.mark.parametrize("context", CONTEXTS)
 @each_encoder
-def test_an_embedding_does_not_depend_on_the_recordings_beside_it(encoder, context):
+def test_embedding_does_not_depend_on_other_recordings(encoder, context):
     # Batches are cut after their longest clip: beside long recordings, short ones are padded far more than alone.
     (network, shape), samples = build(encoder, context), sounds()
     names = poolings_of(network)
@@ -160,13 +160,13 @@ def test_frames_are_the_embeddings_of_clips_laid_end_to_end(encoder, layer):
     ("length", "n_frames"), [(1, 1), (40, 1), (60, 2), (400, 10), (419, 10), (421, 11), (800, 20), (1270, 32)]
 )
 @each_encoder
-def test_frames_say_the_time_of_the_centre_of_their_step(encoder, length, n_frames):
+def test_frame_times_are_centres_of_steps(encoder, length, n_frames):
     result = frames_of(*build(encoder), sounds([length])[0])
     np.testing.assert_allclose(result.times, (np.arange(n_frames) + 0.5) * STEP / RATE)
     assert result.embeddings.shape == (n_frames, 4)
 
 
-def test_a_click_is_heard_in_the_frame_of_its_time():
+def test_click_appears_in_the_frame_of_its_time():
     network, shape = build("conv1d")
     samples = np.zeros(3 * CLIP, np.float32)
     samples[1030] = 1
@@ -180,7 +180,7 @@ def test_a_click_is_heard_in_the_frame_of_its_time():
 
 @pytest.mark.parametrize("context", CONTEXTS)
 @each_encoder
-def test_forecasts_are_those_of_every_clip_alone_whatever_is_in_its_batch(encoder, context):
+def test_forecasts_do_not_depend_on_other_clips_in_batch(encoder, context):
     (network, shape), samples = build(encoder, context), sounds()
     how = {"n_clips": None, "device": torch.device("cpu")}
     batches = list(forecasts(network, samples, shape, batch_size=3, **how))
@@ -196,6 +196,6 @@ def test_forecasts_are_those_of_every_clip_alone_whatever_is_in_its_batch(encode
         torch.testing.assert_close(z[:n_valid], alone[1][:n_valid], rtol=1e-4, atol=1e-5)
 
 
-def test_there_are_no_forecasts_of_nothing():
+def test_no_clips_give_no_forecasts():
     network, shape = build()
     assert list(forecasts(network, [], shape, n_clips=None, batch_size=4, device=torch.device("cpu"))) == []

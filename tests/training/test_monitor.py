@@ -35,7 +35,7 @@ def test_equal_rows_have_rank_one_and_no_spread():
     assert relative_std(np.zeros((5, 3))) == 0
 
 
-def test_the_relative_std_is_one_for_centred_rows_and_knows_no_scale():
+def test_relative_std_is_one_for_centred_rows_at_any_scale():
     random = np.random.default_rng(0)
     rows = random.standard_normal((100, 6))
     assert relative_std(rows - rows.mean(axis=0)) == pytest.approx(1)
@@ -52,7 +52,7 @@ def test_knn_accuracy_leaves_the_row_itself_out(n_neighbors):
     assert knn_accuracy(X, y, n_neighbors) == pytest.approx(expected)
 
 
-def test_rows_of_unusable_recordings_have_no_say():
+def test_rows_of_unusable_recordings_are_ignored():
     X, y = np.array([[0.0], [1], [10], [11]]), np.array(list("aabb"))
     more = np.vstack([X, [[np.nan]]])
     assert knn_accuracy(more, np.append(y, "c"), 1) == knn_accuracy(X, y, 1) == 1
@@ -91,14 +91,14 @@ class Collapsed(nn.Module):
 
 
 @pytest.mark.parametrize("noise", [0.0, 100.0])
-def test_a_collapse_is_warned_of_once(noise):
+def test_collapse_warns_once(noise):
     cpc = small_cpc(encoder=Collapsed(noise), max_epochs=3, callbacks=[EmbeddingMonitor()])
     with pytest.warns(UserWarning, match=r"the embeddings collapse: after epoch 1 .* fill 1\.0 of 8") as record:
         cpc.fit(rising_tones(12))
     assert len(record) == 1
 
 
-def test_only_the_last_embeddings_that_hold_sound_are_looked_at():
+def test_only_last_embeddings_with_sound_are_used():
     monitor = EmbeddingMonitor(n_rows=5)
     monitor.recent_ = deque()
     for batch in range(3):
@@ -116,7 +116,7 @@ def test_only_the_last_embeddings_that_hold_sound_are_looked_at():
         (EmbeddingMonitor(labelled=(np.zeros((3, 400)), [0, 1, 0])), r"labelled has 3 recording\(s\), too few"),
     ],
 )
-def test_what_cannot_be_used_is_named(monitor, message):
+def test_invalid_arguments_are_named(monitor, message):
     with pytest.raises(ValueError, match=message):
         small_cpc(callbacks=[monitor]).fit(rising_tones(8))
 

@@ -82,7 +82,7 @@ def test_every_other_window_is_drawn_about_equally_often():
 
 
 @pytest.mark.parametrize("n_valid", [[16, 16], [30] * 8, [32], [17, 1, 15], [16, *[1] * 16]])
-def test_no_negative_is_drawn_twice_where_there_are_enough_windows(n_valid):
+def test_negatives_are_distinct_if_enough_windows_exist(n_valid):
     n_valid = np.array(n_valid)
     target = np.arange(1, n_valid[0])
     clips, steps = draw_negatives(np.zeros_like(target), target, n_valid)
@@ -90,7 +90,7 @@ def test_no_negative_is_drawn_twice_where_there_are_enough_windows(n_valid):
         assert len(set(zip(*negatives, strict=True))) == N_NEGATIVES
 
 
-def test_the_negatives_are_always_the_same_and_leave_the_global_generators_alone():
+def test_negatives_are_fixed_without_touching_global_rngs():
     numpy_before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     assert contrastive_accuracy([forecast()], "dot") == contrastive_accuracy([forecast()], "dot")
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
@@ -115,14 +115,14 @@ def test_perfect_predictions_score_one(similarity):
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("dim", [3, 16, 100, 256])
-def test_a_network_that_maps_all_sound_to_one_vector_scores_zero(dim, similarity):
+def test_network_with_constant_output_scores_zero(dim, similarity):
     collapsed = forecast(dim=dim)
     collapsed = collapsed._replace(z=collapsed.z[:1, :1].expand_as(collapsed.z))
     assert contrastive_accuracy([collapsed], similarity) == 0
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
-def test_the_score_is_the_share_of_futures_above_all_their_negatives(similarity):
+def test_score_is_share_of_futures_ranked_above_all_negatives(similarity):
     batch = forecast(n_clips=6, dim=2, n_valid=[12, 3, 1, 7, 2, 12])
     z = batch.z.numpy() / (np.linalg.norm(batch.z, axis=-1, keepdims=True) if similarity == "cosine" else 1)
     rows = [
@@ -137,7 +137,7 @@ def test_the_score_is_the_share_of_futures_above_all_their_negatives(similarity)
     assert contrastive_accuracy([batch], similarity) == pytest.approx(np.mean(hits))
 
 
-def test_cosine_judges_by_direction_and_dot_also_by_length():
+def test_cosine_ignores_length_but_dot_does_not():
     batch = with_perfect_predictions(forecast(n_clips=10))
     long = batch.z.clone()
     long[:, 0] *= 1000  # a window that has a large dot product with half of all
@@ -145,7 +145,7 @@ def test_cosine_judges_by_direction_and_dot_also_by_length():
     assert contrastive_accuracy([batch._replace(z=long)], "dot") < 0.7
 
 
-def test_how_the_clips_are_batched_does_not_matter():
+def test_batching_does_not_change_the_score():
     whole = forecast(n_clips=30, n_valid=[12, 5, 1] * 10)
     score = contrastive_accuracy([whole], "dot")
     for sizes in [(10, 10, 10), (1, 29), (16, 14)]:
@@ -154,7 +154,7 @@ def test_how_the_clips_are_batched_does_not_matter():
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("ahead", [0, 2])
-def test_batches_that_end_after_their_longest_clip_score_as_if_they_were_padded(similarity, ahead):
+def test_trimmed_batches_score_like_padded_batches(similarity, ahead):
     whole = forecast(n_clips=30, dim=4, n_valid=[12] * 10 + [7, 5] * 5 + [2, 1, 3, 1, 2] * 2)
     batches = split(whole, 10, 10, 10)
     cut = []
@@ -168,7 +168,7 @@ def test_batches_that_end_after_their_longest_clip_score_as_if_they_were_padded(
     assert contrastive_accuracy(cut, similarity) == score
 
 
-def test_padding_neither_is_predicted_nor_serves_as_a_negative():
+def test_padding_is_not_predicted_and_not_a_negative():
     batch = forecast(n_valid=[12, 5, 2, 1] * 10)
     score = contrastive_accuracy([batch], "dot")
     other = batch.z.clone()
@@ -176,25 +176,25 @@ def test_padding_neither_is_predicted_nor_serves_as_a_negative():
     assert contrastive_accuracy([batch._replace(z=other)], "dot") == score
 
 
-def test_a_single_clip_is_judged_by_its_own_windows():
+def test_single_clip_is_scored_by_its_own_windows():
     assert contrastive_accuracy([with_perfect_predictions(forecast(n_clips=1, n_steps=100))], "cosine") == 1
     random = [contrastive_accuracy([forecast(n_clips=1, n_steps=400, seed=seed)], "dot") for seed in range(4)]
     assert np.mean(random) == pytest.approx(1 / 32, abs=0.01)
 
 
-def test_clips_of_one_step_are_not_predicted_but_there_is_no_score_only_if_all_are():
+def test_one_step_clips_are_skipped_and_score_nan_if_alone():
     batch = with_perfect_predictions(forecast(n_clips=4, n_valid=[12, 1, 1, 1]))
     assert contrastive_accuracy([batch], "cosine") == 1
     assert np.isnan(contrastive_accuracy([batch._replace(n_valid=torch.ones(4, dtype=torch.long))], "cosine"))
 
 
-def test_one_prediction_in_all_is_scored():
+def test_single_prediction_is_scored():
     one = with_perfect_predictions(forecast(n_clips=2, n_steps=2, n_future=1, n_valid=[2, 1]))
     assert contrastive_accuracy([one], "cosine") == 1
 
 
 @given(st.lists(st.integers(1, 5), max_size=30), st.integers(1, 60))
-def test_groups_hold_all_forecasts_in_order_and_none_is_small_but_the_only_one(sizes, wanted):
+def test_groups_keep_forecast_order_and_have_a_minimum_size(sizes, wanted):
     batches = [forecast(n_clips=size, n_steps=3, dim=1) for size in sizes]
     per_clip = 4 * (3 + 2 * 3)  # bytes
     found = list(scoring.groups(batches, per_clip * wanted))
@@ -204,7 +204,7 @@ def test_groups_hold_all_forecasts_in_order_and_none_is_small_but_the_only_one(s
     assert held == [sum(sizes)] if 0 < sum(sizes) < wanted else True
 
 
-def test_a_large_corpus_is_judged_in_groups_and_never_in_memory_at_once(monkeypatch):
+def test_large_corpus_is_scored_in_groups_within_memory_limit(monkeypatch):
     batches = [forecast(n_clips=10, seed=seed) for seed in range(20)]
     n_bytes = 5 * (batches[0].z.nbytes + batches[0].predictions.nbytes)
     monkeypatch.setattr(scoring, "GROUP", n_bytes)
@@ -226,7 +226,7 @@ def test_a_large_corpus_is_judged_in_groups_and_never_in_memory_at_once(monkeypa
 
 
 @pytest.mark.parametrize("n", [5000, 4097, 4096, 1])
-def test_many_predictions_are_scored_in_parts_of_bounded_size(n, monkeypatch):
+def test_many_predictions_are_scored_in_bounded_chunks(n, monkeypatch):
     sizes = []
 
     def einsum(equation, predictions, negatives):

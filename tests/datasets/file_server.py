@@ -1,4 +1,4 @@
-"""What the tests of fetchers share: small archives laid out like the real ones, and a server that lends them."""
+"""Small archives with the layout of the real ones, and a local server for them."""
 
 import csv
 import gzip
@@ -12,56 +12,56 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import soundfile
 
-from sklearn_cpc.datasets._corpora import ESC50_COMMIT, FSDD_RELEASE
+from sklearn_cpc.datasets.corpora import ESC50_COMMIT, FSDD_RELEASE
 
 
-class Shelf:
-    """Files by address, what is wrong with some of them, and who asked for what."""
+class FileServer:
+    """Files by address, the faults of some of them, and the requests so far."""
 
     def __init__(self, url):
         self.url = url
         self.files = {}
-        self.n_failures = {}  # how often to answer "busy" first
-        self.cut = set()  # addresses whose transfer breaks off half way
-        self.asked = []
+        self.n_failures = {}  # number of "busy" answers before the file is sent
+        self.truncated = set()  # addresses whose transfer stops half way
+        self.requests = []
 
 
 @contextmanager
-def serving():
-    """Lend files from an ephemeral port of this machine."""
+def serve_files():
+    """Serve files from a free port of this machine."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            shelf.asked.append(self.path)
-            if shelf.n_failures.get(self.path, 0):
-                shelf.n_failures[self.path] -= 1
+            server.requests.append(self.path)
+            if server.n_failures.get(self.path, 0):
+                server.n_failures[self.path] -= 1
                 self.send_error(503)
                 return
-            content = shelf.files[self.path]
+            content = server.files[self.path]
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if self.path in shelf.cut else content)
+            self.wfile.write(content[: len(content) // 2] if self.path in server.truncated else content)
 
         def log_message(self, *args):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        shelf = Shelf(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        server = FileServer(f"http://127.0.0.1:{http_server.server_port}")
+        thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield shelf
-        server.shutdown()
+        yield server
+        http_server.shutdown()
         thread.join()
 
 
-def audio(seed, kind="WAV"):
+def make_audio(seed, kind="WAV"):
     file = io.BytesIO()
     soundfile.write(file, np.random.default_rng(seed).uniform(-0.5, 0.5, 800), 8000, format=kind)
     return file.getvalue()
 
 
-def zipped(files):
+def make_zip(files):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
@@ -69,7 +69,7 @@ def zipped(files):
     return file.getvalue()
 
 
-def tarred(files):
+def make_tar_gz(files):
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:
         for name, content in files.items():
@@ -79,7 +79,7 @@ def tarred(files):
     return gzip.compress(file.getvalue())
 
 
-def tabled(rows):
+def make_csv(rows):
     file = io.StringIO(newline="")
     csv.writer(file).writerows(rows)
     return file.getvalue().encode()
@@ -100,25 +100,25 @@ def esc50_files():
         f"{top}/.circleci/config.yml": b"version: 2",
         f"{top}/LICENSE": b"CC BY-NC",
         f"{top}/README.md": b"ESC-50",
-        f"{top}/meta/esc50.csv": tabled([columns, *rows]),
+        f"{top}/meta/esc50.csv": make_csv([columns, *rows]),
         f"{top}/meta/esc50-human.xlsx": b"table",
-        **{f"{top}/audio/{row[0]}": audio(seed) for seed, row in enumerate(rows)},
+        **{f"{top}/audio/{row[0]}": make_audio(seed) for seed, row in enumerate(rows)},
     }
 
 
 def fsdd_files():
-    """Three digits, each of them twice by two speakers."""
+    """Three digits, two recordings of each by two speakers."""
     top = f"free-spoken-digit-dataset-{FSDD_RELEASE}"
     names = [f"{digit}_{who}_{take}.wav" for digit in range(3) for who in ("theo", "ann") for take in (0, 5)]
     return {
         f"{top}/README.md": b"FSDD",
         f"{top}/utils/trimmer.py": b"import os",
-        **{f"{top}/recordings/{name}": audio(seed) for seed, name in enumerate(names)},
+        **{f"{top}/recordings/{name}": make_audio(seed) for seed, name in enumerate(names)},
     }
 
 
 def gtzan_files():
-    """Two genres of two recordings, one of which is not audio, and the companions that macOS packs."""
+    """Two genres of two recordings, one of which is not audio, with the hidden files that macOS adds."""
     names = [f"{genre}/{genre}.{number:05d}.wav" for genre in ("jazz", "blues") for number in (54, 7)]
     return {
         "./._genres": b"finder",
@@ -126,7 +126,7 @@ def gtzan_files():
         "genres/bextract_single.mf": b"list",
         **{f"genres/{name.replace('/', '/._')}": b"finder" for name in names},
         **{f"__MACOSX/genres/{name}": b"finder" for name in names},
-        **{f"genres/{name}": audio(seed) for seed, name in enumerate(names)},
+        **{f"genres/{name}": make_audio(seed) for seed, name in enumerate(names)},
         "genres/jazz/jazz.00054.wav": b"not audio",
     }
 
@@ -142,7 +142,7 @@ FMA_TRACKS = [  # id, artist, split, subset, genre, licence
 
 
 def fma_metadata_files():
-    """A table whose header takes three rows, and whose texts have line breaks, commas and quotes."""
+    """A table with three header rows, and with line breaks, commas and quotes in its texts."""
     header = [
         ("", "album", "artist", "artist", "set", "set", "track", "track", "track"),
         ("", "id", "bio", "id", "split", "subset", "genre_top", "license", "title"),
@@ -156,7 +156,7 @@ def fma_metadata_files():
     return {
         "fma_metadata/README.txt": b"FMA",
         "fma_metadata/raw_tracks.csv": b"raw",
-        "fma_metadata/tracks.csv": tabled([*header, *rows]),
+        "fma_metadata/tracks.csv": make_csv([*header, *rows]),
     }
 
 
@@ -166,5 +166,5 @@ def fma_small_files():
     return {
         "fma_small/README.txt": b"FMA",
         "fma_small/checksums": b"sha1",
-        **{f"fma_small/{name[:3]}/{name}.mp3": audio(int(name), "MP3") for name in numbers},
+        **{f"fma_small/{name[:3]}/{name}.mp3": make_audio(int(name), "MP3") for name in numbers},
     }

@@ -1,0 +1,195 @@
+"""Download a corpus, verify it and unpack it: all of it or nothing."""
+
+import csv
+import gzip
+import hashlib
+import os
+import tarfile
+import time
+import warnings
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path, PureWindowsPath
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import pooch
+from requests import RequestException
+from sklearn.utils import Bunch
+
+DAMAGED_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
+
+
+class Corpus(NamedTuple):
+    """What is known of a corpus before it is fetched."""
+
+    title: str
+    folder: str  # name of its folder in the data home
+    size: str  # of the download and on disk
+    archives: dict[str, str | None]  # each URL, with a hash "algorithm:digits" or None if no stable one is known
+    unpack: Callable[[Path, Path, tuple[str, ...]], None]
+    members: tuple[str, ...]  # patterns of the files to unpack, matched from the right
+    read: Callable[[Path], Bunch]
+    n_classes: int
+    n_per_class: int
+    groups: str
+    description: str
+    recordings_sha256: str | None = None  # of the names and bytes of all recordings, in order of their names
+    known_bad: tuple[str, ...] = ()  # names of unusable recordings
+
+
+def get_data_home(data_home: str | PathLike[str] | None = None) -> str:
+    """Return the folder of all fetched corpora. Each corpus has a sub-folder of its own.
+
+    Parameters
+    ----------
+    data_home : str or path-like or None, default=None
+        The folder; a leading ``~`` stands for your home directory. If None, the environment variable
+        ``SKLEARN_CPC_DATA_HOME`` is used or, if that is not set, ``~/sklearn_cpc_data``.
+
+    Returns
+    -------
+    data_home : str
+        The folder. It is not created until a corpus is fetched.
+
+    Examples
+    --------
+    >>> from sklearn_cpc.datasets import get_data_home
+    >>> get_data_home("corpora")
+    'corpora'
+    """
+    if data_home is None:
+        data_home = os.environ.get("SKLEARN_CPC_DATA_HOME") or Path("~", "sklearn_cpc_data")
+    return os.path.expanduser(os.fspath(data_home))
+
+
+def load_corpus(corpus, data_home, download_if_missing, verbose, n_retries, delay):
+    """List the recordings of a corpus. Download them first if they are missing."""
+    folder = Path(get_data_home(data_home), corpus.folder)
+    by_hand = f"unpack {' and '.join(corpus.archives)} into {str(folder)!r} yourself"
+    if not folder.exists():
+        if not download_if_missing:
+            raise OSError(
+                f"{corpus.title} is not in {str(folder)!r}. Call with download_if_missing=True to download "
+                f"{corpus.size}, or {by_hand}."
+            )
+        install(corpus, folder, f"Nothing was kept. Call again, or {by_hand}.", verbose, n_retries, delay)
+    return list_recordings(corpus, folder, f"Delete {str(folder)!r} and call again to download {corpus.size}.")
+
+
+def install(corpus, folder, advice, verbose, n_retries, delay):
+    """Build the folder of a corpus under a temporary name, and rename it when the corpus is complete."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        content, path = Path(scratch, "content"), Path(scratch, "archive")
+        for url, known_hash in corpus.archives.items():
+            download(url, known_hash, path, advice, verbose, n_retries, delay)
+            try:
+                corpus.unpack(path, content, corpus.members)
+            except DAMAGED_ARCHIVE as error:
+                raise OSError(f"{url} gave a file that cannot be unpacked ({error}). {advice}") from error
+            path.unlink()  # before the next archive needs disk space
+        recordings = list_recordings(corpus, content, advice)
+        if corpus.recordings_sha256 and (found := hash_files(recordings.paths)) != corpus.recordings_sha256:
+            raise OSError(
+                f"The recordings of {corpus.title} have the sha256 {found} instead of "
+                f"{corpus.recordings_sha256}: they are not those of the release. {advice}"
+            )
+        try:
+            content.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            # Another process was faster. Its copy passed the same checks.
+
+
+def download(url, known_hash, path, advice, verbose, n_retries, delay):
+    """Download an archive and check its hash.
+
+    `pooch.retrieve` and `pooch.Pooch` are not used: the former does not retry, the latter does so without a
+    warning and with delays of its own, and both log to stderr even if the user asks for silence.
+    """
+    downloader = pooch.HTTPDownloader(progressbar=bool(verbose), chunk_size=2**20)
+    for n_left in range(n_retries, -1, -1):
+        try:
+            downloader(url, str(path), None)
+            break
+        except RequestException as error:
+            if n_left == 0:
+                raise OSError(f"{url} cannot be downloaded ({error}). {advice}") from error
+            warnings.warn(
+                f"{url} cannot be downloaded ({error}). Trying again in {delay} s, up to {n_left} more time(s).",
+                stacklevel=6,  # the line that calls fetch_...
+            )
+            time.sleep(delay)
+    if known_hash:
+        algorithm, _, known = known_hash.partition(":")
+        found = pooch.file_hash(str(path), alg=algorithm)
+        if found != known:
+            raise OSError(
+                f"{url} gave a file whose {algorithm} is {found} instead of {known}: it was damaged during the "
+                f"download or has been replaced on the server. {advice}"
+            )
+
+
+def list_recordings(corpus, folder, advice):
+    """List the recordings of a corpus, and make sure that each class is complete."""
+    try:
+        recordings = corpus.read(folder)
+    except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
+        raise OSError(f"{corpus.title} in {str(folder)!r} cannot be read ({error!r}). {advice}") from error
+    present = zip(recordings.target.tolist(), map(os.path.isfile, recordings.paths), strict=True)
+    counts = Counter(name for name, exists in present if exists)
+    if len(counts) != corpus.n_classes or set(counts.values()) != {corpus.n_per_class}:
+        odd = [f"{n} of {name!r}" for name, n in sorted(counts.items()) if n != corpus.n_per_class]
+        raise OSError(
+            f"{corpus.title} in {str(folder)!r} is incomplete: it needs {corpus.n_classes} classes of "
+            f"{corpus.n_per_class} recordings, and has {counts.total()} recordings of {len(counts)} classes"
+            f"{', but ' if odd else ''}{', '.join(odd[:3])}. {advice}"
+        )
+    recordings.known_bad = [path for path in recordings.paths if Path(path).name in corpus.known_bad]
+    recordings.DESCR = corpus.description
+    return recordings
+
+
+def hash_files(paths):
+    """Hash the names and bytes of files, in order of their names, with sha256."""
+    digest = hashlib.sha256()
+    for path in sorted(map(Path, paths), key=lambda path: path.name):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+# Unpacking. `pooch.Unzip` and `pooch.Untar` are not used: they take prefixes of names instead of patterns, search
+# all names once for each prefix, accept links, and do not compare the checksum at the end of a gzip file.
+
+
+def unzip(path, folder, patterns):
+    """Unpack the needed files of a zip archive. `zipfile` compares their checksums."""
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder, [name for name in archive.namelist() if is_needed(name, patterns)])
+
+
+def untar(path, folder, patterns):
+    """Unpack the needed files of a tar.gz archive."""
+    with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+        # Some versions of Python 3.10 and 3.11 have no filter. `is_needed` and `isfile` are as strict.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        members = (member for member in archive if is_needed(member.name, patterns) and member.isfile())
+        archive.extractall(folder, members)
+        while stream.read(2**20):  # gzip compares its checksum at the very end, which tarfile does not read
+            pass
+
+
+def is_needed(name, patterns):
+    """Whether to unpack a file. A name that leads out of the folder makes the archive unacceptable."""
+    path = PureWindowsPath(name)  # knows drives and both kinds of slashes, on any system
+    if path.anchor or ".." in path.parts:
+        raise ValueError(f"it contains {name!r}, which would be written outside of its folder")
+    # macOS adds a hidden "._name" with the same ending for each file.
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return not hidden and any(path.match(pattern) for pattern in patterns)

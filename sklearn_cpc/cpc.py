@@ -375,7 +375,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         check_is_fitted(self, "network_")
         self._validate_params()
         recordings = AudioSource(self, X, self.sample_rate_, reset=False).read()
-        return self._score(recordings.usable(self.trim), *self._prepare_network(np.float32))
+        return self._score(recordings.trimmed(self.trim), *self._prepare_network(np.float32))
 
     def _build_network(self, device="cpu"):
         rate = get_sample_rate(self.encoder)

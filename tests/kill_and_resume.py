@@ -18,6 +18,7 @@ import torch
 from corpus import rising_tones, small_cpc, write_samples
 
 from sklearn_cpc import Augmentation
+from sklearn_cpc.persistence.container import unpack
 from sklearn_cpc.training.checkpoint import FILE
 
 N_EPOCHS = 60
@@ -65,7 +66,7 @@ def train(paths, folder, result):
 def epochs_in(folder):
     """Epochs that a checkpoint holds."""
     path = folder / FILE
-    return len(torch.load(path, weights_only=True)["history"]) if path.exists() else 0
+    return len(unpack(path.read_bytes())[0]["history"]) if path.exists() else 0
 
 
 class Process:

@@ -35,12 +35,15 @@ class Allowed(NamedTuple):
         Returns the shapes of the arrays among them, by attribute, for an estimator that has all attributes.
     dropped : tuple of str
         Parameters that are not stored: directories of one machine.
+    check : callable
+        Called with what was built; raises if its parameters do not make sense together.
     """
 
     module: str
     fitted: dict | None = None
     shapes: Callable = lambda estimator: {}
     dropped: tuple = ()
+    check: Callable = lambda built: None
 
 
 def _count_outputs(classifier):
@@ -75,7 +78,9 @@ CLASSES = {
     "MFCCTransformer": Allowed(
         "sklearn_cpc.mfcc", {**SAMPLES, **OUTPUT, "_n_features_out": [int]}, dropped=("memory",)
     ),
-    "Pipeline": Allowed("sklearn.pipeline", {}, dropped=("memory",)),
+    "Pipeline": Allowed(
+        "sklearn.pipeline", {}, dropped=("memory",), check=lambda pipeline: pipeline._validate_steps()
+    ),
     "StandardScaler": Allowed(
         "sklearn.preprocessing",
         {
@@ -167,6 +172,7 @@ def put_together(description):
     allowed = CLASSES[name]
     built = _import(name)(**parameters)
     built._validate_params()
+    allowed.check(built)
     fitted = allowed.fitted or {}
     unknown = sorted(state.keys() - fitted.keys())
     if unknown:

@@ -37,7 +37,7 @@ def encode(value, arrays, name):
         return value
     if type(value) is list:
         return [encode(entry, arrays, _join(name, i)) for i, entry in enumerate(value)]
-    if type(value) is dict:
+    if isinstance(value, dict):
         pairs = [
             [encode(key, arrays, name), encode(entry, arrays, _join(name, key))] for key, entry in value.items()
         ]

@@ -139,7 +139,9 @@ def _run(net, batches):
             net.notify("on_train_begin", X=batches, y=None)
             net.fit_loop(batches)
         except KeyboardInterrupt as error:
-            return None if is_raised_by_callback(error) and not interrupts else error
+            # As EarlyStopping does: raised by a callback after an epoch, not by Ctrl-C nor in the middle of one.
+            ended = bool(net.history) and "train_loss" in net.history[-1]
+            return None if ended and is_raised_by_callback(error) and not interrupts else error
         except NonFiniteLossError as error:
             in_batch = getattr(batches, "names_in_batch", [])
             return NonFiniteLossError(f"{error} In the batch: {', '.join(in_batch)}.") if in_batch else error

@@ -147,6 +147,20 @@ def test_X_of_neither_recordings_nor_numbers_is_an_error(X):
         read(X)
 
 
+def test_names_are_printable_paths_or_row_numbers(paths, tmp_path, small_chunks):
+    odd = write(tmp_path / "two\nlines.wav")
+    X = [paths[1], odd, Clip(paths[0], 0.01), paths[1]]
+    source = AudioSource(MFCCTransformer(), X, RATE, reset=True)
+    expected = [paths[1], repr(odd), paths[0], paths[1]]
+    assert source.read().names == expected
+    assert [clip.path for clip in source.clips] == [paths[1], odd, paths[0], paths[1]]
+    for chunk in read_in_chunks(X):
+        assert chunk.names == [expected[row] for row in chunk.rows]
+    source = AudioSource(MFCCTransformer(), noise(50, 3).T, RATE, reset=True)
+    assert source.clips is None
+    assert source.read().names == ["row 0", "row 1", "row 2"]
+
+
 # Files that cannot be used
 
 
@@ -267,7 +281,7 @@ def test_joblib_memory_keeps_samples_between_calls(paths, decoded, tmp_path, mon
     memory = joblib.Memory(tmp_path, verbose=0)
     for _ in range(2):
         read_files(paths, RATE, memory=memory)
-    assert decoded == []  # block by block
+    assert decoded == []  # joblib caches a function that does not use cache.decode
     monkeypatch.setattr(cache, "read_audio", None)
     assert_same(read_files(paths, RATE, memory=memory)[0].values(), [read_audio(path, RATE) for path in paths])
 

@@ -260,6 +260,11 @@ def text(dtype, *labels):
     return {"text": [dtype, list(labels)]}
 
 
+def many_samples(node, arrays):
+    put("parameters", "clip_duration", value=80000.0)(node, arrays)
+    put("parameters", "encoder", "parameters", "sample_rate", value=192000)(node, arrays)
+
+
 CPC, PROBE, MFCC = "small-corpus", "probe of text", "mfcc"
 ENCODER, CONTEXT = ("parameters", "encoder"), ("parameters", "autoregressor")
 STATE = "fitted/network_/predictor.weight"
@@ -274,7 +279,7 @@ HOSTILE = {
     "an unknown attribute": (MFCC, put("fitted", "transform", value=1), "no attributes"),
     "a missing attribute": (PROBE, remove("fitted", "classes_"), "classes_"),
     "missing parameters": (MFCC, remove("parameters"), None),
-    "a callback": (CPC, put("parameters", "callbacks", value=["x"]), "callbacks"),
+    "a callback": (CPC, put("parameters", "callbacks", value="x"), "callbacks"),
     "a text for a number": (CPC, put("parameters", "n_context", value="6"), "'n_context' parameter"),
     "a float for an integer": (CPC, put("parameters", "n_context", value=6.0), "'n_context' parameter"),
     "infinity": (CPC, put("parameters", "lr", value=float("inf")), "'lr' parameter"),
@@ -290,7 +295,7 @@ HOSTILE = {
     "many futures": (CPC, put("parameters", "n_future", value=10**9), "'n_future' parameter"),
     "many steps": (CPC, put("parameters", "n_context", value=10**9), "'n_context' parameter"),
     "long clips": (CPC, put("parameters", "clip_duration", value=1e300), "clip_duration"),
-    "clips of many samples": (CPC, put("parameters", "clip_duration", value=86000.0), "n_samples|clip_duration"),
+    "clips of many samples": (CPC, many_samples, "clip_duration"),
     "a long window": (CPC, put(*ENCODER, "parameters", "window_duration", value=1e9), "window_duration"),
     "many bands": (CPC, put(*ENCODER, "parameters", "n_mels", value=10**7), "'n_mels' parameter"),
     "much smoothing": (CPC, put(*ENCODER, "parameters", "band_smoothing", value=10**10), "'band_smoothing'"),

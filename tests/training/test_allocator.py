@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sklearn_cpc.training import loop as training
-from sklearn_cpc.training.allocator import WHILE_KEPT, AFTERWARDS, keep_freed_memory
+from sklearn_cpc.training.allocator import AFTERWARDS, WHILE_KEPT, keep_freed_memory
 from sklearn_cpc.training.batches import TensorBatches
 
 VARIABLES = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")

@@ -126,7 +126,7 @@ def test_every_docstring_has_an_example_and_a_one_line_summary(name):
 
 def methods_of(name):
     public = getattr(sklearn_cpc, name)
-    for method, function in vars(public).items():
+    for method, function in {"__call__": public.__call__, **vars(public)}.items():  # recipes inherit theirs
         if inspect.isfunction(function) and (not method.startswith("_") or method == "__call__"):
             yield f"{name}.{method}"
 

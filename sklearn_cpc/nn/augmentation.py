@@ -188,7 +188,8 @@ def filter_spectrum(clips, amounts, sample_rate):
     n_samples = clips.shape[1]
     # Zero-phase filters ring before and after a sound: 0.1 s of padding keeps that from wrapping around.
     n_fft = next_fast_len(n_samples + sample_rate // 10, real=True)
-    mel = torch.log1p(frequencies(n_fft, sample_rate, clips) / 700) / math.log1p(sample_rate / 1400)  # 0 to 1
+    hertz = torch.arange(n_fft // 2 + 1, dtype=clips.dtype, device=clips.device) * (sample_rate / n_fft)
+    mel = torch.log1p(hertz / 700) / math.log1p(sample_rate / 1400)  # from 0 to 1
     spectrum = torch.fft.rfft(clips, n_fft)
     if equalization:
         points = torch.linspace(0, 1, EQUALIZATION_POINTS, dtype=mel.dtype, device=mel.device)[:, None]
@@ -221,7 +222,8 @@ def add_noise(clips, ratios, sample_rate):
     """Add Gaussian noise, white to brown, at a signal-to-noise ratio between two in dB."""
     n_samples = clips.shape[1]
     n_fft = next_fast_len(n_samples, real=True)
-    octaves = torch.log2(frequencies(n_fft, sample_rate, clips).clamp_min(NOISE_CORNER) / NOISE_CORNER)
+    hertz = torch.arange(n_fft // 2 + 1, dtype=clips.dtype, device=clips.device) * (sample_rate / n_fft)
+    octaves = torch.log2(hertz.clamp_min(NOISE_CORNER) / NOISE_CORNER)
     response = torch.exp2(-octaves * uniform(clips, 0, 1))  # 0 to 6 dB per octave
     # Drawing the spectrum itself saves a Fourier transform.
     spectrum = torch.view_as_complex(clips.new_empty(len(clips), n_fft // 2 + 1, 2).normal_()) * response
@@ -251,8 +253,3 @@ def uniform(clips, low, high):
 def from_decibels(decibels):
     """Convert levels in dB to factors of the amplitude."""
     return torch.exp2(decibels * (math.log2(10) / 20))
-
-
-def frequencies(n_fft, sample_rate, clips):
-    """Frequencies of the bins of a Fourier transform in Hz, of the clips' type and on their device."""
-    return torch.arange(n_fft // 2 + 1, dtype=clips.dtype, device=clips.device) * (sample_rate / n_fft)

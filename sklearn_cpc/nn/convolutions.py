@@ -70,9 +70,8 @@ class MatmulGradientConv2d(torch.autograd.Function):
     def backward(ctx, gradient):  # type: ignore[override]  # the decorators have no types
         """Return the gradients of images, weight and bias."""
         images, weight = ctx.saved_tensors
-        images_gradient = None
-        if ctx.needs_input_grad[0]:
-            images_gradient = conv2d_input(images.shape, weight, gradient, ctx.stride, ctx.padding)
+        settings = gradient, ctx.stride, ctx.padding
+        images_gradient = conv2d_input(images.shape, weight, *settings) if ctx.needs_input_grad[0] else None
         n_filters, n_channels, *kernel = weight.shape
         (pad_height, pad_width), (step_down, step_right) = ctx.padding, ctx.stride
         padded = F.pad(images.permute(0, 2, 3, 1), (0, 0, pad_width, pad_width, pad_height, pad_height))

@@ -121,10 +121,6 @@ class Conv1dEncoder(EncoderRecipe):
     dropout : float, default=0.1
         Dropout before each dense layer (section 2.2.2).
 
-    See Also
-    --------
-    Conv2dEncoder : 2-D convolutions over log-mel windows.
-
     Examples
     --------
     >>> encoder = Conv1dEncoder()(n_samples=17640, n_steps=30)
@@ -209,10 +205,6 @@ class Conv2dEncoder(EncoderRecipe):
         (the report's implementation); 0 for none. Not used without ``standardize``.
     dropout : float, default=0.1
         Spatial dropout after each convolution and dropout after the dense layer.
-
-    See Also
-    --------
-    Conv1dEncoder : 1-D convolutions over raw samples.
 
     Examples
     --------

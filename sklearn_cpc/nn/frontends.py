@@ -94,18 +94,30 @@ def mel_power(frames, window, bands):
 
 
 def map_in_threads(function, items, n_threads):
-    """Return the results of a function for all items, each computed by one of so many threads.
+    """Return the results of a function for all items, computed by this thread and ``n_threads - 1`` others.
 
-    This beats torch's own threads, which share every small operation and wait for each other after each one.
+    Torch's own threads share every small operation, and wait for each other after each one. A pool with a future
+    for each item is slower too, and its threads do not keep their memory.
     """
     if n_threads <= 1:
         return list(map(function, items))
     n_torch_threads = torch.get_num_threads()
+    results, indices = [None] * len(items), iter(range(len(items)))
+
+    def work():
+        torch.set_num_threads(1)
+        for i in indices:  # shared by all threads: each takes the next
+            results[i] = function(items[i])
+
     try:
-        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(function, items))
+        with ThreadPoolExecutor(n_threads - 1) as pool:
+            others = [pool.submit(work) for _ in range(n_threads - 1)]
+            work()
+        for other in others:
+            other.result()
+        return results
     finally:
-        torch.set_num_threads(n_torch_threads)  # the workers have changed it for threads still to be started too
+        torch.set_num_threads(n_torch_threads)  # work has changed it for threads still to be started, too
 
 
 class Scale(nn.Module):

@@ -1,6 +1,7 @@
 """Pooling: the steps of a recording's clips to one vector, clip after clip in bounded memory."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,26 +10,15 @@ import torch
 N_THIRDS = 3
 
 
-class Statistic(NamedTuple):
-    """A statistic over the valid steps of a recording, from what its clips add up to."""
+class Pooling(NamedTuple):
+    """A way to pool: a statistic of the valid steps of a recording, from what its clips add up to."""
 
+    layer: str  # "context", "z", "c", "mel" or "centred"
     per_clip: Callable  # maps (steps, mask, heard), as Pooler.update has them, to arrays (batch, some width)
     result: Callable  # maps these arrays, added up by recording, to the statistic
     width: int = 1  # numbers per dimension
     add: np.ufunc = np.add
     start: float = 0.0
-
-
-class Pooling(NamedTuple):
-    """A way to pool: a statistic of the steps of one layer."""
-
-    layer: str  # "context", "z", "c", "mel" or "centred"
-    statistic: Statistic
-
-
-def mean_sums(steps, mask, _heard):
-    """Sum the valid steps, and count them."""
-    return to_numpy((steps * mask).sum(1)), to_numpy(mask.sum(1))
 
 
 def maximum(steps, mask, _heard):
@@ -64,15 +54,19 @@ def third_sums(steps, mask, heard):
 
 
 STATISTICS = {
-    "mean": Statistic(mean_sums, np.divide),
-    "std": Statistic(deviation_sums, standard_deviation),
-    "max": Statistic(maximum, np.positive, add=np.maximum, start=-np.inf),
-    "thirds": Statistic(third_sums, np.divide, width=N_THIRDS),
+    "mean": partial(
+        Pooling,
+        per_clip=lambda steps, mask, _heard: (to_numpy((steps * mask).sum(1)), to_numpy(mask.sum(1))),
+        result=np.divide,
+    ),
+    "std": partial(Pooling, per_clip=deviation_sums, result=standard_deviation),
+    "max": partial(Pooling, per_clip=maximum, result=np.positive, add=np.maximum, start=-np.inf),
+    "thirds": partial(Pooling, per_clip=third_sums, result=np.divide, width=N_THIRDS),
 }
 POOLINGS: dict[str, Pooling] = {
-    "context": Pooling("context", STATISTICS["mean"]),  # c_T, the report's features, averaged over the clips
+    "context": STATISTICS["mean"]("context"),  # c_T, the report's features, averaged over the clips
     **{
-        f"{layer}_{name}": Pooling(layer, statistic)
+        f"{layer}_{name}": statistic(layer)
         for layer in ("z", "c", "mel", "centred")
         for name, statistic in STATISTICS.items()
     },
@@ -102,11 +96,11 @@ class Pooler:
 
     def __init__(self, pooling, n_rows, dims):
         self.layers = {POOLINGS[name].layer for name in pooling}
-        self.parts = []  # of each pooling: layer, statistic and its sums, arrays with one row per recording
-        for layer, statistic in (POOLINGS[name] for name in pooling):
-            no_clips = torch.zeros(0, 1, dims[layer]), torch.zeros(0, 1, 1), torch.zeros(0, 2)
-            widths = [values.shape[1] for values in statistic.per_clip(*no_clips)]
-            self.parts.append((layer, statistic, [np.full((n_rows, width), statistic.start) for width in widths]))
+        self.parts = []  # pairs of a pooling and its sums, arrays with one row per recording
+        for chosen in (POOLINGS[name] for name in pooling):
+            no_clips = torch.zeros(0, 1, dims[chosen.layer]), torch.zeros(0, 1, 1), torch.zeros(0, 2)
+            widths = [values.shape[1] for values in chosen.per_clip(*no_clips)]
+            self.parts.append((chosen, [np.full((n_rows, width), chosen.start) for width in widths]))
 
     def update(self, rows, layers, n_valid, heard):
         """Add a batch of clips.
@@ -122,16 +116,16 @@ class Pooler:
         heard : int Tensor of shape (batch, 2)
             Valid steps of the recording in the clips before this one, and in all of them.
         """
-        for layer, statistic, sums in self.parts:
-            steps = layers[layer]
+        for chosen, sums in self.parts:
+            steps = layers[chosen.layer]
             mask = torch.arange(steps.shape[1], device=steps.device) < n_valid[:, None]
-            per_clip = statistic.per_clip(steps, mask[..., None].to(steps.dtype), heard)
+            per_clip = chosen.per_clip(steps, mask[..., None].to(steps.dtype), heard)
             for total, values in zip(sums, per_clip, strict=True):
-                statistic.add.at(total, rows, values)
+                chosen.add.at(total, rows, values)
 
     def result(self):
         """Return a float64 array of shape (n_rows, n_features)."""
-        return np.concatenate([statistic.result(*sums) for _, statistic, sums in self.parts], axis=1)
+        return np.concatenate([chosen.result(*sums) for chosen, sums in self.parts], axis=1)
 
 
 def check_pooling(pooling, network, encoder, autoregressor):
@@ -160,7 +154,7 @@ def check_pooling(pooling, network, encoder, autoregressor):
 
 def n_features(pooling, dims):
     """Count the features of poolings, with layers of these sizes."""
-    return sum(POOLINGS[name].statistic.width * dims[POOLINGS[name].layer] for name in pooling)
+    return sum(POOLINGS[name].width * dims[POOLINGS[name].layer] for name in pooling)
 
 
 def to_numpy(tensor):

@@ -1,4 +1,4 @@
-"""Every effect against a closed form or a slow reference, and what all of them promise."""
+"""Every effect is compared with a closed form or a slow reference, and all keep some promises."""
 
 import librosa
 import numpy as np
@@ -8,18 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from sklearn_cpc.nn.augmentation import (
-    Augmentation,
-    BandStop,
-    Equalization,
-    Filter,
-    Gain,
-    Mixing,
-    Noise,
-    Pitch,
-    Reverb,
-    TimeMask,
-)
+from sklearn_cpc import Augmentation
 
 RATE = 8000
 ALONE = [
@@ -80,19 +69,18 @@ def assert_covers(values, low, high):
 # All effects
 
 
-def test_everything_is_off_by_default():
+def test_all_effects_are_off_by_default():
     augment = Augmentation()(RATE)
     clips = sounds()
     assert augment.training
     assert augment(clips) is clips
-    assert not list(augment.children())
 
 
 @EACH_AND_ALL
-def test_only_what_is_switched_on_runs_and_it_changes_the_clips(parameters):
+def test_only_effects_that_are_switched_on_run(parameters):
     augment = Augmentation(**parameters)(RATE)
     n_filters = len({"equalization", "band_mask"} & set(parameters))
-    assert len(augment) == len(parameters) - max(0, n_filters - 1)  # two responses in one filter
+    assert len(augment.effects) == len(parameters) - max(0, n_filters - 1)  # both in one filter
     clips = sounds()
     augmented = draw(augment, clips)
     assert augmented.shape == clips.shape
@@ -100,9 +88,13 @@ def test_only_what_is_switched_on_runs_and_it_changes_the_clips(parameters):
 
 
 def test_effects_apply_in_the_order_of_a_recording():
-    augment = Augmentation(**TOGETHER)(RATE)
-    assert [type(effect) for effect in augment] == [Pitch, Reverb, Filter, Gain, Mixing, Noise, TimeMask]
-    assert [type(response) for response in augment[2].amount] == [Equalization, BandStop]
+    order = [{"pitch"}, {"reverb"}, {"equalization", "band_mask"}, {"gain"}, {"mixing"}, {"noise"}, {"time_mask"}]
+    clips = sounds()
+    one_by_one = clips
+    torch.manual_seed(0)
+    for names in order:
+        one_by_one = Augmentation(**{name: TOGETHER[name] for name in names})(RATE)(one_by_one)
+    assert torch.equal(draw(Augmentation(**TOGETHER)(RATE), clips), one_by_one)
 
 
 @EACH_AND_ALL
@@ -115,7 +107,7 @@ def test_every_clip_gets_its_own_draw(parameters):
 
 
 @EACH_AND_ALL
-def test_the_same_seed_draws_the_same_and_another_seed_does_not(parameters):
+def test_draws_repeat_with_the_same_seed_only(parameters):
     augment, clips = Augmentation(**parameters)(RATE), sounds()
     first = draw(augment, clips)
     assert torch.equal(first, draw(augment, clips))
@@ -124,7 +116,7 @@ def test_the_same_seed_draws_the_same_and_another_seed_does_not(parameters):
 
 
 @EACH_AND_ALL
-def test_the_clips_given_are_not_modified(parameters):
+def test_input_clips_are_not_modified(parameters):
     clips = sounds()
     before = clips.clone()
     draw(Augmentation(**parameters)(RATE), clips)
@@ -132,7 +124,7 @@ def test_the_clips_given_are_not_modified(parameters):
 
 
 @EACH_AND_ALL
-def test_no_gradient_is_recorded_and_nothing_is_learned_or_saved(parameters):
+def test_augmentation_has_no_gradient_and_no_weights(parameters):
     augment = Augmentation(**parameters)(RATE)
     assert not augment(sounds().requires_grad_()).requires_grad
     assert not list(augment.parameters())
@@ -140,7 +132,7 @@ def test_no_gradient_is_recorded_and_nothing_is_learned_or_saved(parameters):
 
 
 @EACH_AND_ALL
-def test_in_eval_mode_clips_stay_as_they_are_and_nothing_is_drawn(parameters):
+def test_evaluation_mode_returns_clips_and_draws_nothing(parameters):
     augment, clips = Augmentation(**parameters)(RATE).eval(), sounds()
     state = torch.get_rng_state()
     assert augment(clips) is clips
@@ -155,7 +147,7 @@ def test_silence_stays_silent(parameters, dtype):
 
 
 @EACH_AND_ALL
-def test_float32_clips_give_float32_also_under_autocast(parameters):
+def test_float32_clips_stay_float32_under_autocast(parameters):
     augment, clips = Augmentation(**parameters)(RATE), sounds(dtype=torch.float32)
     expected = draw(augment, clips)
     assert expected.dtype == torch.float32
@@ -172,7 +164,7 @@ def test_float32_clips_give_float32_also_under_autocast(parameters):
     peak=st.sampled_from([1e-30, 1e-3, 1.0, 32768.0]),
     seed=st.integers(0, 1000),
 )
-def test_clips_of_any_size_come_back_finite(n_samples, batch, sample_rate, dtype, peak, seed):
+def test_results_are_finite_for_clips_of_any_size(n_samples, batch, sample_rate, dtype, peak, seed):
     clips = peak * sounds(batch, n_samples, dtype)
     augmented = draw(Augmentation(**TOGETHER)(sample_rate), clips, seed=seed)
     assert augmented.shape == clips.shape
@@ -180,7 +172,7 @@ def test_clips_of_any_size_come_back_finite(n_samples, batch, sample_rate, dtype
     assert augmented.isfinite().all()
 
 
-def test_the_recipe_is_cloned_and_set_like_an_estimator():
+def test_recipe_can_be_cloned_and_set_like_an_estimator():
     recipe = Augmentation(**TOGETHER)
     assert recipe.get_params() == TOGETHER
     assert clone(recipe).get_params() == TOGETHER
@@ -189,27 +181,28 @@ def test_the_recipe_is_cloned_and_set_like_an_estimator():
 
 
 @pytest.mark.parametrize(
-    ("parameters", "error", "message"),
+    ("parameters", "message"),
     [
-        ({"gain": -1}, ValueError, r"gain=-1 must be at least 0, .* and below 100"),
-        ({"equalization": float("nan")}, ValueError, r"equalization=nan must be"),
-        ({"reverb": 300}, ValueError, r"reverb=300 must be .* below 100"),
-        ({"pitch": "high"}, TypeError, r"pitch must be an instance of"),
-        ({"pitch": float("inf")}, ValueError, r"pitch=inf must be"),
-        ({"gain": None}, TypeError, r"gain must be an instance of"),
-        ({"time_mask": 1.0}, ValueError, r"time_mask=1.0 must be .* below 1"),
-        ({"band_mask": -0.1}, ValueError, r"band_mask=-0.1 must be at least 0"),
-        ({"noise": 5}, ValueError, r"noise=5 must be None or a tuple \(lowest, highest\) in dB"),
-        ({"noise": (5,)}, ValueError, r"noise=\(5,\) must be None or a tuple"),
-        ({"noise": (20, 5)}, ValueError, r"noise=\(20, 5\) must be \(lowest, highest\) in dB, in this order"),
-        ({"noise": (5, float("nan"))}, ValueError, r"noise=\(5, nan\) must be"),
-        ({"mixing": "ab"}, ValueError, r"mixing='ab' must be None or a tuple"),
-        ({"mixing": (5, None)}, TypeError, r"mixing must be an instance of"),
-        ({"mixing": (5, 1000)}, ValueError, r"mixing=\(5, 1000\) must be .* within -100 and 100"),
+        ({"gain": -1}, r"'gain' parameter of Augmentation must be a float in the range \[0.0, 100.0\)\. Got -1"),
+        ({"equalization": float("nan")}, "'equalization' parameter .* Got nan"),
+        ({"reverb": 300}, "'reverb' parameter .* Got 300"),
+        ({"pitch": "high"}, "'pitch' parameter .* Got 'high'"),
+        ({"pitch": float("inf")}, "'pitch' parameter .* Got inf"),
+        ({"gain": None}, "'gain' parameter .* Got None"),
+        ({"time_mask": 1.0}, r"'time_mask' parameter .* in the range \[0.0, 1.0\)\. Got 1.0"),
+        ({"band_mask": -0.1}, "'band_mask' parameter .* Got -0.1"),
+        ({"noise": 5}, r"'noise' parameter .* a tuple of 2 entries, .* \[-100.0, 100.0\] or None\. Got 5"),
+        ({"noise": (5,)}, r"'noise' parameter .* Got \(5,\)"),
+        ({"noise": (20, 5)}, r"noise=\(20, 5\) must be \(lowest, highest\) in dB, in this order"),
+        ({"noise": (5, float("nan"))}, r"'noise' parameter .* Got \(5, nan\)"),
+        ({"mixing": [20, 5]}, r"mixing=\[20, 5\] must be \(lowest, highest\) in dB, in this order"),
+        ({"mixing": "ab"}, "'mixing' parameter .* Got 'ab'"),
+        ({"mixing": (5, None)}, r"'mixing' parameter .* Got \(5, None\)"),
+        ({"mixing": (5, 1000)}, r"'mixing' parameter .* Got \(5, 1000\)"),
     ],
 )
-def test_parameters_out_of_range_are_refused_with_what_is_needed(parameters, error, message):
-    with pytest.raises(error, match=message):
+def test_parameters_out_of_range_are_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
         Augmentation(**parameters)(RATE)
 
 
@@ -218,7 +211,7 @@ def test_parameters_out_of_range_are_refused_with_what_is_needed(parameters, err
 
 def test_gain_is_constant_in_a_clip_and_uniform_in_decibels():
     clips = sounds(batch=300, n_samples=50)
-    ratio = draw(Gain(6.0, RATE), clips) / clips
+    ratio = draw(Augmentation(gain=6.0)(RATE), clips) / clips
     np.testing.assert_allclose(ratio, ratio[:, :1].expand_as(ratio))
     levels = decibels(ratio[:, 0])
     assert_covers(levels, -6, 6)
@@ -228,17 +221,25 @@ def test_gain_is_constant_in_a_clip_and_uniform_in_decibels():
 # Equalization
 
 
-def test_equalization_is_a_curve_through_normal_levels_at_five_places_in_mel():
-    hertz = np.linspace(0, RATE / 2, 501)
-    place = mel_share(hertz)
-    response = draw(Equalization(6.0, RATE), torch.from_numpy(place), sounds(batch=3))
+def frequency_responses(augment, batch):
+    """Responses of filters at 1001 points evenly spaced on the mel scale, and these points."""
+    impulse = 2**13
+    spectrum = torch.fft.rfft(draw(augment, impulses(impulse, batch, 2 * impulse))).abs()
+    shares = np.linspace(0, 1, 1001)
+    hertz = librosa.mel_to_hz(shares * librosa.hz_to_mel(RATE / 2, htk=True), htk=True)
+    bins = np.rint(hertz / RATE * 2 * impulse).astype(int)
+    return spectrum[:, bins], mel_share(bins * RATE / (2 * impulse))
+
+
+def test_equalization_interpolates_normal_levels_at_five_points():
+    response, shares = frequency_responses(Augmentation(equalization=6.0)(RATE), 3)
     torch.manual_seed(0)
     levels = 6 * torch.randn(3, 5, dtype=torch.float64)
-    expected = [np.interp(place, np.linspace(0, 1, 5), row) for row in levels]
-    np.testing.assert_allclose(decibels(response), expected, atol=1e-9)
+    expected = [np.interp(shares, np.linspace(0, 1, 5), row) for row in levels]
+    np.testing.assert_allclose(decibels(response), expected, atol=1e-3)
 
 
-def test_equalization_changes_the_level_of_a_sine_by_the_response_and_keeps_its_phase():
+def test_equalization_changes_the_level_but_not_the_phase_of_a_sine():
     frequency, middle = 1000, slice(3000, 5000)
     clips = sines(frequency)
     augmented = draw(Augmentation(equalization=6.0)(RATE), clips)[:, middle]
@@ -257,7 +258,7 @@ def test_filters_have_zero_phase(parameters):
     np.testing.assert_allclose(augmented, augmented.flip(1), atol=1e-12)
 
 
-def test_what_a_filter_spreads_does_not_wrap_around():
+def test_ringing_of_filters_does_not_wrap_around():
     augment = Augmentation(equalization=6.0)(RATE)
     assert draw(augment, impulses(3999))[:, :2000].abs().max() < 1e-4
     assert draw(augment, impulses(0))[:, 2000:].abs().max() < 1e-4
@@ -266,14 +267,15 @@ def test_what_a_filter_spreads_does_not_wrap_around():
 # Band mask
 
 
-def test_the_band_mask_is_one_band_of_the_mel_scale():
-    place = torch.linspace(0, 1, 1001, dtype=torch.float64)
-    response = draw(BandStop(0.3, RATE), place, sounds(batch=500))
-    assert response.unique().tolist() == [0, 1]
-    edges = response.diff(dim=1)
+def test_band_mask_removes_one_band_of_uniform_width_in_mel():
+    response, _ = frequency_responses(Augmentation(band_mask=0.3)(RATE), 500)
+    removed = response < 0.5
+    away_from_edges = torch.nn.functional.max_pool1d(removed.diff(dim=1).float(), 9, 1, padding=4) == 0
+    ringing = (response - response.round())[:, 1:][away_from_edges]  # its ends are cut off with those of the clip
+    assert ringing.abs().max() < 0.05
+    edges = removed.int().diff(dim=1)
     assert (edges < 0).sum(1).max() == 1
     assert (edges > 0).sum(1).max() == 1
-    removed = response == 0
     widths = removed.double().mean(1)
     assert_covers(widths.tolist(), 0, 0.3)
     assert abs(widths.mean() - 0.15) < 0.012  # 3 standard errors
@@ -281,7 +283,7 @@ def test_the_band_mask_is_one_band_of_the_mel_scale():
     assert removed[:, -20:].any()
 
 
-def test_the_band_mask_removes_its_band_and_leaves_the_rest():
+def test_band_mask_leaves_frequencies_outside_its_band():
     clips = sounds(batch=30, n_samples=16000)
     augmented = draw(Augmentation(band_mask=0.4)(RATE), clips)
     torch.manual_seed(0)
@@ -303,10 +305,10 @@ def test_the_band_mask_removes_its_band_and_leaves_the_rest():
 
 
 @pytest.mark.parametrize(("lowest", "highest"), [(5, 20), (-3, 0), (10, 10)])
-def test_noise_has_the_ratio_drawn_to_the_sound_without_its_padding(lowest, highest):
+def test_noise_level_is_relative_to_the_sound_without_padding(lowest, highest):
     clips = sounds(batch=200, n_samples=2000)
     clips[:, 500:] = 0  # so the sound is a quarter of the clip
-    noise = draw(Noise((lowest, highest), RATE), clips) - clips
+    noise = draw(Augmentation(noise=(lowest, highest))(RATE), clips) - clips
     ratio = decibels(rms(clips[:, :500]) / rms(noise))
     if lowest == highest:
         np.testing.assert_allclose(ratio, lowest, atol=0.1)
@@ -316,7 +318,7 @@ def test_noise_has_the_ratio_drawn_to_the_sound_without_its_padding(lowest, high
 
 
 @pytest.mark.parametrize("before", [{"equalization": 6.0}, {"equalization": 6.0, "gain": 30.0}])
-def test_noise_is_relative_to_the_clip_as_the_effects_before_left_it(before):
+def test_noise_level_is_relative_to_the_filtered_clip(before):
     clips = sounds(batch=20, n_samples=16000, dtype=torch.float32)
     clips[:, 4000:] = 0
     filtered = draw(Augmentation(**before)(RATE), clips)
@@ -325,9 +327,9 @@ def test_noise_is_relative_to_the_clip_as_the_effects_before_left_it(before):
     np.testing.assert_allclose(decibels(rms(filtered[:, :4000]) / rms(noise)), 10, atol=0.5)
 
 
-def test_noise_falls_off_by_0_to_6_decibels_per_octave_above_50_hertz():
+def test_noise_falls_by_0_to_6_decibels_per_octave_above_50_hz():
     clips = sounds(batch=100, n_samples=16000)
-    noise = draw(Noise((0, 0), RATE), clips) - clips
+    noise = draw(Augmentation(noise=(0, 0))(RATE), clips) - clips
     power = torch.fft.rfft(noise).abs().square() / rms(clips)[:, None] ** 2
     bands = [power[:, 2 * low : 4 * low].mean(1) for low in (60, 120, 240, 480, 960, 1920)]  # bins of 0.5 Hz
     levels = 10 * torch.stack(bands).log10()
@@ -340,7 +342,7 @@ def test_noise_falls_off_by_0_to_6_decibels_per_octave_above_50_hertz():
 
 def test_noise_is_gaussian():
     clips = sounds(batch=50)
-    noise = draw(Noise((0, 0), RATE), clips) - clips
+    noise = draw(Augmentation(noise=(0, 0))(RATE), clips) - clips
     standard = noise / rms(noise)[:, None]
     assert abs(standard.pow(4).mean() - 3) < 0.15
     assert abs(standard.pow(3).mean()) < 0.1
@@ -349,13 +351,13 @@ def test_noise_is_gaussian():
 # Mixing
 
 
-def test_mixing_adds_another_clip_attenuated_by_a_level_in_the_range():
+def test_mixing_adds_another_clip_attenuated_within_the_range():
     batch = 5
     clips = torch.diag(torch.arange(1.0, batch + 1).double())  # each clip tells itself and its level
     seen = torch.zeros(batch, batch)
     levels = []
     for seed in range(60):
-        added = draw(Mixing((5, 20), RATE), clips, seed=seed) - clips
+        added = draw(Augmentation(mixing=(5, 20))(RATE), clips, seed=seed) - clips
         assert ((added != 0).sum(1) == 1).all()  # one other clip
         assert (added.diagonal() == 0).all()  # never itself
         seen += added != 0
@@ -364,7 +366,7 @@ def test_mixing_adds_another_clip_attenuated_by_a_level_in_the_range():
     assert_covers(levels, 5, 20)
 
 
-def test_a_batch_of_one_has_nothing_to_mix():
+def test_mixing_does_not_change_a_batch_of_one():
     clips = sounds(batch=1)
     assert torch.equal(draw(Augmentation(mixing=(0, 0))(RATE), clips), clips)
 
@@ -374,7 +376,7 @@ def test_a_batch_of_one_has_nothing_to_mix():
 
 def test_reverb_is_the_direct_sound_and_a_decaying_tail():
     longest, at, batch = 0.5, 1000, 100
-    echoes = draw(Reverb(longest, RATE), impulses(at, batch, at + 8000))
+    echoes = draw(Augmentation(reverb=longest)(RATE), impulses(at, batch, at + 8000))
     np.testing.assert_allclose(echoes[:, :at], 0, atol=1e-12)  # causal
     np.testing.assert_allclose(echoes[:, at], 1)  # direct sound
     tail = echoes[:, at + 1 :].numpy()
@@ -394,8 +396,8 @@ def test_reverb_is_the_direct_sound_and_a_decaying_tail():
 
 def test_reverb_is_a_convolution():
     clips = sounds(n_samples=900)
-    echoes = draw(Reverb(0.3, RATE), clips)
-    responses = draw(Reverb(0.3, RATE), impulses(0, n_samples=900))
+    echoes = draw(Augmentation(reverb=0.3)(RATE), clips)
+    responses = draw(Augmentation(reverb=0.3)(RATE), impulses(0, n_samples=900))
     for clip, echo, response in zip(clips, echoes, responses, strict=True):
         np.testing.assert_allclose(echo, np.convolve(clip, response)[:900], atol=1e-12)
 
@@ -411,7 +413,7 @@ def drawn_speeds(semitones, batch):
 
 def test_pitch_multiplies_the_frequency_of_a_sine():
     batch, middle, frequency = 100, slice(2000, 6000), 500
-    augmented = draw(Pitch(3.0, RATE), sines(frequency, batch))[:, middle]
+    augmented = draw(Augmentation(pitch=3.0)(RATE), sines(frequency, batch))[:, middle]
     spectrum = torch.fft.rfft(augmented * torch.hann_window(4000), 64000).abs()
     ratios = spectrum.argmax(1).numpy() * RATE / 64000 / frequency
     np.testing.assert_allclose(ratios, drawn_speeds(3.0, batch), atol=2e-3)
@@ -420,9 +422,9 @@ def test_pitch_multiplies_the_frequency_of_a_sine():
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 7, 1000, 1001])
-def test_pitch_reads_between_samples_around_the_centre_and_zeros_outside(n_samples):
+def test_pitch_interpolates_around_the_centre_with_zeros_outside(n_samples):
     clips = sounds(batch=20, n_samples=n_samples)
-    augmented = draw(Pitch(4.0, RATE), clips)
+    augmented = draw(Augmentation(pitch=4.0)(RATE), clips)
     centre = (n_samples - 1) / 2
     for clip, result, speed in zip(clips, augmented, drawn_speeds(4.0, 20), strict=True):
         position = centre + speed * (np.arange(n_samples) - centre)
@@ -430,23 +432,23 @@ def test_pitch_reads_between_samples_around_the_centre_and_zeros_outside(n_sampl
         np.testing.assert_allclose(result, expected, atol=1e-12)
 
 
-def test_pitch_is_as_exact_late_in_a_long_clip_as_early():
+def test_pitch_is_exact_late_in_a_long_clip():
     n_samples = 2**20
     clip = torch.from_numpy(np.random.default_rng(0).standard_normal(n_samples)).float()[None]
     torch.manual_seed(0)
     shift = 2 * (2 * torch.rand(1, 1) - 1)  # float32, as for such a clip
     position = (np.arange(n_samples) - (n_samples - 1) / 2) * 2 ** (shift.item() / 12) + (n_samples - 1) / 2
     expected = np.interp(position, np.arange(-1, n_samples + 1), np.pad(clip[0], 1))
-    np.testing.assert_allclose(draw(Pitch(2.0, RATE), clip)[0], expected, atol=1e-4)
+    np.testing.assert_allclose(draw(Augmentation(pitch=2.0)(RATE), clip)[0], expected, atol=1e-4)
 
 
 # Time mask
 
 
 @pytest.mark.parametrize("n_samples", [3, 10, 1000])
-def test_the_time_mask_silences_one_stretch_and_leaves_the_rest(n_samples):
+def test_time_mask_silences_one_stretch_only(n_samples):
     clips = sounds(batch=1000, n_samples=n_samples)
-    augmented = draw(TimeMask(0.4, RATE), clips)
+    augmented = draw(Augmentation(time_mask=0.4)(RATE), clips)
     masked = augmented == 0
     assert torch.equal(augmented[~masked], clips[~masked])
     edges = torch.nn.functional.pad(masked.int(), (1, 1)).diff(dim=1)
@@ -460,6 +462,6 @@ def test_the_time_mask_silences_one_stretch_and_leaves_the_rest(n_samples):
         assert abs(share.mean() - 0.2) < 0.011  # 3 standard errors
 
 
-def test_nothing_fills_the_silence_of_the_time_mask():
+def test_time_mask_applies_after_all_other_effects():
     augmented = draw(Augmentation(**TOGETHER)(RATE), sounds(batch=50))
     assert (augmented == 0).double().mean() > 0.2  # 0.25 on average

@@ -41,7 +41,7 @@ def n_weights(module):
 
 
 @pytest.mark.parametrize(("recipe", "expected"), [(GRUContext(), 1_182_720), (AttentionContext(), 1_374_508)])
-def test_the_defaults_have_the_weights_of_the_report(recipe, expected):
+def test_defaults_have_the_number_of_weights_of_the_report(recipe, expected):
     assert n_weights(recipe(z_dim=256, n_context=27)) == expected
 
 
@@ -62,12 +62,12 @@ def test_small_networks_have_the_weights_counted_by_hand(recipe, expected):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_the_context_has_the_promised_shape(name):
+def test_context_has_the_documented_shape(name):
     assert build(name)(torch.randn(3, 5, 8)).shape == ((3, 5, 6) if name in PER_STEP else (3, 6))
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_recipe_survives_cloning_and_builds_a_fresh_module_in_every_call(name):
+def test_recipe_can_be_cloned_and_builds_a_new_module_every_time(name):
     recipe = clone(SMALL[name])
     assert recipe.get_params() == SMALL[name].get_params()
     before = recipe.get_params()
@@ -77,7 +77,7 @@ def test_a_recipe_survives_cloning_and_builds_a_fresh_module_in_every_call(name)
     assert any(not torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
-def test_parameters_of_a_recipe_take_effect_at_the_next_call():
+def test_changed_parameters_take_effect_at_the_next_call():
     for recipe in (GRUContext(), LSTMContext(), CausalAttentionContext(n_heads=3)):
         assert recipe.set_params(c_dim=3)(8, 5)(torch.zeros(1, 5, 8)).shape == (1, 5, 3)
     attention = AttentionContext().set_params(n_heads=4, dense_units=(3,))
@@ -94,14 +94,14 @@ def test_every_weight_gets_a_gradient(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_clips_do_not_see_each_other(name):
+def test_clips_of_a_batch_do_not_affect_each_other(name):
     network, z = build(name), torch.randn(3, 5, 8)
     alone = torch.cat([network(row[None]) for row in z])
     torch.testing.assert_close(network(z), alone, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_float64_is_possible_and_the_same(name):
+def test_float64_gives_the_same_context(name):
     network, z = build(name), torch.randn(3, 5, 8)
     single = network(z)
     double = network.double()(z.double())
@@ -111,7 +111,7 @@ def test_float64_is_possible_and_the_same(name):
 
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("name", SMALL)
-def test_autocast_to_bfloat16_comes_close(name, train):
+def test_autocast_to_bfloat16_stays_close_to_float32(name, train):
     network, z = build(name).train(train), torch.randn(3, 5, 8, requires_grad=True)
     for module in network.modules():
         if isinstance(module, (nn.Dropout, nn.MultiheadAttention)):
@@ -124,13 +124,24 @@ def test_autocast_to_bfloat16_comes_close(name, train):
     assert z.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("name", ["gru", "lstm"])
+def test_recurrent_networks_ignore_autocast_without_avx512(name, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    network, z = build(name), torch.randn(3, 5, 8).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        c = network(z)
+    assert c.dtype == torch.float32
+    torch.testing.assert_close(c, network(z.float()))
+    assert network.double()(z.double()).dtype == torch.float64
+
+
 # Time
 
 
 @pytest.mark.parametrize("train", [True, False])
 @pytest.mark.parametrize("t", range(5))
 @pytest.mark.parametrize("name", PER_STEP)
-def test_the_contexts_after_a_step_do_not_depend_on_the_future(name, t, train):
+def test_contexts_do_not_depend_on_later_steps(name, t, train):
     network, z = build(name).train(train), torch.randn(2, 5, 8)
     for module in network.modules():
         if isinstance(module, (nn.Dropout, nn.MultiheadAttention)):
@@ -143,7 +154,7 @@ def test_the_contexts_after_a_step_do_not_depend_on_the_future(name, t, train):
 
 
 @pytest.mark.parametrize("name", PER_STEP)
-def test_no_gradient_comes_from_the_future(name):
+def test_contexts_have_no_gradient_from_later_steps(name):
     network, z = build(name), torch.randn(1, 5, 8, requires_grad=True)
     for t in range(5):
         (gradient,) = torch.autograd.grad(network(z)[:, t].square().sum(), z)
@@ -152,14 +163,14 @@ def test_no_gradient_comes_from_the_future(name):
 
 
 @pytest.mark.parametrize("name", PER_STEP)
-def test_a_context_per_step_takes_any_number_of_steps(name):
+def test_networks_with_a_context_per_step_accept_any_number_of_steps(name):
     network, z = build(name), torch.randn(2, 9, 8)
     for n in (1, 4, 9):
         torch.testing.assert_close(network(z)[:, :n], network(z[:, :n]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["causal attention", "attention"])
-def test_steps_are_dropped_in_training_only(name):
+def test_dropout_acts_in_training_only(name):
     network, z = build(name), torch.randn(2, 5, 8)
     assert torch.equal(network(z), network(z))
     network.train()
@@ -176,7 +187,7 @@ def test_the_order_of_the_past_matters(name):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_the_last_context_hears_every_step(name):
+def test_last_context_depends_on_every_step(name):
     network, z = build(name), torch.randn(1, 5, 8)
     for step in range(5):
         other = z.clone()
@@ -185,7 +196,7 @@ def test_the_last_context_hears_every_step(name):
         assert (difference[:, -1] if name in PER_STEP else difference).abs().max() > 1e-5
 
 
-def test_causal_attention_tells_the_positions_of_equal_steps_apart():
+def test_causal_attention_distinguishes_positions_of_equal_steps():
     # Each step attends to all before it alike: without positions their contexts would be one.
     network, z = build("causal attention"), torch.randn(1, 1, 8).expand(1, 5, 8)
     c = network(z)[0]
@@ -193,7 +204,7 @@ def test_causal_attention_tells_the_positions_of_equal_steps_apart():
     assert distances[~torch.eye(5, dtype=torch.bool)].min() > 1e-3
 
 
-def test_positions_are_told_apart_before_the_steps_are_joined():
+def test_attention_distinguishes_positions_before_flattening():
     # Without positions the layers would treat equal steps equally, wherever they are.
     network = build("attention")
     joined = []
@@ -206,7 +217,7 @@ def test_positions_are_told_apart_before_the_steps_are_joined():
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5, 8, 256])
-def test_positions_are_encoded_by_sines_and_cosines_of_falling_rate(dim):
+def test_positions_are_encoded_by_sines_and_cosines(dim):
     encoding = sinusoids(27, dim)
     assert encoding.shape == (27, dim)
     for position in (0, 1, 13, 26):
@@ -216,7 +227,7 @@ def test_positions_are_encoded_by_sines_and_cosines_of_falling_rate(dim):
             assert encoding[position, column].item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_no_two_positions_are_encoded_alike():
+def test_every_position_has_another_encoding():
     distances = np.linalg.norm(sinusoids(200, 16)[:, None] - sinusoids(200, 16)[None], axis=2)
     assert distances[~np.eye(200, dtype=bool)].min() > 0.1
 
@@ -249,11 +260,11 @@ def test_no_two_positions_are_encoded_alike():
     ],
     ids=repr,
 )
-def test_a_bad_parameter_is_named(recipe, error, name):
+def test_invalid_parameters_are_named(recipe, error, name):
     with pytest.raises(error, match=name):
         recipe(z_dim=8, n_context=5)
 
 
-def test_heads_that_do_not_divide_z_are_refused_with_both_numbers():
+def test_heads_that_do_not_divide_z_dim_are_refused():
     with pytest.raises(ValueError, match=r"n_heads=3 does not divide the encoder's z_dim=8"):
         AttentionContext(n_heads=3)(z_dim=8, n_context=5)

@@ -1,4 +1,4 @@
-"""The front ends agree with librosa and scipy."""
+"""The front ends compute the same as librosa and scipy."""
 
 import threading
 
@@ -8,7 +8,14 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
 
-from sklearn_cpc.nn.frontends import CACHED, BandCentring, BandStandardizer, LogMel, Scale, each
+from sklearn_cpc.nn.frontends import (
+    SAMPLES_PER_BLOCK,
+    BandCentring,
+    BandStandardizer,
+    LogMel,
+    Scale,
+    map_in_threads,
+)
 
 SETTINGS = [  # sample_rate, n_fft, hop_length, n_mels, n_samples
     (22050, 2048, 46, 64, 9000),
@@ -47,7 +54,7 @@ def click(n, rng):
     return np.eye(1, n, n // 2)[0]
 
 
-# librosa warns of a clip that is shorter than a frame, and computes it nevertheless.
+# librosa warns of clips shorter than a frame.
 short_clips = pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")
 SOUNDS = [noise, tone, sweep_in_noise, silence, sound_then_silence, click]
 
@@ -80,13 +87,13 @@ def test_log_mel_equals_librosa_in_float32(setting, sound):
     expected = librosa_log_mel(samples, *parameters)
     assert decibels.dtype == np.float32
     assert decibels.shape == expected.shape
-    # Far below a tone there is but the noise that rounding makes, in librosa and here.
+    # Far below a tone there is only rounding noise, in librosa and here.
     audible = expected > expected.max(0) - (50 if sound in (tone, sweep_in_noise) else np.inf)
     np.testing.assert_allclose(decibels[audible], expected[audible], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("smoothing", [2, 3, 5])
-def test_smoothed_log_mel_is_that_of_the_mean_power_of_neighbouring_bands(smoothing):
+def test_band_smoothing_averages_the_power_of_neighbouring_bands(smoothing):
     samples = noise(9000, np.random.default_rng(0)).astype(np.float32)
     decibels = LogMel(16000, 512, 160, 40, smoothing)(torch.from_numpy(samples)[None])[0]
     power = librosa.db_to_power(librosa_log_mel(samples, 16000, 512, 160, 40))
@@ -97,7 +104,7 @@ def test_smoothed_log_mel_is_that_of_the_mean_power_of_neighbouring_bands(smooth
 @short_clips
 @pytest.mark.parametrize("batch_size", [1, 3, 17])
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
-def test_log_mel_of_a_batch_is_that_of_each_clip(setting, batch_size):
+def test_log_mel_of_a_batch_equals_that_of_each_clip(setting, batch_size):
     *parameters, n_samples = setting
     clips = torch.from_numpy(noise((batch_size, n_samples), np.random.default_rng(0)).astype(np.float32))
     log_mel = LogMel(*parameters)
@@ -111,13 +118,13 @@ def test_frames_after_the_end_of_a_loud_sound_are_silent():
     clips[:, :end] *= 1000
     clips[:, end:] = 0
     decibels = LogMel(8000, n_fft, hop, 20)(clips)
-    assert decibels.shape[2] > CACHED // n_fft  # silence in frames computed with loud ones, and without
+    assert decibels.shape[2] > SAMPLES_PER_BLOCK // n_fft  # silent frames with loud ones in a block, and without
     silent = torch.arange(decibels.shape[2]) * hop - n_fft // 2 >= end
     np.testing.assert_allclose(decibels[:, :, silent], -100, rtol=0, atol=1e-4)
     assert (decibels[:, :, ~silent].amax(1) > -99).all()
 
 
-def test_log_mel_is_the_same_when_gradients_are_recorded_and_has_one():
+def test_log_mel_has_a_gradient():
     random = np.random.default_rng(0)
     log_mel = LogMel(8000, 32, 10, 4).double()
     clips = torch.from_numpy(noise((2, 100), random)).requires_grad_()
@@ -136,7 +143,7 @@ def test_log_mel_is_computed_in_float32_under_autocast():
     assert torch.equal(decibels, log_mel(clips))
 
 
-def test_front_ends_have_no_weights_to_train_or_to_save():
+def test_front_ends_have_no_weights():
     for front_end in (LogMel(8000, 512, 100, 20), BandStandardizer(2.0), BandCentring(0.5, 50.0), Scale()):
         assert not list(front_end.parameters())
         assert not front_end.state_dict()
@@ -152,13 +159,13 @@ def spectrogram(batch=2, n_mels=5, n_frames=60, seed=0):
     return torch.from_numpy(levels + ranges * random.standard_normal((batch, n_mels, n_frames)))
 
 
-def test_every_band_of_every_clip_gets_zero_mean_and_unit_variance():
+def test_standardised_bands_have_zero_mean_and_unit_variance():
     bands = BandStandardizer()(spectrogram())
     np.testing.assert_allclose(bands.mean(2), 0, atol=1e-12)
     np.testing.assert_allclose(bands.var(2, correction=0), 1)
 
 
-def test_frames_of_silence_become_zero_and_do_not_count():
+def test_silent_frames_become_zero_and_do_not_count():
     decibels = spectrogram()
     decibels[0, :, 40:] = -100
     decibels[1, :, ::3] = -100.00001  # librosa's silence, rounded
@@ -181,8 +188,8 @@ def test_padding_does_not_change_the_frames_of_sound():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("level", [-80.0, -33.3, 0.0, 41.7])
-def test_a_constant_band_does_not_blow_up(level, dtype):
-    standardize = BandStandardizer(smoothing=2.0).to(dtype)
+def test_standardised_constant_bands_stay_small(level, dtype):
+    standardize = BandStandardizer(time_smoothing=2.0).to(dtype)
     bands = standardize(torch.full((1, 3, 100), level, dtype=dtype))
     assert bands.isfinite().all()
     assert bands.abs().max() < 0.05
@@ -191,12 +198,12 @@ def test_a_constant_band_does_not_blow_up(level, dtype):
 def test_digital_silence_becomes_zero():
     decibels = LogMel(8000, 512, 100, 20)(torch.zeros(1, 3000))
     assert (decibels <= -99.9).all()
-    assert (BandStandardizer(smoothing=2.0)(decibels) == 0).all()
+    assert (BandStandardizer(time_smoothing=2.0)(decibels) == 0).all()
 
 
 @pytest.mark.parametrize("smoothing", [0.3, 0.5, 1.0, 2.0, 3.7])
 @pytest.mark.parametrize("n_frames", [1, 2, 7, 60])
-def test_smoothing_is_the_gaussian_filter_of_scipy(n_frames, smoothing):
+def test_time_smoothing_equals_the_gaussian_filter_of_scipy(n_frames, smoothing):
     decibels = spectrogram(n_frames=n_frames)
     plain = BandStandardizer()(decibels)
     smooth = BandStandardizer(smoothing).double()(decibels)
@@ -207,7 +214,7 @@ def test_smoothing_is_the_gaussian_filter_of_scipy(n_frames, smoothing):
 # Centring bands
 
 
-def test_scaled_decibels_are_minus_one_for_silence_and_one_for_full_scale():
+def test_scale_maps_silence_to_minus_one_and_full_scale_to_one():
     assert Scale()(torch.tensor([-100.0, -50.0, 0.0])).tolist() == [-1, 0, 1]
 
 
@@ -216,7 +223,7 @@ def long_term_spectrum(decibels):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_a_share_of_the_long_term_spectrum_is_subtracted_and_all_of_the_level(share):
+def test_centring_subtracts_a_share_of_the_shape_and_all_of_the_level(share):
     decibels = spectrogram()
     bands = BandCentring(share, 200)(decibels)
     spectrum = long_term_spectrum(decibels)
@@ -227,7 +234,7 @@ def test_a_share_of_the_long_term_spectrum_is_subtracted_and_all_of_the_level(sh
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
-def test_what_is_left_of_a_filter_that_does_not_change_is_what_was_not_subtracted(share):
+def test_centring_leaves_the_other_share_of_a_constant_filter(share):
     decibels = spectrogram()
     response = torch.linspace(-9, 9, 5, dtype=torch.float64)[:, None]  # no change of the level
     centre = BandCentring(share, 200)
@@ -239,12 +246,12 @@ def test_what_is_left_of_a_filter_that_does_not_change_is_what_was_not_subtracte
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("dynamic_range", [20.0, 50.0])
-def test_a_gain_is_centred_away_whatever_the_range(share, dynamic_range):
+def test_centring_removes_gain_at_any_dynamic_range(share, dynamic_range):
     decibels, centre = spectrogram(), BandCentring(share, dynamic_range)
     np.testing.assert_allclose(centre(decibels + 13), centre(decibels), atol=1e-12)
 
 
-def test_frames_of_silence_do_not_count_in_the_spectrum():
+def test_silent_frames_do_not_count_in_the_long_term_spectrum():
     decibels = spectrogram()
     decibels[0, :, 40:] = -100
     decibels[1, :, ::3] = -100.00001  # librosa's silence, rounded
@@ -256,7 +263,7 @@ def test_frames_of_silence_do_not_count_in_the_spectrum():
     assert torch.equal(bands[0, :, 40:], bands[0, :, 40:41].expand(5, 20))
 
 
-def test_levels_below_the_dynamic_range_of_their_clip_are_raised():
+def test_levels_below_the_dynamic_range_are_raised():
     decibels = torch.tensor([[[-70.0, -90.0, -85.0], [-40.0, -20.0, -60.0]]])
     bands = BandCentring(0.0, 60, width=1)(torch.cat([decibels, decibels - 10]))
     steps = bands - bands[:, :1, :1]  # -80 is the lowest level of the one, -90 of the other
@@ -264,11 +271,11 @@ def test_levels_below_the_dynamic_range_of_their_clip_are_raised():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_centred_silence_is_zero(share):
+def test_centring_maps_silence_to_zero(share):
     assert (BandCentring(share, 50)(LogMel(8000, 512, 100, 20)(torch.zeros(2, 3000))) == 0).all()
 
 
-def test_extreme_levels_stay_finite():
+def test_centring_of_extreme_levels_is_finite():
     decibels = torch.tensor([[[-100.0, 150.0], [-99.0, -100.0]]])
     assert BandCentring(0.5, 300)(decibels).isfinite().all()
 
@@ -279,12 +286,12 @@ def test_extreme_levels_stay_finite():
 def test_smoothed_bands_are_mean_powers_of_their_neighbours():
     clip = torch.randn(1, 4000, dtype=torch.float64)
     power = 10 ** (LogMel(8000, 512, 100, 20).double()(clip) / 10)
-    smooth = 10 ** (LogMel(8000, 512, 100, 20, smoothing=3).double()(clip) / 10)
+    smooth = 10 ** (LogMel(8000, 512, 100, 20, band_smoothing=3).double()(clip) / 10)
     torch.testing.assert_close(smooth[:, 1:-1], (power[:, :-2] + power[:, 1:-1] + power[:, 2:]) / 3)
     torch.testing.assert_close(smooth[:, 0], (2 * power[:, 0] + power[:, 1]) / 3)
 
 
-def test_harmonics_blur_and_formants_stay():
+def test_band_smoothing_blurs_harmonics_and_keeps_formants():
     time = torch.arange(16000) / 16000
 
     def vowel(pitch, formant):
@@ -313,7 +320,7 @@ def threads():
 
 
 @pytest.mark.parametrize("n_samples", [500, 300_000])
-def test_any_number_of_threads_gives_the_same_numbers(threads, n_samples):
+def test_any_number_of_threads_gives_the_same_result(threads, n_samples):
     module, samples = LogMel(22050, 2048, 46, 64), torch.randn(3, n_samples)
     threads(1)
     alone = module(samples)
@@ -324,7 +331,7 @@ def test_any_number_of_threads_gives_the_same_numbers(threads, n_samples):
             assert torch.equal(module(samples.clone()), alone)
 
 
-def test_torch_has_as_many_threads_afterwards_as_before_here_and_in_threads_to_come(threads):
+def test_log_mel_restores_the_number_of_torch_threads(threads):
     threads(3)
     LogMel(22050, 2048, 46, 64)(torch.randn(3, 50_000))
     seen = [torch.get_num_threads()]
@@ -334,36 +341,37 @@ def test_torch_has_as_many_threads_afterwards_as_before_here_and_in_threads_to_c
     assert seen == [3, 3]
 
 
-def test_an_error_in_a_thread_leaves_their_number_as_it_was(threads):
+def test_error_in_a_thread_restores_the_number_of_threads(threads):
     threads(2)
     with pytest.raises(ZeroDivisionError):
-        each(lambda item: 1 / item, [1, 0, 2], 2)
+        map_in_threads(lambda item: 1 / item, [1, 0, 2], 2)
     assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("here", [True, False])
-def test_an_error_is_raised_whichever_thread_has_it(here):
+def test_error_in_any_thread_is_raised(here):
     failed, this = threading.Event(), threading.current_thread()
 
-    def work(item):
+    def fail_in_one_thread(item):
         if (threading.current_thread() is this) == here:
             failed.set()
             raise ZeroDivisionError
         assert failed.wait(60)  # so that both threads have an item
 
     with pytest.raises(ZeroDivisionError):
-        each(work, [1, 2], 2)
+        map_in_threads(fail_in_one_thread, [1, 2], 2)
 
 
-def test_what_is_made_of_items_comes_in_their_order_from_all_threads():
+def test_results_of_all_threads_keep_the_order_of_items():
     n_threads, together = 3, threading.Barrier(3)
 
-    def work(item):
+    def identify(item):
         if item < n_threads:
             together.wait(60)  # each thread has one of the first
-        return item, threading.get_ident()
+        return item, threading.get_ident(), torch.get_num_threads()
 
-    items, idents = zip(*each(work, range(100), n_threads), strict=True)
+    items, idents, n_torch_threads = zip(*map_in_threads(identify, range(100), n_threads), strict=True)
     assert items == tuple(range(100))
     assert len(set(idents)) == n_threads
     assert threading.get_ident() in idents
+    assert set(n_torch_threads) == {1}

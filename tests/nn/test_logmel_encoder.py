@@ -1,4 +1,4 @@
-"""The lean encoder takes clips of any number of steps, and says how far ahead of a step it hears."""
+"""LogMelEncoder accepts clips of any number of steps and knows how far ahead its embeddings depend on samples."""
 
 import warnings
 
@@ -11,11 +11,10 @@ from sklearn.base import clone
 from sklearn_cpc import LogMelEncoder
 from sklearn_cpc.nn.frontends import BandCentring, LogMel, Scale
 from sklearn_cpc.nn.logmel_encoder import FrameConv
-from sklearn_cpc.training.clip_geometry import ClipShape
 
-# Not centred, which looks at the whole clip, so that each step hears its own stretch of time alone.
+# Without centring, which uses the entire clip, each step depends on its own stretch of time only.
 SMALL = LogMelEncoder(
-    n_filters=6, z_dim=5, n_mels=8, sample_rate=4000, window_duration=0.016, smoothing=1, centring=None
+    n_filters=6, z_dim=5, n_mels=8, sample_rate=4000, window_duration=0.016, band_smoothing=1, centring=None
 )
 CENTRED = clone(SMALL).set_params(centring=1.0)
 HOP, N_FFT = 20, 64
@@ -44,12 +43,11 @@ def build(recipe=SMALL, n_samples=N_SAMPLES, n_steps=N_STEPS):
     ("n_samples", "n_steps", "hop"),
     [(2000, 50, 20), (2039, 50, 20), (1999, 50, 19), (64000, 300, 106), (399, 100, 1)],
 )
-def test_the_clip_it_is_built_for_has_the_steps_asked_for_in_whole_hops(n_samples, n_steps, hop):
+def test_clip_has_the_requested_steps_in_entire_hops(n_samples, n_steps, hop):
     encoder = build(SMALL, n_samples, n_steps)
     assert encoder.samples_per_step == 2 * hop
-    shape = ClipShape.for_encoder(encoder, n_samples, n_steps)
-    assert shape.n_samples == n_steps * 2 * hop <= n_samples
-    assert encoder(torch.randn(2, shape.n_samples)).shape == (2, n_steps, 5)
+    assert n_steps * 2 * hop <= n_samples
+    assert encoder(torch.randn(2, n_steps * 2 * hop)).shape == (2, n_steps, 5)
 
 
 @settings(deadline=None, max_examples=30)
@@ -59,7 +57,7 @@ def test_the_clip_it_is_built_for_has_the_steps_asked_for_in_whole_hops(n_sample
     st.integers(1, 30),
     st.data(),
 )
-def test_there_is_one_embedding_for_every_whole_step_of_a_clip_of_any_length(layers, n_steps, hop, data):
+def test_clips_of_any_length_give_one_embedding_per_complete_step(layers, n_steps, hop, data):
     strides = tuple(stride for stride, _ in layers)
     recipe = changed(strides=strides, kernel_sizes=tuple(stride + more for stride, more in layers))
     stride = int(torch.tensor(strides).prod())
@@ -71,7 +69,7 @@ def test_there_is_one_embedding_for_every_whole_step_of_a_clip_of_any_length(lay
             assert encoder(torch.randn(1, n * encoder.samples_per_step + more)).shape == (1, n, 5)
 
 
-def test_a_longer_clip_begins_like_a_shorter_one():
+def test_longer_clips_begin_with_the_embeddings_of_shorter_ones():
     encoder, clips = build(), torch.randn(2, N_SAMPLES)
     z = encoder(clips)
     assert z.shape == (2, N_STEPS, 5)
@@ -80,7 +78,7 @@ def test_a_longer_clip_begins_like_a_shorter_one():
         torch.testing.assert_close(part[:, :n], z[:, :n], rtol=1e-4, atol=1e-5)
 
 
-# How far a step hears
+# Which samples a step depends on
 
 REACHES = {  # recipe, samples per step
     "defaults": (SMALL, 40),
@@ -104,7 +102,7 @@ def reach_of(encoder, n_samples, step):
 
 
 @reaches
-def test_an_embedding_depends_on_no_sample_beyond_its_lookahead(name):
+def test_embeddings_do_not_depend_on_samples_beyond_the_lookahead(name):
     recipe, samples_per_step = REACHES[name]
     encoder, clips = build(recipe, 30 * samples_per_step, 30), torch.randn(1, 30 * samples_per_step)
     z = encoder(clips)
@@ -117,7 +115,7 @@ def test_an_embedding_depends_on_no_sample_beyond_its_lookahead(name):
 
 
 @reaches
-def test_an_embedding_does_depend_on_samples_ahead_of_its_step(name):
+def test_embeddings_depend_on_samples_within_the_lookahead(name):
     recipe, samples_per_step = REACHES[name]
     encoder, step = build(recipe, 30 * samples_per_step, 30), 12
     first, last = reach_of(encoder, 30 * samples_per_step, step)
@@ -130,7 +128,7 @@ def test_an_embedding_does_depend_on_samples_ahead_of_its_step(name):
 
 
 @pytest.mark.parametrize(("kernel_size", "frames"), [(1, (12, 12)), (2, (11, 12)), (3, (11, 13)), (4, (10, 13))])
-def test_a_step_hears_as_far_back_as_ahead_or_a_frame_further(kernel_size, frames):
+def test_steps_reach_as_far_back_as_ahead_or_one_frame_further(kernel_size, frames):
     encoder = build(changed(kernel_sizes=(kernel_size,), strides=(1,)), 30 * HOP, 30)
     # Each frame is half a transform to both sides of its hop; Hann's window begins with a zero.
     first, last = frames[0] * HOP - N_FFT // 2 + 1, frames[1] * HOP + N_FFT // 2 - 1
@@ -140,7 +138,7 @@ def test_a_step_hears_as_far_back_as_ahead_or_a_frame_further(kernel_size, frame
 # The spectrogram
 
 
-def test_with_clips_of_two_seconds_in_a_hundred_steps_frames_are_ten_milliseconds_apart():
+def test_default_frames_of_two_second_clips_are_10_ms_apart():
     encoder = LogMelEncoder()(32000, 100)
     log_mel = encoder.spectrogram
     assert log_mel.hop_length / 16000 == 0.010
@@ -150,7 +148,7 @@ def test_with_clips_of_two_seconds_in_a_hundred_steps_frames_are_ten_millisecond
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000])
-def test_no_mel_band_is_empty_at_any_usual_rate(rate):
+def test_no_mel_band_is_empty_at_usual_sample_rates(rate):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         encoder = LogMelEncoder(n_filters=2, z_dim=2, sample_rate=rate)(2 * rate, 100)
@@ -160,7 +158,7 @@ def test_no_mel_band_is_empty_at_any_usual_rate(rate):
     assert log_mel.n_fft & (log_mel.n_fft - 1) == 0  # a power of two
 
 
-def test_the_layers_of_bands_are_means_over_each_step():
+def test_bands_are_means_over_each_step():
     clips = torch.randn(3, N_SAMPLES + 17)
     for recipe, scale in ((SMALL, Scale()), (CENTRED, BandCentring(1.0, 50.0))):
         encoder = build(recipe)
@@ -173,7 +171,7 @@ def test_the_layers_of_bands_are_means_over_each_step():
         assert torch.equal(z, encoder(clips))
 
 
-def test_a_filter_that_does_not_change_is_centred_away_and_heard_if_not():
+def test_centring_removes_the_gain_of_a_clip():
     clips = torch.randn(2, N_SAMPLES)
     for recipe, same in [(SMALL, False), (CENTRED, True)]:
         encoder = build(recipe)
@@ -181,7 +179,7 @@ def test_a_filter_that_does_not_change_is_centred_away_and_heard_if_not():
         assert (difference < 1e-4) == same
 
 
-def test_padding_does_not_count_in_what_is_centred():
+def test_padding_does_not_affect_centring():
     encoder, clips = build(CENTRED), torch.randn(2, N_SAMPLES)
     little, much = (encoder(torch.nn.functional.pad(clips, (0, n))) for n in (N_SAMPLES, 9 * N_SAMPLES))
     assert little.shape[1] < much.shape[1]
@@ -192,14 +190,14 @@ def test_padding_does_not_count_in_what_is_centred():
 
 
 @pytest.mark.parametrize(("kernel_size", "stride"), [(1, 1), (3, 1), (2, 2), (4, 2), (5, 2), (7, 3), (6, 5)])
-def test_a_convolution_turns_n_frames_into_n_by_its_stride(kernel_size, stride):
+def test_convolutions_divide_the_number_of_frames_by_their_stride(kernel_size, stride):
     convolution = FrameConv(4, 3, kernel_size, stride, dropout=0.0)
     for n in (1, 2, 5):
         assert convolution(torch.randn(2, 4, n * stride)).shape == (2, 3, n)
 
 
-def test_frames_are_normalised_each_by_itself():
-    # Not over time or the batch, through which the future could be told.
+def test_each_frame_is_normalised_separately():
+    # Normalising over time or the batch would reveal the future.
     convolution = FrameConv(4, 3, 1, 1, dropout=0.0)
     frames = torch.randn(2, 4, 6)
     other = frames.clone()
@@ -226,8 +224,13 @@ def test_frames_are_normalised_each_by_itself():
         ({"window_duration": 0}, ValueError),
         ({"window_duration": None}, TypeError),
         ({"window_duration": 1e-4}, ValueError),
-        ({"smoothing": 0}, ValueError),
-        ({"smoothing": 1.5}, TypeError),
+        ({"band_smoothing": 0}, ValueError),
+        ({"band_smoothing": 1.5}, TypeError),
+        ({"band_smoothing": 2000}, ValueError),
+        ({"n_mels": 2000}, ValueError),
+        ({"window_duration": float("inf")}, ValueError),
+        ({"dynamic_range": float("nan")}, ValueError),
+        ({"n_filters": (256,)}, ValueError),
         ({"centring": 1.1}, ValueError),
         ({"centring": -0.1}, ValueError),
         ({"centring": "whole"}, TypeError),
@@ -241,14 +244,17 @@ def test_frames_are_normalised_each_by_itself():
     ],
     ids=str,
 )
-def test_a_bad_parameter_is_named(change, error):
+def test_invalid_parameters_are_named(change, error):
     with pytest.raises(error, match=next(iter(change))):
         LogMelEncoder(**change)(32000, 100)
 
 
-def test_a_window_of_less_than_two_samples_is_refused():
-    with pytest.raises(ValueError, match=r"window_duration=0.0001 s is less than 2 samples at sample_rate=16000"):
-        LogMelEncoder(window_duration=1e-4)(32000, 100)
+def test_windows_of_too_few_or_too_many_samples_are_refused():
+    for duration, n_samples in ((1e-4, "1.6"), (4.1, "65600")):
+        message = f"window_duration={duration} s is {n_samples} samples at sample_rate=16000; it must be between 2"
+        with pytest.raises(ValueError, match=message):
+            LogMelEncoder(window_duration=duration)(32000, 100)
+    assert LogMelEncoder(window_duration=4.096)(32000, 100).spectrogram.n_fft == 2**16
     assert build(changed(window_duration=2 / 4000, n_mels=1), N_SAMPLES).spectrogram.n_fft == 2
 
 
@@ -257,7 +263,7 @@ def test_kernels_that_would_skip_frames_are_refused():
         LogMelEncoder(kernel_sizes=(3, 1, 1), strides=(1, 2, 1))(32000, 100)
 
 
-def test_a_clip_with_fewer_samples_than_frames_says_what_it_has_and_needs():
+def test_clips_with_fewer_samples_than_frames_are_refused():
     with pytest.raises(ValueError, match="clips have 199 samples but 100 steps of 2 frames need at least 200"):
         LogMelEncoder()(199, 100)
     assert build(SMALL, 200, 100).samples_per_step == 2

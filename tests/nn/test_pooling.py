@@ -65,9 +65,7 @@ recordings = st.lists(st.lists(st.integers(1, 7), min_size=1, max_size=4), min_s
 
 @settings(deadline=None, max_examples=60)
 @given(recordings, st.integers(1, 6), st.randoms(use_true_random=False), st.integers(0, 99))
-def test_features_are_statistics_over_all_steps_whatever_the_clips_the_batches_and_their_order(
-    lengths, batch_size, shuffler, seed
-):
+def test_features_do_not_depend_on_batches_or_the_order_of_clips(lengths, batch_size, shuffler, seed):
     drawn = draw(lengths, seed)
     order = list(range(sum(map(len, lengths))))
     shuffler.shuffle(order)
@@ -86,7 +84,7 @@ def test_every_pooling_is_close_to_numpy_in_float32(name):
 
 
 @pytest.mark.parametrize("split", [[12], [5, 7], [1] * 12, [4, 4, 4]])
-def test_how_a_recording_is_cut_does_not_matter_but_to_the_context(split):
+def test_only_the_context_depends_on_how_a_recording_is_cut(split):
     names = tuple(name for name in POOLINGS if name != "context")
     (clip,) = draw([[12]])[0]
     edges = np.cumsum(split)[:-1]
@@ -95,7 +93,7 @@ def test_how_a_recording_is_cut_does_not_matter_but_to_the_context(split):
     np.testing.assert_allclose(pool(names, [clips]), pool(names, [[clip]]), rtol=1e-9, atol=1e-12)
 
 
-def test_the_context_is_averaged_over_the_clips_whatever_their_length():
+def test_context_is_averaged_over_clips_of_any_length():
     clips = draw([[7, 1, 1]])[0]
     expected = (clips[0]["context"] + clips[1]["context"] + clips[2]["context"]) / 3
     np.testing.assert_allclose(pool(["context"], [clips]), expected)
@@ -109,7 +107,7 @@ def test_thirds_are_means_over_three_equal_stretches_of_time(n_steps):
     np.testing.assert_allclose(pooled.reshape(3, -1).mean(0), clips[0]["z"].mean(0), rtol=1e-9, atol=1e-12)
 
 
-def test_a_step_across_a_border_counts_in_both_thirds_by_its_share():
+def test_step_across_a_border_counts_in_both_thirds_by_its_share():
     steps = np.array([[1.0], [2.0], [4.0], [8.0]])  # four steps: a third is one and a third
     pooled = pool(["z_thirds"], [[{"z": np.repeat(steps, 3, axis=1)}]])[0].reshape(3, 3)[:, 0]
     np.testing.assert_allclose(pooled, [(1 + 2 / 3) * 3 / 4, (4 + 8) * 3 / 12, (8 + 4 / 3) * 3 / 4])
@@ -123,7 +121,7 @@ def test_thirds_of_one_and_of_two_steps_are_finite():
 
 @pytest.mark.parametrize("lengths", [[1], [20], [20, 20, 3], [7] * 12])
 @pytest.mark.parametrize("value", [0.1, -3.3, 1000.1])
-def test_constant_frames_have_no_deviation_and_are_their_own_mean_maximum_and_thirds(value, lengths):
+def test_constant_steps_have_no_deviation(value, lengths):
     frame = {layer: np.full(dim, value, np.float32) for layer, dim in DIMS.items()}
     clips = [{layer: np.tile(frame[layer], (n, 1)) for layer in DIMS} for n in lengths]
     z = frame["z"]
@@ -133,7 +131,7 @@ def test_constant_frames_have_no_deviation_and_are_their_own_mean_maximum_and_th
     np.testing.assert_allclose(pool(["z_thirds"], [clips], padding=0.0)[0], np.tile(z, 3), rtol=1e-6)
 
 
-def test_a_small_deviation_around_a_large_mean_is_not_lost_to_rounding():
+def test_small_deviation_around_a_large_mean_survives_rounding():
     # In float32 squares of 1000 are known to 0.06; the deviation is 0.1.
     drawn = draw([[30, 30]], dtype=np.float64)
     clips = [{"z": (1000 + 0.1 * clip["z"]).astype(np.float32)} for clip in drawn[0]]
@@ -141,7 +139,7 @@ def test_a_small_deviation_around_a_large_mean_is_not_lost_to_rounding():
     np.testing.assert_allclose(pool(["z_std"], [clips])[0], expected, rtol=1e-3)
 
 
-def test_features_are_concatenated_in_the_order_asked_for_and_counted():
+def test_features_are_concatenated_in_order_and_counted():
     names = ["c_max", "z_thirds", "context", "z_std", "c_max"]
     drawn = draw([[5, 4], [2], [7]])
     pooled = pool(names, drawn)
@@ -151,17 +149,17 @@ def test_features_are_concatenated_in_the_order_asked_for_and_counted():
 
 
 @pytest.mark.parametrize("name", POOLINGS)
-def test_features_are_as_many_as_they_are_said_to_be(name):
+def test_n_features_counts_the_features_of_every_pooling(name):
     assert pool([name], draw([[4]])).shape == (1, n_features([name], DIMS))
 
 
-def test_only_the_layers_that_are_pooled_are_asked_for():
+def test_pooler_needs_only_the_layers_of_its_poolings():
     assert Pooler(["z_mean", "z_thirds"], 1, DIMS).layers == {"z"}
     assert Pooler(["context", "z_mean"], 1, DIMS).layers == {"context", "z"}
     assert Pooler(["c_max"], 1, DIMS).layers == {"c"}
 
 
-def test_the_poolings_are_these():
+def test_names_of_poolings():
     statistics = ["mean", "std", "max", "thirds"]
     assert list(POOLINGS) == [
         "context",

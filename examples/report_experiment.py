@@ -28,8 +28,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 from sklearn_cpc import AutoencoderReducer, LinearProbe, MFCCTransformer, make_cpc, sample_clips
 from sklearn_cpc.datasets import load_audio_folder
-from sklearn_cpc.displays import ConfusionDisplay, EmbeddingDisplay, LossCurveDisplay, record_training
-from sklearn_cpc.evaluation import compare_scores, overfitting_gaps
+from sklearn_cpc.displays import ConfusionDisplay, EmbeddingDisplay, LossCurveDisplay
+from sklearn_cpc.evaluation import compare_scores, overfitting_gaps, record_training
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

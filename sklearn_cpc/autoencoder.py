@@ -119,6 +119,9 @@ class AutoencoderReducer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Tr
     (64, 32)
     """
 
+    _title = "autoencoder"
+    _n_candidates = None
+
     def __init__(
         self,
         n_components=32,

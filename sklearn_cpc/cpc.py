@@ -178,6 +178,8 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
     (16, 512)
     """
 
+    _title = "CPC"
+
     def __init__(
         self,
         encoder="conv1d",
@@ -455,6 +457,13 @@ class CPCTransformer(FittedNetworkMixin, ClassNamePrefixFeaturesOutMixin, Transf
         """Return the network, or one in training, ready to embed input of a dtype, and its device."""
         device = resolve_device(self.device)
         return in_precision_of((network or self.network_).to(device).eval(), dtype), device
+
+    @property
+    def _n_candidates(self):
+        """Windows that a prediction is told from, the true one included, for whole clips in full batches."""
+        across = self.batch_size - 1 if self.n_across is None else self.n_across * (1 - 1 / self.batch_size)
+        within = self.n_context + self.n_future - 1
+        return round(1 + {"across": across, "within": within, "mixed": across + within}[self.negatives])
 
     @property
     def _n_at_once(self):

@@ -110,6 +110,9 @@ class LinearProbe(FittedNetworkMixin, ClassifierMixin, BaseEstimator):
     True
     """
 
+    _title = "linear probe"
+    _n_candidates = property(lambda self: len(self.classes_))
+
     def __init__(
         self,
         *,

@@ -1,0 +1,90 @@
+"""What is compared: estimators by name, their baselines, and the probe that classifies their features."""
+
+import contextlib
+import tempfile
+
+from sklearn.base import clone, is_classifier
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from .._pipelines import find_nested
+from ..audio.clips import clips_of
+from ..cpc import CPCTransformer
+from ..mfcc import MFCCTransformer
+from ..nn.network import sample_rate_of
+
+UNTRAINED = "{} (untrained)"
+
+
+def is_cpc(part):
+    """Whether a part of an estimator is a CPCTransformer."""
+    return isinstance(part, CPCTransformer)
+
+
+def named_estimators(representations):
+    """Return estimators by name; "passthrough" becomes a transformer that returns its input."""
+    named = representations if isinstance(representations, dict) else {"representation": representations}
+    if not named:
+        raise ValueError("representations is empty; pass at least one estimator by name.")
+    return {
+        name: FunctionTransformer() if estimator == "passthrough" else estimator
+        for name, estimator in named.items()
+    }
+
+
+def add_baselines(named, X):
+    """Add chance, MFCCs and untrained twins, unless their names are taken."""
+    cpcs = [cpc for estimator in named.values() for cpc in find_nested(estimator, is_cpc).values()]
+    baselines = {"chance": DummyClassifier()}
+    if clips_of(X) is not None:
+        baselines["mfcc"] = MFCCTransformer()
+    elif cpcs:
+        baselines["mfcc"] = MFCCTransformer(sample_rate=sample_rate_of(cpcs[0].encoder))
+    result = {name: estimator for name, estimator in baselines.items() if name not in named}
+    for name, estimator in named.items():
+        twin = untrained_twin(estimator)
+        if twin is not None and UNTRAINED.format(name) not in named:
+            result[UNTRAINED.format(name)] = twin
+        result[name] = estimator
+    return result
+
+
+def untrained_twin(estimator):
+    """Return a copy whose networks keep their initial random weights, or None if no network is trained."""
+    trained = find_nested(estimator, lambda part: is_cpc(part) and part.max_epochs > 0)
+    if not trained:
+        return None
+    changes = {"max_epochs": 0, "callbacks": None, "warm_start": False}
+    return clone(estimator).set_params(
+        **{f"{part}__{name}".removeprefix("__"): value for part in trained for name, value in changes.items()}
+    )
+
+
+def seeded_clone(estimator, seed, memory):
+    """Return a clone with all seeds set, and with a cache for decoded recordings where it has none."""
+    estimator = clone(estimator)
+    changes = {name: seed for name in estimator.get_params() if f"__{name}".endswith("__random_state")}
+    readers = find_nested(estimator, lambda part: isinstance(part, (CPCTransformer, MFCCTransformer)))
+    for name, reader in readers.items():
+        if reader.memory is None:
+            changes[f"{name}__memory".removeprefix("__")] = memory
+    return estimator.set_params(**changes)
+
+
+def decode_cache(memory):
+    """Return a context manager for a directory of decoded recordings: this one, or a temporary one."""
+    temporary = tempfile.TemporaryDirectory
+    return temporary(ignore_cleanup_errors=True) if memory is None else contextlib.nullcontext(memory)
+
+
+def split_pipeline(estimator, probe):
+    """Return the part that computes features and the classifier of the features."""
+    if isinstance(estimator, Pipeline) and is_classifier(estimator) and len(estimator) > 1:
+        return estimator[:-1], estimator[-1]
+    if is_classifier(estimator):
+        return FunctionTransformer(), estimator
+    if probe is None:  # strong regularisation: often there are many more features than rows
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000))
+    return estimator, clone(probe)

@@ -2,9 +2,8 @@
 
 
 def find_nested(estimator, condition):
-    """Return the parts of an estimator that satisfy a condition, by the name of their parameter.
+    """Return the estimator and its nested parameters, as far as they satisfy a condition.
 
-    The estimator itself is one of them, named "". The steps of a Pipeline come in their order.
+    The steps of a Pipeline come in their order.
     """
-    parts = {"": estimator, **estimator.get_params()}
-    return {name: part for name, part in parts.items() if condition(part)}
+    return [part for part in (estimator, *estimator.get_params().values()) if condition(part)]

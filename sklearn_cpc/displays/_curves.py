@@ -91,7 +91,7 @@ def trained_parts(estimator, model):
     """Return the estimator, or the steps of a Pipeline, that recorded a history of some epochs."""
     check_is_fitted(estimator)
     model = model or type(estimator).__name__
-    recording = find_nested(estimator, lambda part: hasattr(part, "history_")).values()
+    recording = find_nested(estimator, lambda part: hasattr(part, "history_"))
     if not recording:
         raise TypeError(
             f"{model} has no history_; pass a CPCTransformer, AutoencoderReducer or LinearProbe, a Pipeline with "

@@ -19,9 +19,8 @@ class ConfusionDisplay:
 
     Rows are true classes and columns are predicted classes. All cells sum to 1, so the diagonal sums to the
     accuracy. Bars on the right show how often each class occurs, bars on top how often it is predicted. They
-    show at once whether the classifier prefers some classes.
-
-    Use :meth:`from_estimator` or :meth:`from_predictions` to create one.
+    show at once whether the classifier prefers some classes. Create a display with :meth:`from_estimator` or
+    :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -156,10 +155,9 @@ class ConfusionDisplay:
 
         Raises
         ------
-        NotFittedError
-            If the estimator has not been fitted.
-        ValueError
-            If it is not a classifier, or for the reasons of :meth:`from_predictions`.
+        NotFittedError, ValueError
+            If the estimator has not been fitted or is not a classifier, or for the reasons of
+            :meth:`from_predictions`.
         """
         check_is_fitted(estimator)
         if not is_classifier(estimator):
@@ -175,10 +173,8 @@ class ConfusionDisplay:
 
         Parameters
         ----------
-        y_true : array-like of shape (n_samples,)
-            True classes.
-        y_pred : array-like of shape (n_samples,)
-            Predicted classes.
+        y_true, y_pred : array-like of shape (n_samples,)
+            True and predicted classes.
         labels : array-like of shape (n_classes,), default=None
             Classes in the order of rows and columns; some may not occur. None: those that occur, sorted.
         sample_weight : array-like of shape (n_samples,), default=None

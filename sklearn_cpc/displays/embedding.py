@@ -30,9 +30,8 @@ class EmbeddingDisplay:
 
     This is section 2.3 of the report, with figures 10 to 13 and 17 to 21. If the features are good for
     classification, each class forms a cluster. If the train and test points of a class lie apart, the
-    features do not generalise. Train and test must share one projection to show either.
-
-    Use :meth:`from_estimator` or :meth:`from_embeddings` to create one.
+    features do not generalise. Train and test must share one projection to show either. Create a display with
+    :meth:`from_estimator` or :meth:`from_embeddings`.
 
     Parameters
     ----------
@@ -53,10 +52,6 @@ class EmbeddingDisplay:
         Axes that contain all panels and their figure, after plotting.
     axes_ : object ndarray of matplotlib Axes, of shape (n_panels,)
         The panels.
-
-    See Also
-    --------
-    sklearn.manifold.TSNE : The projection.
 
     Examples
     --------
@@ -132,12 +127,9 @@ class EmbeddingDisplay:
 
         Raises
         ------
-        NotFittedError
-            If the estimator has not been fitted.
-        TypeError
-            If it has no ``transform``.
-        ValueError
-            For the reasons of :meth:`from_embeddings`.
+        NotFittedError, TypeError, ValueError
+            If the estimator has not been fitted or has no ``transform``, or for the reasons of
+            :meth:`from_embeddings`.
         """
         check_is_fitted(estimator)
         if isinstance(estimator, Pipeline) and len(estimator) > 1 and not hasattr(estimator, "transform"):
@@ -173,12 +165,10 @@ class EmbeddingDisplay:
         ----------
         train : array-like of shape (n_train, n_features)
             Embeddings. Rows with NaN, such as those of unusable recordings, are left out with a warning.
-        y_train : array-like of shape (n_train,), default=None
-            Their classes. None: unknown.
         test : array-like of shape (n_test, n_features), default=None
             Embeddings of test data. None: there are none.
-        y_test : array-like of shape (n_test,), default=None
-            Their classes.
+        y_train, y_test : array-like of shape (n_train,) or (n_test,), default=None
+            Their classes. None: unknown.
         projection : estimator with fit_transform, default=None
             A clone of it maps all standardised rows, train and test together, to two columns, as ``PCA(2)``
             does. None: t-SNE with a perplexity of 30 (less for fewer than 91 points), initialised with

@@ -30,9 +30,8 @@ class LossCurveDisplay:
 
     These are the report's figures 4, 5, 14 and 15. Every key ``train_...``, ``valid_...`` and ``test_...`` of a
     history gives a curve; curves of the same quantity share a panel. Several models share panels too and
-    differ in colour. Accuracies of CPC by future step are drawn only if there is one model.
-
-    Use :meth:`from_estimator`, :meth:`from_history` or :meth:`from_training` to create one.
+    differ in colour. Accuracies of CPC by future step are drawn only if there is one model. Create a display
+    with :meth:`from_estimator`, :meth:`from_history` or :meth:`from_training`.
 
     Parameters
     ----------
@@ -152,12 +151,8 @@ class LossCurveDisplay:
 
         Raises
         ------
-        NotFittedError
-            If an estimator has not been fitted.
-        TypeError
-            If an estimator has no ``history_``.
-        ValueError
-            If an estimator was trained for no epoch at all, as with ``max_epochs=0``.
+        NotFittedError, TypeError, ValueError
+            If an estimator has not been fitted, has no ``history_``, or was trained for no epoch at all.
         """
         curves: list[Curve] = []
         levels: list[Level] = []
@@ -170,7 +165,7 @@ class LossCurveDisplay:
         return cls(curves, levels=levels).plot(**plot_kw)
 
     @classmethod
-    def from_history(cls, history, *, name=None, stage="", reference_lines=None, **plot_kw):
+    def from_history(cls, history, *, name=None, stage="", n_classes=None, reference_lines=None, **plot_kw):
         """Draw records of training.
 
         Parameters
@@ -183,6 +178,8 @@ class LossCurveDisplay:
             Name of a single history in the legend.
         stage : str, default=""
             Title of the panels. "CPC", "autoencoder" and "linear probe" also label the quantities.
+        n_classes : int, default=None
+            Number of classes, to draw the level of chance for equally frequent ones. None: no such level.
         reference_lines : dict, default=None
             Levels to compare with: ``{"chance": 0.1, "untrained": 0.22}`` for the accuracy (the report's
             figure 5), or by quantity, ``{"loss": {"chance": 2.3}, "accuracy": {"chance": 0.1}}``.
@@ -195,30 +192,16 @@ class LossCurveDisplay:
 
         Raises
         ------
-        TypeError
-            If a history is not a list of dicts.
-        ValueError
-            If a history is empty or holds nothing that can be drawn.
+        TypeError, ValueError
+            If a history is not a list of dicts, is empty, or holds nothing that can be drawn.
         """
         named = history if isinstance(history, Mapping) else {name or "": history}
         curves = [curve for model, rows in named.items() for curve in history_curves(rows, str(model), stage)]
-        return cls(curves, levels=reference_levels(reference_lines, curves)).plot(**plot_kw)
+        levels = chance_levels(curves, n_classes) + reference_levels(reference_lines, curves)
+        return cls(curves, levels=levels).plot(**plot_kw)
 
     @classmethod
-    def from_training(
-        cls,
-        estimator,
-        X,
-        y,
-        X_test,
-        y_test,
-        *,
-        max_epochs=None,
-        name=None,
-        chance=True,
-        reference_lines=None,
-        **plot_kw,
-    ):
+    def from_training(cls, estimator, X, y, X_test, y_test, *, max_epochs=None, chance=True, **kwargs):
         """Train a clone of a classifier, test it after every epoch, and draw both (the report's figure 14).
 
         To compare several models in one figure, as in the report's figure 5, collect their histories with
@@ -228,14 +211,10 @@ class LossCurveDisplay:
         ----------
         estimator, X, y, X_test, y_test, max_epochs
             See :func:`~sklearn_cpc.evaluation.record_training`.
-        name : str, default=None
-            Name of the model in the legend.
         chance : bool, default=True
             Whether to draw the level of chance for equally frequent classes.
-        reference_lines : dict, default=None
-            Further levels; see :meth:`from_history`.
-        **plot_kw
-            See :meth:`plot`.
+        **kwargs
+            ``name`` and ``reference_lines`` of :meth:`from_history`, and the parameters of :meth:`plot`.
 
         Returns
         -------
@@ -247,26 +226,18 @@ class LossCurveDisplay:
             For the reasons of :func:`~sklearn_cpc.evaluation.record_training`.
         """
         history = record_training(estimator, X, y, X_test, y_test, max_epochs=max_epochs)
-        curves = history_curves(history, name or "", _title(estimator))
-        levels = chance_levels(curves, len(np.unique(y))) if chance else []
-        return cls(curves, levels=levels + reference_levels(reference_lines, curves)).plot(**plot_kw)
+        n_classes = len(np.unique(y)) if chance else None
+        return cls.from_history(history, stage=_title(estimator), n_classes=n_classes, **kwargs)
 
     def _select_curves(self, quantities, splits):
         """Return the curves to draw; those of single future steps only if there is one model."""
-        for name, wanted, recorded in (
-            ("quantities", quantities, {curve.quantity for curve in self.curves}),
-            ("splits", splits, {curve.split for curve in self.curves}),
-        ):
-            if isinstance(wanted, str) or set(wanted or ()) - recorded:
-                raise ValueError(f"{name}={wanted!r} must be a list of what was recorded: {sorted(recorded)}.")
         several_models = len({curve.model for curve in self.curves}) > 1
-        shown = [
-            curve
-            for curve in self.curves
-            if (quantities is None or curve.quantity in quantities)
-            and (splits is None or curve.split in splits)
-            and not (several_models and curve.step)
-        ]
+        shown = [curve for curve in self.curves if not (several_models and curve.step)]
+        for name, field, wanted in (("quantities", "quantity", quantities), ("splits", "split", splits)):
+            recorded = sorted({getattr(curve, field) for curve in self.curves})
+            if isinstance(wanted, str) or set(wanted or ()) - set(recorded):
+                raise ValueError(f"{name}={wanted!r} must be a list of what was recorded: {recorded}.")
+            shown = [curve for curve in shown if wanted is None or getattr(curve, field) in wanted]
         if not shown:
             raise ValueError(f"no curve is left to draw with quantities={quantities!r} and splits={splits!r}.")
         return shown

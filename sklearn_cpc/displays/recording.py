@@ -29,9 +29,7 @@ class RecordingDisplay:
     This shows what a network reacts to, and for how long its contexts remember it. Each dimension of an
     embedding is one line of an image, standardised over the recording. Lines that rise and fall together are
     neighbours: dimensions are sorted by their weight in the first principal component, with those that follow
-    the loudness on top.
-
-    Use :meth:`from_estimator` or :meth:`from_frames` to create one.
+    the loudness on top. Create a display with :meth:`from_estimator` or :meth:`from_frames`.
 
     Parameters
     ----------
@@ -55,10 +53,6 @@ class RecordingDisplay:
         The panels: "waveform", "mel" and one for each layer.
     images_ : dict of {str: matplotlib AxesImage}
         The images of "mel" and of the layers.
-
-    See Also
-    --------
-    sklearn_cpc.CPCTransformer.transform_frames : The embeddings over time.
 
     Examples
     --------
@@ -94,11 +88,6 @@ class RecordingDisplay:
         Returns
         -------
         display : RecordingDisplay
-
-        Raises
-        ------
-        ValueError
-            If ``ax`` does not hold one Axes per panel.
         """
         layers = self.layers or {}
         heights = [1.0, 1.6, *[1.6] * len(layers)]
@@ -141,15 +130,12 @@ class RecordingDisplay:
 
         Raises
         ------
-        NotFittedError
-            If the estimator has not been fitted.
-        TypeError
-            If it does not embed over time.
-        ValueError
-            If the recording cannot be read; the message tells why.
+        NotFittedError, TypeError, ValueError
+            If the estimator has not been fitted or does not embed over time, or the recording cannot be read;
+            the message tells why.
         """
         check_is_fitted(estimator)
-        networks = list(find_nested(estimator, lambda part: hasattr(part, "transform_frames")).values())
+        networks = find_nested(estimator, lambda part: hasattr(part, "transform_frames"))
         if not networks:
             raise TypeError(
                 f"{type(estimator).__name__} has no transform_frames, so it does not embed over time; pass a "

@@ -74,8 +74,7 @@ def compare_representations(
         recordings or a representation has a sample rate) and, for every representation that trains a
         CPCTransformer, "<name> (untrained)", the same with its random initial weights.
     reference : str, default=None
-        Name of the representation that all others are compared with. None: "mfcc" if there is one, else the
-        first.
+        Name of the representation to compare with. None: "mfcc" if there is one, else the first.
     probe : classifier, default=None
         Fitted on the features. None: logistic regression (C = 0.05) on standardised features.
     scoring : str or callable, default="accuracy"
@@ -87,8 +86,8 @@ def compare_representations(
     confidence : float, default=0.95
         Confidence level of the intervals.
     memory : str or path-like, default=None
-        Directory for decoded recordings, for estimators that have none of their own. None: a temporary
-        one. Each recording is decoded once per sample rate (230 MB per hour at 16 kHz).
+        Directory for decoded recordings (230 MB per hour at 16 kHz), for estimators that have none of their own.
+        None: a temporary one. Each recording is decoded once per sample rate.
     n_jobs : int, default=None
         Number of trainings that run in parallel.
     verbose : int, default=0
@@ -141,8 +140,13 @@ def compare_representations(
     [0.12, 0.03, 0.2]
     """
     folds = make_folds(X, y, groups, cv)
-    if not transductive:
-        _check_unlabelled(X, unlabelled)
+    if not transductive and unlabelled is not None and clips_of(X) is not None:
+        both = {str(clip.path) for clip in clips_of(X)} & {str(clip.path) for clip in clips_of(unlabelled) or []}
+        if both:
+            raise ValueError(
+                f"{len(both)} file(s) of unlabelled are also in X, for example {min(both)!r}, so that features "
+                "would be trained on test recordings. Leave them out, or pass transductive=True."
+            )
     named = named_estimators(representations)
     if baselines:
         named = add_baselines(named, X)
@@ -187,8 +191,7 @@ def compare_scores(scores, reference=None, *, test_ratio=0.25, confidence=0.95):
     scores : dict of {str: sequence of float}
         Scores by name of the representation; all in the same order of folds and seeds.
     reference : str, default=None
-        Name of the representation that all others are compared with. None: "mfcc" if there is one, else the
-        first that is not "chance".
+        Name of the representation to compare with. None: "mfcc" if there is one, else the first but "chance".
     test_ratio : float, default=0.25
         Test rows per training row (0.25 for five folds); see the Notes of :func:`compare_representations`.
     confidence : float, default=0.95
@@ -228,18 +231,6 @@ def compare_scores(scores, reference=None, *, test_ratio=0.25, confidence=0.95):
             **_difference_columns("gain", values, untrained, test_ratio, confidence),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
-
-
-def _check_unlabelled(X, unlabelled):
-    """Raise if unlabelled recordings are also in X, so that training would include test recordings."""
-    if unlabelled is None or clips_of(X) is None:
-        return
-    both = {str(clip.path) for clip in clips_of(X)} & {str(clip.path) for clip in clips_of(unlabelled) or []}
-    if both:
-        raise ValueError(
-            f"{len(both)} file(s) of unlabelled are also in X, for example {min(both)!r}, so that features would "
-            "be trained on test recordings. Leave them out, or pass transductive=True."
-        )
 
 
 def _choose_reference(reference, named):

@@ -41,13 +41,12 @@ def overfitting_gaps(
         Recordings, their classes, and groups that no fold may split. All three must have the same classes,
         and should have similar class shares and numbers of rows.
     probe : classifier, default=None
-        A classifier with ``predict_proba``. None: logistic regression (C = 0.05) on standardised features.
+        With ``predict_proba``. None: logistic regression (C = 0.05) on standardised features.
     cv : int, cross-validation generator or iterable, default=None
         Folds for the cross-validated losses of the probes, as in :func:`compare_representations`.
     baselines : bool, default=True
-        Whether to add the row "untrained": the same representation with the random initial weights of its
-        network. It has seen neither A nor B, so a network gap that it shares is a difference between the
-        recordings.
+        Whether to add the row "untrained", with the random initial weights of the network. It has seen neither
+        A nor B, so a network gap that it shares is a difference between the recordings.
     n_seeds : int, default=1
         Number of trainings, each with another seed; the table holds their means.
     random_state : int, default=0
@@ -75,10 +74,6 @@ def overfitting_gaps(
     ------
     ValueError, TypeError
         If a parameter cannot be used, or A, B and C differ in their classes.
-
-    See Also
-    --------
-    compare_representations : How good features are.
 
     Examples
     --------

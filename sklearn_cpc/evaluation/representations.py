@@ -18,8 +18,7 @@ from ..nn.network import sample_rate_of
 UNTRAINED = "{} (untrained)"
 
 
-def is_cpc(part):
-    """Whether a part of an estimator is a CPCTransformer."""
+def _is_cpc(part):
     return isinstance(part, CPCTransformer)
 
 
@@ -28,15 +27,12 @@ def named_estimators(representations):
     named = representations if isinstance(representations, dict) else {"representation": representations}
     if not named:
         raise ValueError("representations is empty; pass at least one estimator by name.")
-    return {
-        name: FunctionTransformer() if estimator == "passthrough" else estimator
-        for name, estimator in named.items()
-    }
+    return {name: FunctionTransformer() if part == "passthrough" else part for name, part in named.items()}
 
 
 def add_baselines(named, X):
     """Add chance, MFCCs and untrained twins, unless their names are taken."""
-    cpcs = [cpc for estimator in named.values() for cpc in find_nested(estimator, is_cpc).values()]
+    cpcs = [cpc for estimator in named.values() for cpc in find_nested(estimator, _is_cpc)]
     baselines = {"chance": DummyClassifier()}
     if clips_of(X) is not None:
         baselines["mfcc"] = MFCCTransformer()
@@ -53,24 +49,21 @@ def add_baselines(named, X):
 
 def untrained_twin(estimator):
     """Return a copy whose networks keep their initial random weights, or None if no network is trained."""
-    trained = find_nested(estimator, lambda part: is_cpc(part) and part.max_epochs > 0)
-    if not trained:
-        return None
-    changes = {"max_epochs": 0, "callbacks": None, "warm_start": False}
-    return clone(estimator).set_params(
-        **{f"{part}__{name}".removeprefix("__"): value for part in trained for name, value in changes.items()}
-    )
+    twin = clone(estimator)
+    trained = [cpc for cpc in find_nested(twin, _is_cpc) if cpc.max_epochs > 0]
+    for cpc in trained:
+        cpc.set_params(max_epochs=0, callbacks=None, warm_start=False)
+    return twin if trained else None
 
 
 def seeded_clone(estimator, seed, memory):
     """Return a clone with all seeds set, and with a cache for decoded recordings where it has none."""
     estimator = clone(estimator)
-    changes = {name: seed for name in estimator.get_params() if f"__{name}".endswith("__random_state")}
-    readers = find_nested(estimator, lambda part: isinstance(part, (CPCTransformer, MFCCTransformer)))
-    for name, reader in readers.items():
+    for reader in find_nested(estimator, lambda part: isinstance(part, (CPCTransformer, MFCCTransformer))):
         if reader.memory is None:
-            changes[f"{name}__memory".removeprefix("__")] = memory
-    return estimator.set_params(**changes)
+            reader.set_params(memory=memory)
+    seeds = {name: seed for name in estimator.get_params() if f"__{name}".endswith("__random_state")}
+    return estimator.set_params(**seeds)
 
 
 def decode_cache(memory):

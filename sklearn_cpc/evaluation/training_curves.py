@@ -19,24 +19,19 @@ from .labels import check_labels
 def record_training(estimator, X, y, X_test, y_test, *, max_epochs=None):
     """Train a clone of a classifier epoch by epoch, and test it after each epoch.
 
-    This gives the data of the report's figures 5 and 14. The ``history_`` of a
-    :class:`~sklearn_cpc.LinearProbe` holds only the training data, with the loss measured during the epoch
-    and with dropout. Here the classifier predicts both sets after each epoch, without dropout, so that the
-    gap between train and test is overfitting and nothing else (section 2.3.2).
+    This gives the data of the report's figures 5 and 14. The ``history_`` of a LinearProbe holds only the
+    training loss, measured during the epoch and with dropout. Here the classifier predicts both sets after each
+    epoch, so that the gap between train and test is overfitting and nothing else (section 2.3.2).
 
     Parameters
     ----------
     estimator : classifier with partial_fit and predict_proba
         A LinearProbe, or scikit-learn's ``SGDClassifier(loss="log_loss")`` or ``MLPClassifier``. It is not
         changed.
-    X : array-like of shape (n_samples, n_features)
-        Embeddings to train on.
-    y : array-like of shape (n_samples,)
-        Classes of the training rows.
-    X_test : array-like of shape (n_test_samples, n_features)
-        Embeddings to test on.
-    y_test : array-like of shape (n_test_samples,)
-        Classes of the test rows.
+    X, X_test : array-like of shape (n_rows, n_features)
+        Embeddings to train on, and to test on.
+    y, y_test : array-like of shape (n_rows,)
+        Their classes.
     max_epochs : int, default=None
         Number of epochs. None: the estimator's own ``max_epochs``.
 
@@ -45,19 +40,13 @@ def record_training(estimator, X, y, X_test, y_test, *, max_epochs=None):
     history : list of dict
         Per epoch: ``epoch``, ``train_loss`` and ``test_loss`` (cross entropy in nats), ``train_accuracy``
         and ``test_accuracy``, and ``dur`` in seconds. Pass it to
-        :meth:`~sklearn_cpc.displays.LossCurveDisplay.from_history` or to ``pandas.DataFrame``.
+        :meth:`~sklearn_cpc.displays.LossCurveDisplay.from_history` to draw it.
 
     Raises
     ------
-    TypeError
-        If the estimator lacks ``partial_fit`` or ``predict_proba``, or ``max_epochs`` is neither passed nor
-        known.
-    ValueError
-        If ``y_test`` holds classes that ``y`` lacks, lengths differ, or there is no epoch to train.
-
-    See Also
-    --------
-    sklearn_cpc.displays.LossCurveDisplay.from_training : Draws the history.
+    TypeError, ValueError
+        If the estimator lacks ``partial_fit`` or ``predict_proba``, the number of epochs is unknown or zero,
+        ``y_test`` holds classes that ``y`` lacks, or lengths differ.
 
     Examples
     --------
@@ -74,8 +63,8 @@ def record_training(estimator, X, y, X_test, y_test, *, max_epochs=None):
     for method in ("partial_fit", "predict_proba"):
         if not hasattr(estimator, method):
             raise TypeError(
-                f"{name} has no {method}, so it cannot be trained and tested epoch by epoch; use a LinearProbe. "
-                "If it is in a Pipeline, pass the classifier alone, and the output of the steps before it as X."
+                f"{name} has no {method}, so it cannot be trained and tested epoch by epoch; pass a LinearProbe. "
+                "For a Pipeline, pass its last step, and the output of the other steps as X."
             )
     max_epochs = getattr(estimator, "max_epochs", None) if max_epochs is None else max_epochs
     if max_epochs is None:

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from corpus import rising_tones, small_cpc
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -124,6 +125,22 @@ def test_future_steps_are_drawn_for_single_models_only(pipeline):
     assert list(lines_of(display.axes_["CPC", "accuracy"])) == ["one", "two"]
 
 
+def test_nested_pipelines_are_searched(pipeline):
+    nested = make_pipeline(make_pipeline(pipeline[0], StandardScaler()), pipeline[-1]).fit(rising_tones(12), Y)
+    assert {stage for stage, _ in LossCurveDisplay.from_estimator(nested).axes_} == {"CPC", "linear probe"}
+
+
+def test_estimators_of_other_packages_are_named_after_their_class():
+    class Classifier(BaseEstimator):
+        def fit(self, X, y=None):
+            self.history_ = [{"train_loss": 1.0}]
+            return self
+
+    display = LossCurveDisplay.from_estimator(Classifier().fit([[0.0]]))
+    assert list(display.axes_) == [("Classifier", "loss")]
+    assert display.levels == []
+
+
 # Histories
 
 HISTORY = [
@@ -147,6 +164,11 @@ def test_number_suffix_is_a_step_only_beside_the_mean():
         ("accuracy", 3),
         ("top_5", None),
     ]
+
+
+def test_number_of_classes_gives_the_level_of_chance():
+    display = LossCurveDisplay.from_history(HISTORY, n_classes=5)
+    assert {level.quantity: level.value for level in display.levels} == {"loss": math.log(5), "accuracy": 1 / 5}
 
 
 def test_reference_lines_are_drawn_in_their_panels():

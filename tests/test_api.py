@@ -64,6 +64,7 @@ FORBIDDEN = {
     "datasets": ["torch", "skorch", "sklearn_cpc.nn", *ESTIMATOR_MODULES],
     "persistence": ["sklearn_cpc.audio", "sklearn_cpc.nn", "sklearn_cpc._storable", *ESTIMATOR_MODULES],
     "displays": ["torch", "skorch", "sklearn_cpc.nn", *ESTIMATOR_MODULES],
+    "evaluation": ["torch", "skorch", "sklearn_cpc.displays"],
 }
 
 

@@ -1,9 +1,8 @@
-"""Displays in scikit-learn's convention: what classifiers, embeddings, recordings and training look like."""
+"""Displays in scikit-learn's convention: figures of classifiers, embeddings, recordings and training."""
 
 from .confusion import ConfusionDisplay
 from .embedding import EmbeddingDisplay
 from .loss_curve import LossCurveDisplay
 from .recording import RecordingDisplay
-from .training import record_training
 
-__all__ = ["ConfusionDisplay", "EmbeddingDisplay", "LossCurveDisplay", "RecordingDisplay", "record_training"]
+__all__ = ["ConfusionDisplay", "EmbeddingDisplay", "LossCurveDisplay", "RecordingDisplay"]

@@ -2,25 +2,25 @@
 
 import numpy as np
 from sklearn.base import is_classifier
+from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ._labels import as_labels
-from ._panels import axes_or_new, beside, size_of
-from ._style import CHARACTER, COLOURS, QUIET, text_colour_on
+from ..evaluation.labels import check_labels
+from ._panels import add_beside, make_panels, size_in_points
+from ._style import CHARACTER_WIDTH, COLOURS, GREY, text_colour_on
 
-SMALLEST = 5.0  # size in points below which numbers cannot be read
-GAP = 6.0  # between the matrix and the bars, in points
+SMALLEST_FONT = 5.0  # points; smaller numbers cannot be read
+GAP = 6.0  # points between the matrix and the bars
 
 
 class ConfusionDisplay:
     """Confusion matrix as shares of all rows, with its marginals (the report's section 2.3.2, figures 6 to 9).
 
-    Rows are true classes, columns predicted ones, and the whole sums to 1, so that the diagonal sums to
-    the accuracy. Bars on the right tell how often each class occurs, bars on top how often it is
-    predicted: whether the classifier prefers some classes.
-
-    It is recommended to use :meth:`from_estimator` or :meth:`from_predictions`.
+    Rows are true classes and columns are predicted classes. All cells sum to 1, so the diagonal sums to the
+    accuracy. Bars on the right show how often each class occurs, bars on top how often it is predicted. They
+    show at once whether the classifier prefers some classes. Create a display with :meth:`from_estimator` or
+    :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ class ConfusionDisplay:
     predicted_shares : ndarray of shape (n_classes,)
         How often each class is predicted: sums of the columns.
     ax_, figure_ : matplotlib Axes and Figure
-        Of the matrix, after plotting.
+        Axes of the matrix and their figure, after plotting.
     axes_ : ndarray of matplotlib Axes
         The matrix, then, if they are drawn, the bars on top and those on the right.
     im_ : matplotlib AxesImage
         The matrix.
     text_ : object ndarray of shape (n_classes, n_classes) or None
-        What is written into the cells, None where nothing is.
+        Texts in the cells, None for empty cells. None if no values are written.
 
     See Also
     --------
@@ -68,6 +68,9 @@ class ConfusionDisplay:
     def __init__(self, confusion_matrix, *, display_labels=None):
         self.confusion_matrix = confusion_matrix
         self.display_labels = display_labels
+        self.accuracy = float(np.trace(confusion_matrix))
+        self.true_shares = confusion_matrix.sum(axis=1)
+        self.predicted_shares = confusion_matrix.sum(axis=0)
 
     def plot(
         self,
@@ -84,65 +87,55 @@ class ConfusionDisplay:
 
         Parameters
         ----------
-        ax : matplotlib Axes, default=None
-            Where to draw. Bars and title lie outside of these axes: make their figure with
-            ``layout="constrained"``, or leave room. None: a new figure that grows with the number of classes.
+        ax : matplotlib Axes or sequence of Axes, default=None
+            One Axes into which all panels are laid out, or one Axes per panel; here there is one panel. Bars
+            and title lie outside of it: create its figure with ``layout="constrained"``, or leave room. None:
+            a new figure, whose size grows with the number of classes.
         include_values : bool, default=None
-            Whether to write the shares into the cells. None: if they can be read.
+            Whether to write the shares into the cells. None: if they are large enough to be read.
         values_format : str, default=None
-            Format of the shares. None: two decimals, from six classes on three, without the leading
-            zero, and nothing where that would be zero.
+            Format of the shares. None: two decimals, or three from six classes on, without the leading
+            zero; nothing if the rounded share is zero.
         cmap : str or matplotlib Colormap, default="cividis"
             Colours of the cells, from 0 to the largest share.
         xticks_rotation : float, default=None
-            Rotation of the names of the columns, in degrees. None: as much as they need.
+            Rotation of the column names, in degrees. None: only if the names need it.
         marginals : bool, default=True
             Whether to draw the bars.
         colorbar : bool, default=None
-            Whether to draw a colour bar. None: if the cells show no values.
+            Whether to draw a colour bar. None: if no values are written into the cells.
 
         Returns
         -------
         display : ConfusionDisplay
         """
-        self.ax_ = ax = axes_or_new(ax, self._figsize(), layout="compressed")
-        self.figure_ = ax.figure
-        length = min(size_of(ax)) * (0.75 if marginals else 0.9)  # of the matrix, about, in points
-        cell = length / len(self.confusion_matrix)
-        self.im_ = ax.imshow(self.confusion_matrix, cmap=cmap, vmin=0, interpolation="nearest")
-        texts = self._texts(values_format)
-        size = min(10.0, cell / (CHARACTER * max(len(text) for text in [*texts.ravel(), "."])))
-        include_values = size >= SMALLEST if include_values is None else include_values
-        self.text_ = self._write(texts, size) if include_values else None
-        self._name_classes(cell, xticks_rotation)
-        room = 0.0, 0.0  # above and on the right
-        self.axes_ = np.array([ax], dtype=object)
+        n_classes = len(self.confusion_matrix)
+        names = [str(name) for name in (range(n_classes) if self.display_labels is None else self.display_labels)]
+        side = np.clip(0.42 * n_classes, 2.5, 9.5)  # of the matrix, in inches
+        room = 0.075 * min(30, max(map(len, names)))  # for the names, in inches
+        figsize = 1.35 * side + room + 0.7, 1.3 * side + 0.7 * room + 0.6
+        self.ax_, self.axes_ = make_panels(ax, [(0, 0)], figsize=figsize, layout="compressed")
+        self.figure_ = self.ax_.figure
+        length = min(size_in_points(self.ax_)) * (0.75 if marginals else 0.9)  # of the drawn matrix, roughly
+        cell = length / n_classes
+        self.im_ = self.ax_.imshow(self.confusion_matrix, cmap=cmap, vmin=0, interpolation="nearest")
+        write = self._format if values_format is None else lambda share: format(share, values_format)
+        texts = np.array([[write(share) for share in row] for row in self.confusion_matrix], dtype=object)
+        font = min(10.0, cell / (CHARACTER_WIDTH * max(1, *map(len, texts.ravel()))))
+        include_values = font >= SMALLEST_FONT if include_values is None else include_values
+        self.text_ = self._write_values(texts, font) if include_values else None
+        self._name_classes(names, cell, xticks_rotation)
+        height, width = 0.0, 0.0  # of the bars
         if marginals:
-            room = self._draw_marginals(np.clip(0.13 * length, 20, 50), size if include_values else None)
+            height, width = self._draw_marginals(np.clip(0.13 * length, 20, 50), font if include_values else None)
         if colorbar or (colorbar is None and not include_values):
-            cax = beside(ax, "right", room[1] + 2 * GAP, 10)
+            cax = add_beside(self.ax_, "right", width + 2 * GAP, 10)
             self.figure_.colorbar(self.im_, cax=cax, label="share of all rows")
-        ax.set_title(f"accuracy {self.accuracy:.3f}", pad=room[0] + GAP)
+        self.ax_.set_title(f"accuracy {self.accuracy:.3f}", pad=height + GAP)
         return self
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator,
-        X,
-        y,
-        *,
-        labels=None,
-        sample_weight=None,
-        display_labels=None,
-        ax=None,
-        include_values=None,
-        values_format=None,
-        cmap="cividis",
-        xticks_rotation=None,
-        marginals=True,
-        colorbar=None,
-    ):
+    def from_estimator(cls, estimator, X, y, **kwargs):
         """Draw the confusion matrix of a fitted classifier.
 
         Parameters
@@ -152,10 +145,9 @@ class ConfusionDisplay:
         X : array-like, recordings or whatever the estimator predicts from
         y : array-like of shape (n_samples,)
             True classes.
-        labels, sample_weight, display_labels
-            See :meth:`from_predictions`.
-        ax, include_values, values_format, cmap, xticks_rotation, marginals, colorbar
-            See :meth:`plot`.
+        **kwargs
+            ``labels``, ``sample_weight`` and ``display_labels`` of :meth:`from_predictions`, and the
+            parameters of :meth:`plot`.
 
         Returns
         -------
@@ -163,10 +155,9 @@ class ConfusionDisplay:
 
         Raises
         ------
-        NotFittedError
-            If the estimator has not been fitted.
-        ValueError
-            If it is no classifier, or for the reasons of :meth:`from_predictions`.
+        NotFittedError, ValueError
+            If the estimator has not been fitted or is not a classifier, or for the reasons of
+            :meth:`from_predictions`.
         """
         check_is_fitted(estimator)
         if not is_classifier(estimator):
@@ -174,54 +165,23 @@ class ConfusionDisplay:
                 f"estimator is a {type(estimator).__name__}, but a confusion matrix needs a classifier; "
                 "pass a LinearProbe or a Pipeline that ends in one."
             )
-        return cls.from_predictions(
-            y,
-            estimator.predict(X),
-            labels=labels,
-            sample_weight=sample_weight,
-            display_labels=display_labels,
-            ax=ax,
-            include_values=include_values,
-            values_format=values_format,
-            cmap=cmap,
-            xticks_rotation=xticks_rotation,
-            marginals=marginals,
-            colorbar=colorbar,
-        )
+        return cls.from_predictions(y, estimator.predict(X), **kwargs)
 
     @classmethod
-    def from_predictions(
-        cls,
-        y_true,
-        y_pred,
-        *,
-        labels=None,
-        sample_weight=None,
-        display_labels=None,
-        ax=None,
-        include_values=None,
-        values_format=None,
-        cmap="cividis",
-        xticks_rotation=None,
-        marginals=True,
-        colorbar=None,
-    ):
-        """Draw the confusion matrix of predictions, those of a cross-validation for example.
+    def from_predictions(cls, y_true, y_pred, *, labels=None, sample_weight=None, display_labels=None, **plot_kw):
+        """Draw the confusion matrix of predictions, for example those of a cross-validation.
 
         Parameters
         ----------
-        y_true : array-like of shape (n_samples,)
-            True classes.
-        y_pred : array-like of shape (n_samples,)
-            Predicted classes.
+        y_true, y_pred : array-like of shape (n_samples,)
+            True and predicted classes.
         labels : array-like of shape (n_classes,), default=None
-            Classes in the order of rows and columns; may hold some that do not occur. None: those that
-            occur, sorted.
+            Classes in the order of rows and columns; some may not occur. None: those that occur, sorted.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row in the shares. None: all weigh the same.
+            Weight of each row in the shares. None: equal weights.
         display_labels : array-like of shape (n_classes,), default=None
-            Names to draw. None: the labels themselves.
-        ax, include_values, values_format, cmap, xticks_rotation, marginals, colorbar
+            Names of the classes in the figure. None: the labels themselves.
+        **plot_kw
             See :meth:`plot`.
 
         Returns
@@ -231,107 +191,82 @@ class ConfusionDisplay:
         Raises
         ------
         ValueError
-            If lengths differ, there are no rows or some without a class, classes occur that ``labels``
-            lacks, or weights are negative or sum to 0.
+            If lengths differ, there are no rows or rows without a class, ``labels`` lacks classes that occur,
+            or weights are negative or sum to 0.
         """
-        y_true, y_pred = as_labels(y_true, "y_true"), as_labels(y_pred, "y_pred")
+        y_true, y_pred = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
         if not len(y_true):
             raise ValueError("y_true is empty; there is nothing to count.")
-        _check_length("y_pred", y_pred, y_true)
-        labels = _check_names(labels, unique_labels(y_true, y_pred))
-        weight = _check_weight(sample_weight, y_true)
-        shares = _shares(y_true, y_pred, labels, weight)
+        weight = np.ones(len(y_true)) if sample_weight is None else column_or_1d(sample_weight).astype(float)
+        check_consistent_length(y_true, y_pred, weight)
+        if not np.isfinite(weight).all() or weight.min() < 0 or not weight.sum():
+            raise ValueError("sample_weight must hold finite weights of 0 or more, at least one of them above 0.")
+        present = unique_labels(y_true, y_pred)
+        labels = present if labels is None else np.asarray(labels)
+        if len(np.unique(labels)) != len(labels):
+            raise ValueError(f"labels={labels.tolist()} names a class twice; name each class once.")
+        missing = np.setdiff1d(present, labels).tolist()
+        if missing:
+            raise ValueError(
+                f"labels={labels.tolist()} lacks {missing}, which occur in y_true or y_pred; add them, or leave "
+                "those rows out."
+            )
         display_labels = labels if display_labels is None else np.asarray(display_labels)
         if len(display_labels) != len(labels):
             raise ValueError(
                 f"display_labels has {len(display_labels)} names, but there are {len(labels)} classes, "
-                f"{labels.tolist()}; name each."
+                f"{labels.tolist()}; name each class."
             )
-        return cls(shares, display_labels=display_labels).plot(
-            ax=ax,
-            include_values=include_values,
-            values_format=values_format,
-            cmap=cmap,
-            xticks_rotation=xticks_rotation,
-            marginals=marginals,
-            colorbar=colorbar,
-        )
+        order = np.argsort(labels)
+        rows, columns = (order[np.searchsorted(labels, y, sorter=order)] for y in (y_true, y_pred))
+        total = np.zeros((len(labels), len(labels)))
+        np.add.at(total, (rows, columns), weight)
+        return cls(total / weight.sum(), display_labels=display_labels).plot(**plot_kw)
 
-    @property
-    def accuracy(self):
-        """Share of rows that are predicted right."""
-        return float(np.trace(self.confusion_matrix))
-
-    @property
-    def true_shares(self):
-        """How often each class occurs."""
-        return self.confusion_matrix.sum(axis=1)
-
-    @property
-    def predicted_shares(self):
-        """How often each class is predicted."""
-        return self.confusion_matrix.sum(axis=0)
-
-    @property
-    def _names(self):
-        n_classes = len(self.confusion_matrix)
-        return [str(name) for name in (range(n_classes) if self.display_labels is None else self.display_labels)]
-
-    def _figsize(self):
-        """Width and height of a new figure in inches: room for the cells and the names."""
-        matrix = np.clip(0.42 * len(self.confusion_matrix), 2.5, 9.5)
-        names = 0.075 * min(30, max(map(len, self._names)))
-        return 1.35 * matrix + names + 0.7, 1.3 * matrix + 0.7 * names + 0.6
-
-    def _texts(self, values_format):
-        """Say the shares, a string for each cell."""
-        say = self._short if values_format is None else lambda share: format(share, values_format)
-        return np.array([[say(share) for share in row] for row in self.confusion_matrix], dtype=object)
-
-    def _short(self, share):
-        """Say a share in few characters: nothing if it would be zero."""
+    def _format(self, share):
+        """Format a share in few characters: nothing if it would be zero."""
         text = f"{share:.{2 if len(self.confusion_matrix) < 6 else 3}f}"
         return text.removeprefix("0") if float(text) else ""
 
-    def _write(self, texts, size):
-        """Write into the cells, in black or white."""
+    def _write_values(self, texts, font):
+        """Write texts into the cells, in black or white."""
         written = np.empty_like(texts)
         for (i, j), text in np.ndenumerate(texts):
             colour = text_colour_on(self.im_.to_rgba(self.confusion_matrix[i, j]))
             if text:
-                written[i, j] = self.ax_.text(j, i, text, ha="center", va="center", color=colour, fontsize=size)
+                written[i, j] = self.ax_.text(j, i, text, ha="center", va="center", color=colour, fontsize=font)
         return written
 
-    def _name_classes(self, cell, rotation):
-        """Put names on the axes; those of the columns slanted where they would run into each other."""
-        names = self._names
-        size = np.clip(0.85 * cell, 4.0, 10.0)
+    def _name_classes(self, names, cell, rotation):
+        """Write class names at both axes; rotate the column names if they would overlap."""
+        font = np.clip(0.85 * cell, 4.0, 10.0)
         if rotation is None:
-            fits = max(map(len, names)) * CHARACTER * size < cell
-            rotation = 0 if fits else 45 if cell > 1.3 * size else 90
-        slanted = {"ha": "right", "va": "center" if rotation % 90 == 0 else "top", "rotation_mode": "anchor"}
-        style = {"fontsize": size, "rotation": rotation, **(slanted if rotation % 360 else {})}
+            fits = max(map(len, names)) * CHARACTER_WIDTH * font < cell
+            rotation = 0 if fits else 45 if cell > 1.3 * font else 90
+        rotated = {"ha": "right", "va": "center" if rotation % 90 == 0 else "top", "rotation_mode": "anchor"}
+        style = {"fontsize": font, "rotation": rotation, **(rotated if rotation % 360 else {})}
         self.ax_.set_xticks(range(len(names)), names, **style)
-        self.ax_.set_yticks(range(len(names)), names, fontsize=size)
+        self.ax_.set_yticks(range(len(names)), names, fontsize=font)
         self.ax_.set(xlabel="predicted class", ylabel="true class")
 
-    def _draw_marginals(self, length, text_size):
-        """Draw the sums of columns on top and of rows on the right; a dotted line is where all would be equal.
+    def _draw_marginals(self, length, font):
+        """Draw the sums of columns on top and those of rows on the right.
 
-        The longest bar has a length in points; returns the room that all take, above and on the right.
+        A dotted line shows equal shares. The longest bar has a length in points. Return the height on top and
+        the width on the right that the bars and their numbers take, in points.
         """
-        height, width = length + 1.5 * (text_size or 4), length + 3 * (text_size or 2)
-        top = beside(self.ax_, "top", GAP, height, sharex=self.ax_)
-        right = beside(self.ax_, "right", GAP, width, sharey=self.ax_)
+        height, width = length + 1.5 * (font or 4), length + 3 * (font or 2)
+        top = add_beside(self.ax_, "top", GAP, height, sharex=self.ax_)
+        right = add_beside(self.ax_, "right", GAP, width, sharey=self.ax_)
         self.axes_ = np.array([self.ax_, top, right], dtype=object)
         positions, style = np.arange(len(self.confusion_matrix)), {"color": COLOURS[0], "zorder": 2}
         largest = max(self.predicted_shares.max(), self.true_shares.max())
         top.set_ylim(0, largest * height / length)
         right.set_xlim(0, largest * width / length)
         for draw_line in (top.axhline, right.axvline):
-            draw_line(1 / len(positions), color=QUIET, linestyle=":", linewidth=1.2, zorder=1)
-        self._measure(top.bar(positions, self.predicted_shares, width=0.8, **style), top.yaxis, text_size)
-        self._measure(right.barh(positions, self.true_shares, height=0.8, **style), right.xaxis, text_size)
+            draw_line(1 / len(positions), color=GREY, linestyle=":", linewidth=1.2, zorder=1)
+        self._label_bars(top.bar(positions, self.predicted_shares, width=0.8, **style), top.yaxis, font)
+        self._label_bars(right.barh(positions, self.true_shares, height=0.8, **style), right.xaxis, font)
         top.set_ylabel("predicted", fontsize="small")
         right.set_xlabel("true", fontsize="small")
         right.xaxis.set(label_position="top", ticks_position="top")
@@ -341,57 +276,13 @@ class ConfusionDisplay:
         right.spines[["bottom", "right"]].set_visible(False)
         return GAP + height, GAP + width
 
-    def _measure(self, bars, axis, text_size):
-        """Say how long bars are: in numbers at their ends or, where those could not be read, by ticks."""
-        if text_size is None:
+    def _label_bars(self, bars, axis, font):
+        """Write shares at the ends of bars, or draw ticks if the numbers would be too small to read."""
+        if font is None:
             longest = max(bars.datavalues)
             axis.set_ticks([0, longest], ["0", f"{longest:.2g}"], fontsize="small")
         else:
             axis.set_ticks([])
-            blank = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # over the dotted line
-            axis.axes.bar_label(
-                bars, [self._short(share) for share in bars.datavalues], padding=2, fontsize=text_size, bbox=blank
-            )
-
-
-def _shares(y_true, y_pred, labels, weight):
-    """Share of the weight of all rows by true and predicted class."""
-    order = np.argsort(labels)
-    rows, columns = (order[np.searchsorted(labels, y, sorter=order)] for y in (y_true, y_pred))
-    total = np.zeros((len(labels), len(labels)))
-    np.add.at(total, (rows, columns), weight)
-    return total / weight.sum()
-
-
-def _check_length(name, values, y_true):
-    if len(values) != len(y_true):
-        raise ValueError(
-            f"{name} has {len(values)} entries, but y_true has {len(y_true)}; both must describe the same rows."
-        )
-
-
-def _check_names(labels, present):
-    """Return the classes in order, or raise if some that occur are missing."""
-    if labels is None:
-        return present
-    labels = np.asarray(labels)
-    if len(np.unique(labels)) != len(labels):
-        raise ValueError(f"labels={labels.tolist()} names a class twice; name each once.")
-    missing = np.setdiff1d(present, labels).tolist()
-    if missing:
-        raise ValueError(
-            f"labels={labels.tolist()} lacks {missing}, which occur in y_true or y_pred; add them, or leave those "
-            "rows out."
-        )
-    return labels
-
-
-def _check_weight(sample_weight, y_true):
-    """Return the weights as float, ones if there are none."""
-    if sample_weight is None:
-        return np.ones(len(y_true))
-    weight = column_or_1d(sample_weight).astype(float)
-    _check_length("sample_weight", weight, y_true)
-    if not np.isfinite(weight).all() or (weight < 0).any() or not weight.sum():
-        raise ValueError("sample_weight must hold finite weights of 0 or more, and one above 0 at least.")
-    return weight
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # covers the dotted line
+            texts = [self._format(share) for share in bars.datavalues]
+            axis.axes.bar_label(bars, texts, padding=2, fontsize=font, bbox=box)

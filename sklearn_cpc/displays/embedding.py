@@ -1,7 +1,6 @@
 """EmbeddingDisplay: embeddings of train and test data in one plane, by class or by split."""
 
 import warnings
-from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
@@ -10,27 +9,29 @@ from sklearn.manifold import TSNE
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import validate_params
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_array, check_is_fitted, check_scalar
+from sklearn.utils.validation import check_array, check_is_fitted
 
-from ._labels import as_labels
-from ._panels import panels_in, size_of
-from ._style import CHARACTER, COLOURS, QUIET, colour_of, marker_of
+from .._constraints import integers
+from ..evaluation.labels import check_labels
+from ._panels import make_panels, size_in_points
+from ._style import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, cyclic
 
-N_COMPONENTS = 50  # of the PCA before t-SNE: what the distances in wide data come to, at a fraction of the cost
-PERPLEXITY = 30.0  # scikit-learn's default, for all but few points
-SPLITS = ("train", "test")
-SPLIT_COLOURS = {"train": COLOURS[0], "test": COLOURS[1]}
+DTYPES = [np.float64, np.float32]
+N_COMPONENTS = 50  # of the PCA before t-SNE: it keeps the distances of wide data at a fraction of the cost
+PERPLEXITY = 30.0  # of t-SNE: scikit-learn's default, unless there are few points
+SPLIT_STYLES = {"train": {"color": COLOURS[0], "marker": "o"}, "test": {"color": COLOURS[1], "marker": "^"}}
+OTHERS_STYLE = {"color": "0.85", "marker": "o"}  # points of other classes
 
 
 class EmbeddingDisplay:
     """Embeddings of train and test data, projected together onto a plane.
 
-    The report's section 2.3 and figures 10 to 13 and 17 to 21. Each class should form a cluster if the
-    features serve to classify; and if a class's train and test points lie apart, the features do not
-    carry over from one to the other. Both can be seen only where train and test share one projection.
-
-    It is recommended to use :meth:`from_estimator` or :meth:`from_embeddings`.
+    This is section 2.3 of the report, with figures 10 to 13 and 17 to 21. If the features are good for
+    classification, each class forms a cluster. If the train and test points of a class lie apart, the
+    features do not generalise. Train and test must share one projection to show either. Create a display with
+    :meth:`from_estimator` or :meth:`from_embeddings`.
 
     Parameters
     ----------
@@ -48,13 +49,9 @@ class EmbeddingDisplay:
     Attributes
     ----------
     ax_, figure_ : matplotlib Axes and Figure
-        What was drawn into, after plotting. If there are several panels, they lie within ``ax_``.
+        Axes that contain all panels and their figure, after plotting.
     axes_ : object ndarray of matplotlib Axes, of shape (n_panels,)
         The panels.
-
-    See Also
-    --------
-    sklearn.manifold.TSNE : The projection.
 
     Examples
     --------
@@ -80,11 +77,11 @@ class EmbeddingDisplay:
         Parameters
         ----------
         by : {"class", "split"}, default="class"
-            "class": one panel, where colour and marker tell the class, and train points are filled and test
-            points hollow. "split": a panel for each class, its train and test points in two colours over
-            all others in grey; one panel in all if the classes are not known.
-        ax : matplotlib Axes or sequence of them, default=None
-            Axes into which all panels are laid, or as many as there are panels. None: a new figure.
+            "class": one panel. Colour and marker show the class; train points are filled, test points are
+            hollow. "split": a panel for each class, with its train and test points in two colours over all
+            others in grey; a single panel if the classes are unknown.
+        ax : matplotlib Axes or sequence of Axes, default=None
+            One Axes into which all panels are laid out, or one Axes per panel. None: a new figure.
 
         Returns
         -------
@@ -93,30 +90,22 @@ class EmbeddingDisplay:
         Raises
         ------
         ValueError
-            If ``by`` is unknown, or ``ax`` holds another number of axes than there are panels.
+            If ``by`` is unknown, or ``ax`` does not hold one Axes per panel.
         """
-        draw = {"class": self._plot_classes, "split": self._plot_splits}
-        if by not in draw:
+        if by not in ("class", "split"):
             raise ValueError(f"by={by!r} is unknown; use 'class' or 'split'.")
-        draw[by](ax)
+        labels = np.asarray([""] * len(self.points) if self.labels is None else self.labels)
+        split = np.asarray(["train"] * len(self.points) if self.split is None else self.split)
+        draw = self._draw_classes if by == "class" else self._draw_splits
+        draw(ax, labels, np.unique(labels), split, [name for name in SPLIT_STYLES if name in split])
         self.figure_ = self.ax_.figure
+        for panel in self.axes_:  # numbers mean nothing after t-SNE, but distances do
+            panel.set(xticks=[], yticks=[])
+            panel.set_aspect("equal", adjustable="datalim")
         return self
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator,
-        X_train,
-        y_train=None,
-        X_test=None,
-        y_test=None,
-        *,
-        projection=None,
-        max_points=5000,
-        random_state=None,
-        by="class",
-        ax=None,
-    ):
+    def from_estimator(cls, estimator, X_train, y_train=None, X_test=None, y_test=None, **kwargs):
         """Embed recordings with a fitted transformer, project the embeddings and draw them.
 
         Parameters
@@ -126,14 +115,11 @@ class EmbeddingDisplay:
         X_train : array-like, recordings or whatever the estimator transforms
         y_train : array-like of shape (n_train,), default=None
             Classes. None: unknown.
-        X_test : as X_train, default=None
-            None: there are no test points.
-        y_test : array-like of shape (n_test,), default=None
-            Classes of ``X_test``.
-        projection, max_points, random_state
-            See :meth:`from_embeddings`.
-        by, ax
-            See :meth:`plot`.
+        X_test, y_test : as X_train and y_train, default=None
+            Test data. None: there are none.
+        **kwargs
+            ``projection``, ``max_points`` and ``random_state`` of :meth:`from_embeddings`, and the parameters
+            of :meth:`plot`.
 
         Returns
         -------
@@ -141,28 +127,26 @@ class EmbeddingDisplay:
 
         Raises
         ------
-        NotFittedError
-            If the estimator has not been fitted.
-        TypeError
-            If it has no ``transform``.
-        ValueError
-            For the reasons of :meth:`from_embeddings`.
+        NotFittedError, TypeError, ValueError
+            If the estimator has not been fitted or has no ``transform``, or for the reasons of
+            :meth:`from_embeddings`.
         """
         check_is_fitted(estimator)
-        transform = _transformer_of(estimator).transform
-        return cls.from_embeddings(
-            transform(X_train),
-            y_train,
-            None if X_test is None else transform(X_test),
-            y_test,
-            projection=projection,
-            max_points=max_points,
-            random_state=random_state,
-            by=by,
-            ax=ax,
-        )
+        if isinstance(estimator, Pipeline) and len(estimator) > 1 and not hasattr(estimator, "transform"):
+            estimator = estimator[:-1]
+        if not hasattr(estimator, "transform"):
+            raise TypeError(
+                f"{type(estimator).__name__} has no transform, so it does not embed; pass a CPCTransformer, "
+                "another transformer, or a Pipeline that begins with one."
+            )
+        train, test = (None if X is None else estimator.transform(X) for X in (X_train, X_test))
+        return cls.from_embeddings(train, y_train, test, y_test, **kwargs)
 
     @classmethod
+    @validate_params(
+        {"max_points": [integers(1, 10**9), None], "random_state": ["random_state"]},
+        prefer_skip_nested_validation=True,
+    )
     def from_embeddings(
         cls,
         train,
@@ -173,31 +157,28 @@ class EmbeddingDisplay:
         projection=None,
         max_points=5000,
         random_state=None,
-        by="class",
-        ax=None,
+        **plot_kw,
     ):
         """Project embeddings, or any features, and draw them.
 
         Parameters
         ----------
         train : array-like of shape (n_train, n_features)
-            Embeddings. Rows with NaN, those of unusable recordings, are left out with a warning.
-        y_train : array-like of shape (n_train,), default=None
-            Their classes. None: unknown.
+            Embeddings. Rows with NaN, such as those of unusable recordings, are left out with a warning.
         test : array-like of shape (n_test, n_features), default=None
             Embeddings of test data. None: there are none.
-        y_test : array-like of shape (n_test,), default=None
-            Their classes.
+        y_train, y_test : array-like of shape (n_train,) or (n_test,), default=None
+            Their classes. None: unknown.
         projection : estimator with fit_transform, default=None
-            Maps all rows, train and test together, standardised, to two columns, as ``PCA(2)`` does. A clone
-            of it is used. None: t-SNE with a perplexity of 30 (less for fewer than 91 points), started from
+            A clone of it maps all standardised rows, train and test together, to two columns, as ``PCA(2)``
+            does. None: t-SNE with a perplexity of 30 (less for fewer than 91 points), initialised with
             the principal components, after a PCA to 50 features if there are more.
         max_points : int, default=5000
-            Points of train and of test each (section 2.3); more are drawn from at random. None: no limit.
-            t-SNE of 10,000 points takes a minute or two.
+            Maximum number of train points, and of test points (section 2.3); if there are more, a random
+            sample is drawn. None: no limit. t-SNE of 10,000 points takes a minute or two.
         random_state : int, RandomState instance or None, default=None
-            Seeds the draw and t-SNE; a projection of your own has its own seed.
-        by, ax
+            Seeds the sample and t-SNE, but not a ``projection`` of your own.
+        **plot_kw
             See :meth:`plot`.
 
         Returns
@@ -207,215 +188,136 @@ class EmbeddingDisplay:
         Raises
         ------
         ValueError
-            If lengths or widths differ, classes are known of one split only, no row is without NaN, or the
-            projection does not give two columns.
+            If lengths or widths differ, classes are given for one split only, all rows hold NaN, or the
+            projection does not return two columns.
         """
         embeddings = {"train": train} if test is None else {"train": train, "test": test}
-        embeddings = {name: _as_rows(rows, name) for name, rows in embeddings.items()}
+        for split, X in embeddings.items():
+            embeddings[split] = check_array(X, dtype=DTYPES, ensure_all_finite=False, input_name=split)
         classes = _check_classes(embeddings, {"train": y_train, "test": y_test})
-        _check_width(embeddings)
-        random = check_random_state(random_state)
-        chosen = {name: _choose(rows, name, max_points, random) for name, rows in embeddings.items()}
-        if not any(map(len, chosen.values())):
+        widths = [X.shape[1] for X in embeddings.values()]
+        if widths[0] != widths[-1]:
+            raise ValueError(
+                f"train has {widths[0]} features, but test has {widths[1]}; use one estimator for both."
+            )
+        random, rows = check_random_state(random_state), {}
+        for split, X in embeddings.items():
+            usable = np.flatnonzero(np.isfinite(X).all(axis=1))
+            n_unusable = len(X) - len(usable)
+            if n_unusable:
+                message = f"{n_unusable} of {len(X)} rows of {split} are left out: they hold NaN or infinity."
+                warnings.warn(message, stacklevel=3)  # the caller, past @validate_params
+            if max_points is not None and len(usable) > max_points:
+                usable = np.sort(random.choice(usable, max_points, replace=False))
+            rows[split] = usable
+        if not any(map(len, rows.values())):
             raise ValueError("every row of the embeddings holds NaN; there is nothing to draw.")
-        together = np.concatenate([embeddings[name][rows] for name, rows in chosen.items()])
+        together = np.concatenate([embeddings[split][chosen] for split, chosen in rows.items()])
         points, name = _project(StandardScaler().fit_transform(together), projection, random)
         return cls(
             points,
-            labels=None if classes is None else np.concatenate([classes[s][rows] for s, rows in chosen.items()]),
-            split=np.repeat(list(chosen), [len(rows) for rows in chosen.values()]),
-            rows=np.concatenate(list(chosen.values())),
+            labels=np.concatenate([classes[split][chosen] for split, chosen in rows.items()]) if classes else None,
+            split=np.repeat(list(rows), [len(chosen) for chosen in rows.values()]),
+            rows=np.concatenate(list(rows.values())),
             name=name,
-        ).plot(by, ax=ax)
+        ).plot(**plot_kw)
 
-    @property
-    def _splits(self):
-        """Return the splits there are, and which of them each point is of."""
-        split = np.full(len(self.points), "train") if self.split is None else np.asarray(self.split)
-        return [name for name in SPLITS if (split == name).any()], split
-
-    @property
-    def _classes(self):
-        """Return the classes, and which of them each point is of; one class without a name if unknown."""
-        labels = np.full(len(self.points), "") if self.labels is None else np.asarray(self.labels)
-        return np.unique(labels), labels
-
-    def _plot_classes(self, ax):
+    def _draw_classes(self, ax, labels, classes, split, splits):
         """Draw all classes into one panel."""
-        (classes, labels), (splits, split) = self._classes, self._splits
-        n_columns = -(-len(classes) // 20)
-        self.ax_, self.axes_ = panels_in(ax, [(0, 0)], figsize=(6.0 + 1.5 * n_columns, 5.5))
+        n_columns = -(-len(classes) // 20)  # of the legend
+        self.ax_, self.axes_ = make_panels(ax, [(0, 0)], figsize=(6.0 + 1.5 * n_columns, 5.5))
         panel, area = self.axes_[0], _marker_area(len(self.points), 5.0)
+        styles = [{"color": cyclic(COLOURS, i), "marker": cyclic(MARKERS, i)} for i in range(len(classes))]
         for name in splits:
-            for i, label in enumerate(classes):
-                style = {"color": colour_of(i)} if name == "train" else _hollow(colour_of(i))
-                self._scatter(panel, (labels == label) & (split == name), s=area, marker=marker_of(i), **style)
-        self._finish(panel)
-        panel.set(title=self._say_counts(), xlabel=f"{self.name} 1", ylabel=f"{self.name} 2")
-        entries = [(str(label), marker_of(i), colour_of(i), True) for i, label in enumerate(classes) if str(label)]
+            for label, style in zip(classes, styles, strict=True):
+                filled = {
+                    "facecolors": style["color"] if name == "train" else "none",
+                    "edgecolors": style["color"],
+                }
+                wanted, width = (labels == label) & (split == name), 0 if name == "train" else 1
+                self._scatter(panel, wanted, area, marker=style["marker"], linewidths=width, **filled)
+        counts = ", ".join(f"{(split == name).sum()} {name}" for name in splits)
+        panel.set(title=f"points: {counts}", xlabel=f"{self.name} 1", ylabel=f"{self.name} 2")
+        entries = {str(label): style for label, style in zip(classes, styles, strict=True) if str(label)}
         if len(splits) > 1:
-            entries += [("train (filled)", "o", QUIET, True), ("test (hollow)", "o", QUIET, False)]
+            filled = {"color": GREY, "marker": "o"}
+            entries |= {"train (filled)": filled, "test (hollow)": {**filled, "markerfacecolor": "none"}}
         if entries:
-            panel.legend(
-                handles=[_handle(*entry) for entry in entries],
-                loc="upper left",
-                bbox_to_anchor=(1.01, 1),
-                borderaxespad=0,
-                ncols=n_columns,
-                fontsize="small",
-                handletextpad=0.2,
-            )
+            _add_legend(panel, entries, 1.01, ncols=n_columns)
 
-    def _plot_splits(self, ax):
+    def _draw_splits(self, ax, labels, classes, split, splits):
         """Draw a panel for each class: its train and test points over the others."""
-        (classes, labels), (splits, split) = self._classes, self._splits
-        n_columns = _n_columns(len(classes))
-        cells = [divmod(i, n_columns) for i in range(len(classes))]
-        n_rows = cells[-1][0] + 1
-        side = 5.0 if len(classes) == 1 else 2.3
-        figsize = side * n_columns + 1.2, (side + 0.2) * n_rows
-        self.ax_, self.axes_ = panels_in(ax, cells, figsize=figsize)
+        n_panels = len(classes)
+        # A grid that is wider than high, with as few empty cells as possible
+        candidates = range(int(np.ceil(np.sqrt(n_panels))), int(np.ceil(np.sqrt(2 * n_panels))) + 1)
+        n_columns = min(candidates, key=lambda n: (-n_panels % n, n))
+        cells = [divmod(i, n_columns) for i in range(n_panels)]
+        side = 5.0 if n_panels == 1 else 2.3  # of a panel, in inches
+        figsize = side * n_columns + 1.2, (side + 0.2) * (cells[-1][0] + 1)
+        self.ax_, self.axes_ = make_panels(ax, cells, figsize=figsize)
         area = _marker_area(len(self.points), side)
-        longest = max(len(str(label)) for label in classes)
-        size = np.clip(size_of(self.axes_[0])[0] / (CHARACTER * max(1, longest)), 5, 10)
+        longest = max(1, *(len(str(label)) for label in classes))
+        font = np.clip(size_in_points(self.axes_[0])[0] / (CHARACTER_WIDTH * longest), 5, 10)
         for label, panel in zip(classes, self.axes_, strict=True):
-            self._scatter(panel, labels != label, s=area / 2, color="0.85", marker="o")
+            self._scatter(panel, labels != label, area / 2, linewidths=0, **OTHERS_STYLE)
             for name in splits:
                 wanted = (labels == label) & (split == name)
-                style = {"color": SPLIT_COLOURS[name], "marker": {"train": "o", "test": "^"}[name]}
-                self._scatter(panel, wanted, s=area, label=name, **style)
-            self._finish(panel)
-            panel.set_title(str(label), fontsize=size)
-        entries = [(name, {"train": "o", "test": "^"}[name], SPLIT_COLOURS[name], True) for name in splits]
-        entries += [("other classes", "o", "0.85", True)] if len(classes) > 1 else []
-        self.axes_[min(n_columns, len(classes)) - 1].legend(
-            handles=[_handle(*entry) for entry in entries],
-            title=self.name,
-            loc="upper left",
-            bbox_to_anchor=(1.03, 1),
-            borderaxespad=0,
-            fontsize="small",
-            handletextpad=0.2,
-        )
+                self._scatter(panel, wanted, area, linewidths=0, label=name, **SPLIT_STYLES[name])
+            panel.set_title(str(label), fontsize=font)
+        entries = {name: SPLIT_STYLES[name] for name in splits}
+        entries |= {"other classes": OTHERS_STYLE} if n_panels > 1 else {}
+        _add_legend(self.axes_[min(n_columns, n_panels) - 1], entries, 1.03, title=self.name)
 
-    def _scatter(self, panel, wanted, **style):
-        panel.scatter(*self.points[wanted].T, linewidths=style.pop("linewidths", 0), alpha=0.8, **style)
-
-    def _finish(self, panel):
-        """Take the numbers off the axes, which mean nothing after t-SNE, and show distances as they are."""
-        panel.set(xticks=[], yticks=[])
-        panel.set_aspect("equal", adjustable="datalim")
-
-    def _say_counts(self):
-        splits, split = self._splits
-        return "points: " + ", ".join(f"{(split == name).sum()} {name}" for name in splits)
+    def _scatter(self, panel, wanted, area, **style):
+        panel.scatter(*self.points[wanted].T, s=area, alpha=0.8, **style)
 
 
-# Drawing
-
-
-def _hollow(colour):
-    return {"facecolors": "none", "edgecolors": colour, "linewidths": 1.0}
-
-
-def _handle(label, marker, colour, filled):
-    """Entry of a legend."""
+def _add_legend(panel, entries, x, **options):
+    """Put a legend, given as styles by label, to the right of a panel, at x in units of its width."""
     from matplotlib.lines import Line2D
 
-    fill = colour if filled else "none"
-    return Line2D([], [], linestyle="", marker=marker, color=colour, markerfacecolor=fill, label=label)
-
-
-def _n_columns(n_panels):
-    """Columns of a grid that is wider than high, with as few empty places as can be."""
-    candidates = range(int(np.ceil(np.sqrt(n_panels))), int(np.ceil(np.sqrt(2 * n_panels))) + 1)
-    return min(candidates, key=lambda n_columns: (-n_panels % n_columns, n_columns))
+    handles = [Line2D([], [], linestyle="", label=label, **style) for label, style in entries.items()]
+    place = {"loc": "upper left", "bbox_to_anchor": (x, 1), "borderaxespad": 0}
+    panel.legend(handles=handles, fontsize="small", handletextpad=0.2, **place, **options)
 
 
 def _marker_area(n_points, side):
-    """Area of a marker in square points, so that all together cover about a third of a panel, in inches."""
+    """Area of a marker in square points, so that all markers cover about a third of a panel of ``side`` inches."""
     return float(np.clip((72 * side) ** 2 / 3 / n_points, 4, 40))
 
 
-# Checking and projecting
-
-
-def _transformer_of(estimator):
-    """Return what embeds: the estimator, or the steps of a Pipeline before its classifier."""
-    if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
-        estimator = estimator[:-1]
-    if not hasattr(estimator, "transform") or (isinstance(estimator, Pipeline) and not len(estimator)):
-        raise TypeError(
-            f"{type(estimator).__name__} has no transform, so it does not embed; pass a CPCTransformer, another "
-            "transformer, or a Pipeline that begins with one."
-        )
-    return estimator
-
-
-def _as_rows(rows, name):
-    """Embeddings as a float array, NaN and infinite values allowed."""
-    return check_array(rows, dtype=[np.float64, np.float32], ensure_all_finite=False, input_name=name)
-
-
-def _check_width(embeddings):
-    widths = {name: rows.shape[1] for name, rows in embeddings.items()}
-    if len(set(widths.values())) > 1:
-        raise ValueError(
-            f"train has {widths['train']} features, but test has {widths['test']}; embed both by one estimator."
-        )
-
-
 def _check_classes(embeddings, classes):
-    """Return the classes of each split as arrays, or None if they are not known."""
-    known = [name for name in embeddings if classes[name] is not None]
+    """Return the classes of each split as arrays, or None if they are unknown."""
+    known = [split for split in embeddings if classes[split] is not None]
     if not known:
         return None
     if len(known) < len(embeddings):
-        raise ValueError(f"classes are given of {known[0]} only; pass both y_train and y_test, or none.")
-    classes = {name: as_labels(classes[name], f"y_{name}") for name in known}
-    for name, labels in classes.items():
-        if len(labels) != len(embeddings[name]):
+        raise ValueError(f"classes are given of {known[0]} only; pass both y_train and y_test, or neither.")
+    classes = {split: check_labels(classes[split], f"y_{split}") for split in known}
+    for split, labels in classes.items():
+        if len(labels) != len(embeddings[split]):
+            n_rows = len(embeddings[split])
             raise ValueError(
-                f"y_{name} has {len(labels)} entries, but {name} has {len(embeddings[name])} rows; pass one class "
-                "for each row."
+                f"y_{split} has {len(labels)} entries, but {split} has {n_rows} rows; they must agree."
             )
-    unique_labels(*classes.values())  # raises for what is no class, or a mixture of strings and numbers
+    unique_labels(*classes.values())  # raises for invalid classes, or a mixture of strings and numbers
     return classes
 
 
-def _choose(rows, name, max_points, random):
-    """Rows to draw: those without NaN, at most ``max_points`` of them."""
-    usable = np.flatnonzero(np.isfinite(rows).all(axis=1))
-    if len(usable) < len(rows):
-        warnings.warn(
-            f"{len(rows) - len(usable)} of {len(rows)} rows of {name} are left out: they hold NaN or infinity.",
-            stacklevel=4,
-        )
-    if max_points is None or len(usable) <= check_scalar(max_points, "max_points", Integral, min_val=1):
-        return usable
-    return np.sort(random.choice(usable, max_points, replace=False))
-
-
 def _project(rows, projection, random):
-    """Return positions of shape (n_rows, 2), and what to call their axes."""
-    if projection is None:
-        return _project_by_tsne(rows, random), "t-SNE"
-    points = np.asarray(clone(projection, safe=False).fit_transform(rows))
-    if points.shape != (len(rows), 2):
-        raise ValueError(
-            f"projection={projection!r} gave an array of shape {points.shape}; it must give 2 columns, "
-            f"{(len(rows), 2)}."
-        )
-    return points, type(projection).__name__
-
-
-def _project_by_tsne(rows, random):
-    """Positions by t-SNE, of principal components if there are many features."""
-    if len(rows) < 4 or not rows.any():  # too few for neighbourhoods, or all alike
-        return np.pad(rows, ((0, 0), (0, 1)))[:, :2]
+    """Return positions of shape (n_rows, 2), and the name of the projection."""
+    if projection is not None:
+        points = np.asarray(clone(projection, safe=False).fit_transform(rows))
+        if points.shape != (len(rows), 2):
+            raise ValueError(
+                f"projection={projection!r} gave an array of shape {points.shape}; it must give 2 columns."
+            )
+        return points, type(projection).__name__
+    if len(rows) < 4 or not rows.any():  # too few points for t-SNE, or all equal
+        return np.pad(rows, ((0, 0), (0, 1)))[:, :2], "t-SNE"
     seed = random.randint(np.iinfo(np.int32).max)
     if rows.shape[1] > N_COMPONENTS:
         rows = PCA(min(N_COMPONENTS, len(rows)), random_state=seed).fit_transform(rows)
     init = "pca" if rows.shape[1] > 1 else "random"
     perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init=init, random_state=seed).fit_transform(rows)
+    return TSNE(2, perplexity=perplexity, init=init, random_state=seed).fit_transform(rows), "t-SNE"

@@ -1,31 +1,22 @@
-"""LossCurveDisplay: how loss and accuracy went, epoch after epoch."""
+"""LossCurveDisplay: loss and accuracy over the epochs."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from ._curves import (
-    Curve,
-    Level,
-    by_name,
-    chance_among,
-    chance_of,
-    curves_of,
-    reference_levels,
-    stage_of,
-    with_history,
-)
-from ._panels import panels_in
-from ._style import COLOURS, QUIET, colour_of
-from .training import record_training
+from ..evaluation import record_training
+from ._curves import Curve, Level, chance_levels, history_curves, named_models, reference_levels, trained_parts
+from ._panels import make_panels
+from ._style import COLOURS, GREY, cyclic
 
-SPLITS = {"train": "--", "valid": "-.", "test": "-"}
+SPLIT_LINESTYLES = {"train": "--", "valid": "-.", "test": "-"}
 SPLIT_COLOURS = {"train": COLOURS[0], "valid": COLOURS[2], "test": COLOURS[1]}
-SHARES = ("accuracy", "score")  # whose axis begins at zero
+LEVEL_LINESTYLES = (":", (0, (5, 3)), (0, (3, 2, 1, 2)), (0, (8, 2)))
+SHARES = ("accuracy", "score")  # quantities whose axis begins at zero
 N_COLUMNS = 3
-N_INSIDE = 4  # lines of a legend that find room in a panel
-MARGIN = 0.6  # inches around a legend that does not
-QUANTITIES = {
+N_INSIDE = 4  # longest legend that fits into a panel, in lines
+MARGIN = 0.6  # inches around a legend beside its panel
+YLABELS = {
     ("CPC", "loss"): "InfoNCE loss (nats)",
     ("CPC", "accuracy"): "share of true futures ranked first",
     ("CPC", "score"): "contrastive accuracy (score),\n31 negatives",
@@ -35,13 +26,12 @@ QUANTITIES = {
 
 
 class LossCurveDisplay:
-    """Loss, accuracy and whatever else was recorded during training, a panel for each quantity.
+    """Loss, accuracy and whatever else was recorded during training, with a panel for each quantity.
 
-    The report's figures 4, 5, 14 and 15. Every key ``train_...``, ``valid_...`` and ``test_...`` of a history
-    is a curve of what follows; those of one quantity share a panel. Several models share panels too, told
-    apart by colour. Accuracies of CPC by future step are drawn if there is one model.
-
-    It is recommended to use :meth:`from_estimator`, :meth:`from_history` or :meth:`from_training`.
+    These are the report's figures 4, 5, 14 and 15. Every key ``train_...``, ``valid_...`` and ``test_...`` of a
+    history gives a curve; curves of the same quantity share a panel. Several models share panels too and
+    differ in colour. Accuracies of CPC by future step are drawn only if there is one model. Create a display
+    with :meth:`from_estimator`, :meth:`from_history` or :meth:`from_training`.
 
     Parameters
     ----------
@@ -49,18 +39,18 @@ class LossCurveDisplay:
         Named tuples ``(model, stage, quantity, split, step, epochs, values)``;
         ``pandas.DataFrame(curves)`` makes a table.
     levels : list of Level, default=()
-        Named tuples ``(stage, quantity, label, value)``: what to compare the curves with.
+        Named tuples ``(stage, quantity, label, value)``: values to compare the curves with.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib Axes and Figure
-        What was drawn into, after plotting. If there are several panels, they lie within ``ax_``.
+        Axes that contain all panels and their figure, after plotting.
     axes_ : dict of {(str, str): matplotlib Axes}
         The panels by stage and quantity.
 
     See Also
     --------
-    record_training : The history of a training with test data.
+    sklearn_cpc.evaluation.record_training : The history of a training with test data.
     sklearn.model_selection.LearningCurveDisplay : Scores by the size of the training set.
 
     Examples
@@ -78,17 +68,17 @@ class LossCurveDisplay:
         self.curves = curves
         self.levels = levels
 
-    def plot(self, ax=None, *, quantities=None, splits=None, line_kw=None):
+    def plot(self, *, ax=None, quantities=None, splits=None, line_kw=None):
         """Draw the curves: a row of panels for each stage, or more if it has more than three quantities.
 
         Parameters
         ----------
-        ax : matplotlib Axes or sequence of them, default=None
-            Axes into which all panels are laid, or as many as there are panels. None: a new figure.
+        ax : matplotlib Axes or sequence of Axes, default=None
+            One Axes into which all panels are laid out, or one Axes per panel. None: a new figure.
         quantities : sequence of str, default=None
-            What to draw, ``["loss"]`` for example. None: all that was recorded.
+            Quantities to draw, for example ``["loss"]``. None: all that were recorded.
         splits : sequence of {"train", "valid", "test"}, default=None
-            On what data. None: all.
+            Splits to draw. None: all.
         line_kw : dict, default=None
             Keyword arguments of matplotlib's ``plot`` for every curve.
 
@@ -99,59 +89,60 @@ class LossCurveDisplay:
         Raises
         ------
         ValueError
-            If nothing is left to draw, or ``ax`` holds another number of axes than there are panels.
+            If there is nothing to draw, or ``ax`` does not hold one Axes per panel.
         """
-        shown = self._shown(quantities, splits)
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.lines import Line2D
+
+        line_kw = normalize_kwargs(line_kw or {}, Line2D)  # "lw" is "linewidth"
+        shown = self._select_curves(quantities, splits)
+        models = list(dict.fromkeys(curve.model for curve in shown))
         stages = list(dict.fromkeys(curve.stage for curve in shown))
         keys = sorted(dict.fromkeys(curve[1:3] for curve in shown), key=lambda key: stages.index(key[0]))
-        cells = _cells(keys)
+        cells: list[tuple[int, int]] = []  # new rows for each stage
+        for stage in stages:
+            n_panels, first_row = sum(key[0] == stage for key in keys), cells[-1][0] + 1 if cells else 0
+            cells += [(first_row + i // N_COLUMNS, i % N_COLUMNS) for i in range(n_panels)]
         n_rows, n_columns = np.max(cells, axis=0) + 1
-        self.ax_, panels = panels_in(ax, cells, figsize=(4.8 * n_columns, 3.5 * n_rows))
+        self.ax_, panels = make_panels(ax, cells, figsize=(4.8 * n_columns, 3.5 * n_rows))
         self.figure_ = self.ax_.figure
         self.axes_ = dict(zip(keys, panels, strict=True))
-        models = list(dict.fromkeys(curve.model for curve in shown))
         for key, panel in self.axes_.items():
-            _draw([curve for curve in shown if curve[1:3] == key], panel, models, line_kw or {})
-            _draw_levels([level for level in self.levels if level[:2] == key], panel)
-            _finish(panel, key, {curve.split for curve in shown if curve[1:3] == key})
-        if ax is None:
-            _make_room(self.figure_, panels, n_columns)
+            curves = [curve for curve in shown if curve[1:3] == key]
+            _draw_curves(curves, panel, models, line_kw)
+            for i, level in enumerate(level for level in self.levels if level[:2] == key):
+                style = {"color": GREY, "linestyle": cyclic(LEVEL_LINESTYLES, i)}
+                panel.axhline(level.value, label=level.label, zorder=1, **style)
+            _label_panel(panel, key, {curve.split for curve in curves})
+        legends = [panel.get_legend() for panel in panels if len(panel.get_legend().get_texts()) > N_INSIDE]
+        if ax is None and legends:  # they are beside their panels, and would make these narrower
+            widest = max(legend.get_window_extent().width for legend in legends) / self.figure_.dpi
+            self.figure_.set_figwidth(self.figure_.get_figwidth() + n_columns * (widest + MARGIN))
         return self
 
     @classmethod
-    def from_estimator(
-        cls,
-        estimator,
-        *,
-        name=None,
-        chance=True,
-        reference_lines=None,
-        ax=None,
-        quantities=None,
-        splits=None,
-        line_kw=None,
-    ):
-        """Draw what fitted estimators recorded while they were trained.
+    def from_estimator(cls, estimator, *, name=None, chance=True, reference_lines=None, **plot_kw):
+        """Draw what fitted estimators recorded during their training.
 
-        There is nothing to pass but the estimators: what they would have said of other data in earlier
-        epochs is not known any more. :meth:`from_training` records it.
+        This takes no data: the networks of earlier epochs are gone. For curves on test data, see
+        :meth:`from_training`.
 
         Parameters
         ----------
         estimator : estimator, or dict or list of them
             CPCTransformer, AutoencoderReducer or LinearProbe, or a Pipeline with some of them, each of which
-            gets a row of panels. Of a dict {name: estimator} or a list, all are drawn into the same panels.
+            gets a row of panels. The estimators of a dict {name: estimator} or of a list share panels.
         name : str, default=None
             Name of a single estimator in the legend.
         chance : bool, default=True
-            Whether to draw the level of chance where it is known. For LinearProbe it is that of classes
-            that occur equally often, as in the report; for CPC that of guessing among N windows, ln N, where
-            N holds for whole clips and full batches, and is less for shorter ones.
+            Whether to draw the level of chance where it is known. For LinearProbe it assumes equally frequent
+            classes, as in the report. For CPC it is the level of guessing among N windows, ln N, with the N
+            of whole clips and full batches; shorter clips have fewer windows.
         reference_lines : dict, default=None
             Further levels: ``{"untrained": 0.22}`` for the accuracy, or by quantity,
             ``{"loss": {"untrained": 2.1}, "accuracy": {"untrained": 0.22}}``. In a Pipeline they belong to
             the last step that has the quantity.
-        ax, quantities, splits, line_kw
+        **plot_kw
             See :meth:`plot`.
 
         Returns
@@ -160,104 +151,39 @@ class LossCurveDisplay:
 
         Raises
         ------
-        NotFittedError
-            If an estimator has not been fitted.
-        TypeError
-            If one has no ``history_``.
-        ValueError
-            If one was trained for no epoch at all, as with ``max_epochs=0``.
+        NotFittedError, TypeError, ValueError
+            If an estimator has not been fitted, has no ``history_``, or was trained for no epoch at all.
         """
         curves: list[Curve] = []
         levels: list[Level] = []
-        for model, named in by_name(estimator, name).items():
-            for trained in with_history(named, model):
-                stage = stage_of(trained)
-                curves += curves_of(trained.history_, model, stage)
-                levels += chance_of(trained, stage) if chance else []
+        for model, named in named_models(estimator, name).items():
+            for trained in trained_parts(named, model):
+                recorded = history_curves(trained.history_, model, _title(trained))
+                curves += recorded
+                levels += chance_levels(recorded, getattr(trained, "_n_candidates", None)) if chance else []
         levels = [*dict.fromkeys(levels), *reference_levels(reference_lines, curves)]
-        return cls(curves, levels=levels).plot(ax, quantities=quantities, splits=splits, line_kw=line_kw)
+        return cls(curves, levels=levels).plot(**plot_kw)
 
     @classmethod
-    def from_history(
-        cls,
-        history,
-        *,
-        name=None,
-        stage="",
-        reference_lines=None,
-        ax=None,
-        quantities=None,
-        splits=None,
-        line_kw=None,
-    ):
+    def from_history(cls, history, *, name=None, stage="", n_classes=None, reference_lines=None, **plot_kw):
         """Draw records of training.
 
         Parameters
         ----------
         history : list of dict, or dict of them by name
-            A row per epoch, as in ``history_`` or from :func:`record_training`; skorch's histories will do.
-            Numbers whose key begins with ``train_``, ``valid_`` or ``test_`` are drawn. Of a dict
-            {name: history}, all are drawn into the same panels.
+            One dict per epoch, as in ``history_`` or from :func:`~sklearn_cpc.evaluation.record_training`;
+            histories of skorch work too. Numbers are drawn if their key begins with ``train_``, ``valid_``
+            or ``test_``. The histories of a dict {name: history} share panels.
         name : str, default=None
             Name of a single history in the legend.
         stage : str, default=""
-            Title of the panels. "CPC", "autoencoder" and "linear probe" also name the quantities.
+            Title of the panels. "CPC", "autoencoder" and "linear probe" also label the quantities.
+        n_classes : int, default=None
+            Number of classes, to draw the level of chance for equally frequent ones. None: no such level.
         reference_lines : dict, default=None
             Levels to compare with: ``{"chance": 0.1, "untrained": 0.22}`` for the accuracy (the report's
             figure 5), or by quantity, ``{"loss": {"chance": 2.3}, "accuracy": {"chance": 0.1}}``.
-        ax, quantities, splits, line_kw
-            See :meth:`plot`.
-
-        Returns
-        -------
-        display : LossCurveDisplay
-
-        Raises
-        ------
-        TypeError
-            If a history is no list of dicts.
-        ValueError
-            If one is empty, or holds nothing that can be drawn.
-        """
-        named = history if isinstance(history, Mapping) else {name or "": history}
-        curves = [curve for model, rows in named.items() for curve in curves_of(rows, str(model), stage)]
-        levels = reference_levels(reference_lines, curves)
-        return cls(curves, levels=levels).plot(ax, quantities=quantities, splits=splits, line_kw=line_kw)
-
-    @classmethod
-    def from_training(
-        cls,
-        estimator,
-        X,
-        y,
-        X_test,
-        y_test,
-        *,
-        max_epochs=None,
-        name=None,
-        chance=True,
-        reference_lines=None,
-        ax=None,
-        quantities=None,
-        splits=None,
-        line_kw=None,
-    ):
-        """Train a clone of a classifier, test it after every epoch, and draw both (the report's figure 14).
-
-        For several models in one figure, as in the report's figure 5, collect their histories with
-        :func:`record_training` and pass the dict of them to :meth:`from_history`.
-
-        Parameters
-        ----------
-        estimator, X, y, X_test, y_test, max_epochs
-            See :func:`record_training`.
-        name : str, default=None
-            Name of the model in the legend.
-        chance : bool, default=True
-            Whether to draw the level of chance for classes that occur equally often.
-        reference_lines : dict, default=None
-            Further levels; see :meth:`from_history`.
-        ax, quantities, splits, line_kw
+        **plot_kw
             See :meth:`plot`.
 
         Returns
@@ -267,111 +193,95 @@ class LossCurveDisplay:
         Raises
         ------
         TypeError, ValueError
-            For the reasons of :func:`record_training`.
+            If a history is not a list of dicts, is empty, or holds nothing that can be drawn.
+        """
+        named = history if isinstance(history, Mapping) else {name or "": history}
+        curves = [curve for model, rows in named.items() for curve in history_curves(rows, str(model), stage)]
+        levels = chance_levels(curves, n_classes) + reference_levels(reference_lines, curves)
+        return cls(curves, levels=levels).plot(**plot_kw)
+
+    @classmethod
+    def from_training(cls, estimator, X, y, X_test, y_test, *, max_epochs=None, chance=True, **kwargs):
+        """Train a clone of a classifier, test it after every epoch, and draw both (the report's figure 14).
+
+        To compare several models in one figure, as in the report's figure 5, collect their histories with
+        :func:`~sklearn_cpc.evaluation.record_training` and pass them as a dict to :meth:`from_history`.
+
+        Parameters
+        ----------
+        estimator, X, y, X_test, y_test, max_epochs
+            See :func:`~sklearn_cpc.evaluation.record_training`.
+        chance : bool, default=True
+            Whether to draw the level of chance for equally frequent classes.
+        **kwargs
+            ``name`` and ``reference_lines`` of :meth:`from_history`, and the parameters of :meth:`plot`.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            For the reasons of :func:`~sklearn_cpc.evaluation.record_training`.
         """
         history = record_training(estimator, X, y, X_test, y_test, max_epochs=max_epochs)
-        stage = stage_of(estimator)
-        curves = curves_of(history, name or "", stage)
-        levels = chance_among(len(np.unique(y)), stage) if chance else []
-        levels += reference_levels(reference_lines, curves)
-        return cls(curves, levels=levels).plot(ax, quantities=quantities, splits=splits, line_kw=line_kw)
+        n_classes = len(np.unique(y)) if chance else None
+        return cls.from_history(history, stage=_title(estimator), n_classes=n_classes, **kwargs)
 
-    def _shown(self, quantities, splits):
+    def _select_curves(self, quantities, splits):
         """Return the curves to draw; those of single future steps only if there is one model."""
-        several = len({curve.model for curve in self.curves}) > 1
-        for name, wanted, there in (
-            ("quantities", quantities, {curve.quantity for curve in self.curves}),
-            ("splits", splits, {curve.split for curve in self.curves}),
-        ):
-            unknown = sorted(set(wanted or ()) - there)
-            if unknown or isinstance(wanted, str):
-                raise ValueError(f"{name}={wanted!r} must be a list of what was recorded: {sorted(there)}.")
-        shown = [
-            curve
-            for curve in self.curves
-            if (quantities is None or curve.quantity in quantities)
-            and (splits is None or curve.split in splits)
-            and not (several and curve.step)
-        ]
+        several_models = len({curve.model for curve in self.curves}) > 1
+        shown = [curve for curve in self.curves if not (several_models and curve.step)]
+        for name, field, wanted in (("quantities", "quantity", quantities), ("splits", "split", splits)):
+            recorded = sorted({getattr(curve, field) for curve in self.curves})
+            if isinstance(wanted, str) or set(wanted or ()) - set(recorded):
+                raise ValueError(f"{name}={wanted!r} must be a list of what was recorded: {recorded}.")
+            shown = [curve for curve in shown if wanted is None or getattr(curve, field) in wanted]
         if not shown:
             raise ValueError(f"no curve is left to draw with quantities={quantities!r} and splits={splits!r}.")
         return shown
 
 
-# Drawing
+def _title(estimator):
+    return getattr(estimator, "_title", type(estimator).__name__)
 
 
-def _cells(keys):
-    """Row and column of every panel: new rows for each stage."""
-    cells, n_rows = [], 0
-    for stage in dict.fromkeys(stage for stage, _ in keys):
-        n_panels = sum(other == stage for other, _ in keys)
-        cells += [(n_rows + i // N_COLUMNS, i % N_COLUMNS) for i in range(n_panels)]
-        n_rows = cells[-1][0] + 1
-    return cells
+def _draw_curves(curves, panel, models, line_kw):
+    """Draw the curves of one panel. Colours tell models apart, or else future steps, or else splits."""
+    import matplotlib
 
-
-def _draw(curves, panel, models, line_kw):
-    """Draw the curves of one panel: colours tell models apart, or else splits or future steps."""
-    from matplotlib.cbook import normalize_kwargs
-    from matplotlib.lines import Line2D
-
-    line_kw = normalize_kwargs(line_kw, Line2D)  # "lw" is "linewidth"
+    steps_ahead = matplotlib.colormaps["viridis"]  # dark for the near future, light for the far
     n_splits, n_steps = len({curve.split for curve in curves}), max(curve.step or 0 for curve in curves)
     for curve in curves:
+        colour, step_name = SPLIT_COLOURS[curve.split], ""
+        if n_steps:
+            colour = steps_ahead(0.1 + 0.8 * (curve.step - 1) / n_steps) if curve.step else "black"
+            step_name = f"{curve.step} ahead" if curve.step else "all steps"
         if len(models) > 1:
-            colour = colour_of(models.index(curve.model))
-        else:
-            colour = _colour_of_step(curve.step, n_steps) if n_steps else SPLIT_COLOURS[curve.split]
+            colour = cyclic(COLOURS, models.index(curve.model))
         style = {
             "color": colour,
-            "linestyle": SPLITS[curve.split] if n_splits > 1 else "-",
+            "linestyle": SPLIT_LINESTYLES[curve.split] if n_splits > 1 else "-",
             "linewidth": 1.2 if curve.step else 1.8,
             "marker": "o" if len(curve.epochs) <= 20 else None,
             "markersize": 3.5,
         }
-        parts = [curve.model, curve.split if n_splits > 1 else "", _say_step(curve.step, n_steps)]
-        label = ", ".join(filter(None, parts)) or curve.split
+        names = [curve.model, curve.split if n_splits > 1 else "", step_name]
+        label = ", ".join(filter(None, names)) or curve.split
         panel.plot(curve.epochs, curve.values, label=label, **{**style, **line_kw})
 
 
-def _colour_of_step(step, n_steps):
-    """Black for all steps together; the near future dark, the far future light."""
-    import matplotlib
-
-    return "black" if step is None else matplotlib.colormaps["viridis"](0.1 + 0.8 * (step - 1) / n_steps)
-
-
-def _say_step(step, n_steps):
-    if not n_steps:
-        return ""
-    return "all steps" if step is None else f"{step} ahead"
-
-
-def _draw_levels(levels, panel):
-    dashes = (":", (0, (5, 3)), (0, (3, 2, 1, 2)), (0, (8, 2)))
-    for i, level in enumerate(levels):
-        panel.axhline(level.value, color=QUIET, linestyle=dashes[i % len(dashes)], label=level.label, zorder=1)
-
-
-def _finish(panel, key, splits):
-    """Put titles, limits and a legend, which moves out of the panel if it is long."""
+def _label_panel(panel, key, splits):
+    """Add titles, limits and a legend, which moves out of the panel if it is long."""
     from matplotlib.ticker import MaxNLocator
 
     stage, quantity = key
-    panel.set(title=stage, xlabel="epoch", ylabel=QUANTITIES.get(key, quantity.replace("_", " ")))
+    panel.set(title=stage, xlabel="epoch", ylabel=YLABELS.get(key, quantity.replace("_", " ")))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if quantity.endswith(SHARES) and panel.dataLim.y0 >= 0:
         panel.set_ylim(bottom=0)
     labels = panel.get_legend_handles_labels()[1]
-    title = " ".join(splits - set(labels)) if len(splits) == 1 else None  # unless a label says it
+    title = " ".join(splits - set(labels)) if len(splits) == 1 else None  # the only split, unless a label names it
     outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
     panel.legend(title=title, fontsize="small", **(outside if len(labels) > N_INSIDE else {}))
-
-
-def _make_room(figure, panels, n_columns):
-    """Widen a new figure by the legends beside its panels, which would be so much narrower."""
-    legends = [panel.get_legend() for panel in panels if len(panel.get_legend().get_texts()) > N_INSIDE]
-    if legends:
-        widest = max(legend.get_window_extent().width for legend in legends) / figure.dpi
-        figure.set_figwidth(figure.get_figwidth() + n_columns * (widest + MARGIN))

@@ -1,4 +1,4 @@
-"""RecordingDisplay: one recording over time, as sound and as the network hears it."""
+"""RecordingDisplay: one recording over time, as sound and as embeddings."""
 
 import copy
 import os
@@ -6,33 +6,30 @@ from numbers import Real
 
 import librosa
 import numpy as np
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array, check_is_fitted, check_scalar
 
-from ..audio.clips import holds_path
+from .._pipelines import find_nested
+from ..audio.clips import as_clips, holds_path
 from ..audio.store import AudioSource
-from ._panels import beside, panels_in
+from ._panels import add_beside, make_panels
 from ._style import COLOURS
 
-WINDOW = 0.064  # of the spectrogram, in seconds, or the next power of two in samples
+WINDOW = 0.064  # seconds per window of the spectrogram, rounded to a power of two in samples
 N_MELS = 80
 N_COLUMNS = 4000  # of the waveform and the spectrogram at most: more than a page has pixels
-RANGE = 80.0  # of the spectrogram, in dB
-SILENCE = 1e-6  # power that is drawn dark even if there is none above it
-HERTZ = (20000, 10000, 5000, 2000, 1000, 500, 200, 100, 50)  # that get a tick, where there is room
+DYNAMIC_RANGE = 80.0  # dB of the spectrogram
+MIN_POWER = 1e-6  # full scale of a spectrogram that is softer than this, so that silence is dark
+TICKS = (20000, 10000, 5000, 2000, 1000, 500, 200, 100, 50)  # Hz, drawn where there is room
 TITLES = {"z": "z (embedding)", "c": "c (context)"}
-COLOUR_BAR = {"gap": 6, "size": 8}  # points
 
 
 class RecordingDisplay:
     """One recording over time: waveform, mel spectrogram, and the embeddings z and contexts c of every step.
 
-    Shows what a network reacts to, and for how long its contexts remember it. Each dimension of an
-    embedding is a line of its image, standardised over the recording, and lines that go up and down
-    together lie together: they are sorted by their weight in the first principal component, those that
-    rise with the loudness on top.
-
-    It is recommended to use :meth:`from_estimator` or :meth:`from_frames`.
+    This shows what a network reacts to, and for how long its contexts remember it. Each dimension of an
+    embedding is one line of an image, standardised over the recording. Lines that rise and fall together are
+    neighbours: dimensions are sorted by their weight in the first principal component, with those that follow
+    the loudness on top. Create a display with :meth:`from_estimator` or :meth:`from_frames`.
 
     Parameters
     ----------
@@ -44,22 +41,18 @@ class RecordingDisplay:
         Embeddings over time by name, each ``(times, embeddings)`` with times in seconds from the first
         sample, as from :meth:`CPCTransformer.transform_frames`. None: none.
     onset : float, default=0.0
-        Where in its file the recording begins, in seconds: the beginning of the axis of time.
+        Start of the recording within its file, in seconds: the beginning of the time axis.
     name : str, default=None
         Title. None: no title.
 
     Attributes
     ----------
     ax_, figure_ : matplotlib Axes and Figure
-        What was drawn into, after plotting. The panels lie within ``ax_``.
+        Axes that contain all panels and their figure, after plotting.
     axes_ : dict of {str: matplotlib Axes}
         The panels: "waveform", "mel" and one for each layer.
     images_ : dict of {str: matplotlib AxesImage}
         The images of "mel" and of the layers.
-
-    See Also
-    --------
-    sklearn_cpc.CPCTransformer.transform_frames : The embeddings over time.
 
     Examples
     --------
@@ -84,28 +77,23 @@ class RecordingDisplay:
 
         Parameters
         ----------
-        ax : matplotlib Axes or sequence of them, default=None
-            Axes into which all panels are laid, or as many as there are panels. None: a new figure.
+        ax : matplotlib Axes or sequence of Axes, default=None
+            One Axes into which all panels are laid out, or one Axes per panel. None: a new figure.
         cmap : str or matplotlib Colormap, default="magma"
-            Colours of the spectrogram, from 80 dB below its maximum up to it.
+            Colours of the spectrogram, for the 80 dB below its maximum.
         layer_cmap : str or matplotlib Colormap, default="RdBu_r"
-            Colours of the layers, centred at the mean of each dimension. They span all values but the 2 %
-            that are largest, and a standard deviation at least.
+            Colours of the layers, centred at the mean of each dimension. They cover all but the largest 2 % of
+            the values, and at least one standard deviation.
 
         Returns
         -------
         display : RecordingDisplay
-
-        Raises
-        ------
-        ValueError
-            If ``ax`` holds another number of axes than there are panels.
         """
         layers = self.layers or {}
         heights = [1.0, 1.6, *[1.6] * len(layers)]
         cells = [(row, 0) for row in range(len(heights))]
         figsize = 9.0, 1.1 * sum(heights) + 0.8
-        self.ax_, panels = panels_in(ax, cells, figsize=figsize, height_ratios=heights, sharex=True)
+        self.ax_, panels = make_panels(ax, cells, figsize=figsize, height_ratios=heights, sharex=True)
         self.figure_ = self.ax_.figure
         self.axes_ = dict(zip(["waveform", "mel", *layers], panels, strict=True))
         self._draw_waveform(self.axes_["waveform"])
@@ -120,20 +108,20 @@ class RecordingDisplay:
         return self
 
     @classmethod
-    def from_estimator(cls, estimator, recording, *, name=None, ax=None, cmap="magma", layer_cmap="RdBu_r"):
+    def from_estimator(cls, estimator, recording, *, name=None, **plot_kw):
         """Embed a recording with a fitted network, step by step, and draw it.
 
         Parameters
         ----------
         estimator : CPCTransformer or Pipeline with one
             Fitted. A network whose autoregressor yields one context for a whole clip ("attention") has no
-            contexts over time, and their panel is left out.
+            contexts over time; their panel is left out.
         recording : path, Clip or float array of shape (n_samples,)
-            Samples are at the rate of the network, and, where it was fitted on an array, as long as its
-            rows. Of a clip, the axis of time tells where it lies in its file.
+            Samples must have the rate of the network and, if it was fitted on an array, the length of its rows.
+            The time axis of a clip shows its position in the file.
         name : str, default=None
             Title. None: the name of the file.
-        ax, cmap, layer_cmap
+        **plot_kw
             See :meth:`plot`.
 
         Returns
@@ -142,51 +130,43 @@ class RecordingDisplay:
 
         Raises
         ------
-        NotFittedError
-            If the estimator has not been fitted.
-        TypeError
-            If it embeds nothing over time.
-        ValueError
-            If the recording cannot be read; the message tells why.
+        NotFittedError, TypeError, ValueError
+            If the estimator has not been fitted or does not embed over time, or the recording cannot be read;
+            the message tells why.
         """
         check_is_fitted(estimator)
-        cpc = copy.copy(_network_of(estimator))
-        cpc.on_error = "raise"  # there is nothing else to draw
+        networks = find_nested(estimator, lambda part: hasattr(part, "transform_frames"))
+        if not networks:
+            raise TypeError(
+                f"{type(estimator).__name__} has no transform_frames, so it does not embed over time; pass a "
+                "CPCTransformer or a Pipeline with one."
+            )
+        cpc = copy.copy(networks[0]).set_params(on_error="raise")  # there is nothing else to draw
         X = [recording] if holds_path(recording) else _as_samples(recording)[None]
-        source = AudioSource(cpc, X, cpc.sample_rate_, reset=False)
-        (samples,), clips = source.read().samples, source.clips
-        names = ["z"] if cpc.network_.single_context else ["z", "c"]
+        (samples,) = AudioSource(cpc, X, cpc.sample_rate_, reset=False).read().samples
+        clips = as_clips(X)
+        layers = ["z"] if cpc.network_.single_context else ["z", "c"]
         return cls.from_frames(
             np.asarray(samples),
             cpc.sample_rate_,
-            {layer: cpc.transform_frames(X, layer)[0] for layer in names},
+            {layer: cpc.transform_frames(X, layer)[0] for layer in layers},
             onset=clips[0].onset if clips else 0.0,
             name=os.path.basename(clips[0].path) if name is None and clips else name,
-            ax=ax,
-            cmap=cmap,
-            layer_cmap=layer_cmap,
+            **plot_kw,
         )
 
     @classmethod
-    def from_frames(
-        cls, samples, sample_rate, frames=None, *, onset=0.0, name=None, ax=None, cmap="magma", layer_cmap="RdBu_r"
-    ):
-        """Draw a recording with embeddings over time, whatever they come from.
+    def from_frames(cls, samples, sample_rate, frames=None, *, onset=0.0, name=None, **plot_kw):
+        """Draw a recording with embeddings over time from any source.
 
         Parameters
         ----------
-        samples : float array of shape (n_samples,)
-            The recording.
-        sample_rate : int
-            Samples per second, in Hz.
+        samples, sample_rate, onset, name
+            See :class:`RecordingDisplay`.
         frames : dict of {str: Frames}, default=None
             See ``layers`` of the class: ``{"z": cpc.transform_frames([path])[0]}``, for example. Steps must be
-            equally long. None: the sound alone.
-        onset : float, default=0.0
-            Where in its file the recording begins, in seconds.
-        name : str, default=None
-            Title. None: no title.
-        ax, cmap, layer_cmap
+            equally long. None: only the sound.
+        **plot_kw
             See :meth:`plot`.
 
         Returns
@@ -196,39 +176,42 @@ class RecordingDisplay:
         Raises
         ------
         ValueError
-            If the recording is empty or holds NaN, times and embeddings do not fit each other, or steps
-            are not equally long.
+            If the recording is empty or holds NaN, times and embeddings do not match, or steps are not equally
+            long.
         """
         samples = _as_samples(samples)
         check_scalar(sample_rate, "sample_rate", Real, min_val=0, include_boundaries="neither")
         layers = {str(layer): _check_frames(layer, *pair) for layer, pair in (frames or {}).items()}
-        display = cls(samples, sample_rate, layers, onset=onset, name=name)
-        return display.plot(ax=ax, cmap=cmap, layer_cmap=layer_cmap)
+        return cls(samples, sample_rate, layers, onset=onset, name=name).plot(**plot_kw)
 
     def _draw_waveform(self, panel):
-        """Draw the samples or, of long recordings, what they range over."""
+        """Draw the samples or, of long recordings, their range in each column."""
         hop = -(-len(self.samples) // N_COLUMNS)
         starts = np.arange(0, len(self.samples), hop)
-        low, high = (pick.reduceat(self.samples, starts) for pick in (np.minimum, np.maximum))
         times = self.onset + (starts + hop / 2) / self.sample_rate
         if hop == 1:
             panel.plot(times, self.samples, color=COLOURS[0], linewidth=0.8)
         else:
+            low, high = np.minimum.reduceat(self.samples, starts), np.maximum.reduceat(self.samples, starts)
             panel.fill_between(times, low, high, color=COLOURS[0], linewidth=0.3)
         peak = max(np.abs(self.samples).max(), 1e-3)
-        panel.set_ylim(-1.05 * peak, 1.05 * peak)
-        panel.set_ylabel("amplitude")
+        panel.set(ylim=(-1.05 * peak, 1.05 * peak), ylabel="amplitude")
 
     def _draw_mel(self, panel, cmap):
         """Draw the mel spectrogram in dB, with ticks in Hz."""
         decibels, hertz, step = _mel_spectrogram(self.samples, self.sample_rate)
-        n_bands, n_columns = decibels.shape
-        extent = (self.onset - step / 2, self.onset + (n_columns - 0.5) * step, 0, n_bands)
-        image = self._draw_image(panel, decibels, extent, cmap=cmap, vmin=-RANGE, vmax=0)
-        self._add_colour_bar(panel, image, "dB re max")
-        ticks = _spread_ticks(hertz)
+        times = -step / 2, (decibels.shape[1] - 0.5) * step
+        style = {"cmap": cmap, "vmin": -DYNAMIC_RANGE, "vmax": 0}
+        image = self._draw_image(panel, decibels, times, "dB re max", **style)
+        bands = np.arange(len(hertz))
+        ticks: list[float] = []  # in the range of the bands, at least an eighth of the axis apart
+        for tick in TICKS:
+            positions = np.interp([tick, *ticks], hertz, bands) / len(hertz)
+            if hertz[0] <= tick <= hertz[-1] and (np.abs(positions[1:] - positions[0]) > 1 / 8).all():
+                ticks.append(tick)
+        ticks = ticks or [hertz[len(hertz) // 2]]
         names = [f"{tick / 1000:g} k" if tick >= 1000 else f"{tick:.0f}" for tick in ticks]
-        panel.set_yticks(np.interp(ticks, hertz, np.arange(n_bands) + 0.5), names)
+        panel.set_yticks(np.interp(ticks, hertz, bands + 0.5), names)
         panel.set_ylabel("mel bands (Hz)")
         return image
 
@@ -237,40 +220,28 @@ class RecordingDisplay:
         times, embeddings = frames
         step = times[1] - times[0] if len(times) > 1 else len(self.samples) / self.sample_rate
         edges = times[0] + step * (np.arange(len(times) + 1) - 0.5)
-        values = sorted_dimensions(embeddings, self._loudness(edges))
-        extent = (self.onset + edges[0], self.onset + edges[-1], 0, values.shape[1])
-        top = max(1.0, np.nanpercentile(np.abs(values), 98))
-        image = self._draw_image(panel, values.T, extent, cmap=cmap, vmin=-top, vmax=top)
-        self._add_colour_bar(panel, image, "std")
+        total = np.concatenate([[0.0], np.cumsum(np.abs(self.samples))])
+        loudness = np.diff(np.interp(edges * self.sample_rate, np.arange(len(total)), total))
+        values = sort_dimensions(embeddings, loudness)
+        limit = max(1.0, np.nanpercentile(np.abs(values), 98))
+        image = self._draw_image(panel, values.T, edges[[0, -1]], "std", cmap=cmap, vmin=-limit, vmax=limit)
         panel.set_yticks([0, values.shape[1]])
         panel.set_ylabel(f"{TITLES.get(name, name)}\ndimensions, sorted")
         return image
 
-    def _loudness(self, edges):
-        """Mean amplitude between edges in seconds, of which there is one more."""
-        total = np.concatenate([[0.0], np.cumsum(np.abs(self.samples))])
-        return np.diff(np.interp(edges * self.sample_rate, np.arange(len(total)), total))
-
-    def _draw_image(self, panel, values, extent, **style):
-        return panel.imshow(values, extent=extent, origin="lower", aspect="auto", **style)
-
-    def _add_colour_bar(self, panel, image, label):
-        self.figure_.colorbar(image, cax=beside(panel, "right", **COLOUR_BAR), label=label)
+    def _draw_image(self, panel, values, times, bar_label, **style):
+        """Draw values of shape (n_lines, n_columns) from one time to another, with a colour bar."""
+        extent = (self.onset + times[0], self.onset + times[1], 0, len(values))
+        image = panel.imshow(values, extent=extent, origin="lower", aspect="auto", **style)
+        self.figure_.colorbar(image, cax=add_beside(panel, "right", gap=6, size=8), label=bar_label)
+        return image
 
 
-def sorted_dimensions(embeddings, loudness):
+def sort_dimensions(embeddings, loudness):
     """Standardise dimensions over time, and sort them by their weight in the first principal component.
 
-    Parameters
-    ----------
-    embeddings : float ndarray of shape (n_steps, dim)
-    loudness : float ndarray of shape (n_steps,)
-        Decides which end is up: the dimensions that rise with it come last.
-
-    Returns
-    -------
-    float ndarray of shape (n_steps, dim)
-        Zero throughout where a dimension does not change, NaN where ``embeddings`` is.
+    Dimensions that rise with the ``loudness`` of the steps come last. Both arguments and the result have one row
+    per step. A dimension that does not change is zero everywhere; steps with NaN stay NaN.
     """
     known = np.isfinite(embeddings).all(axis=1)
     values = np.full(embeddings.shape, np.nan)
@@ -281,68 +252,26 @@ def sorted_dimensions(embeddings, loudness):
     changes = deviation > 1e-6 * np.abs(embeddings[known]).max()
     values[known] = changes * centred / np.where(changes, deviation, 1)
     weights = np.linalg.eigh(values[known].T @ values[known])[1][:, -1]
-    course = (values[known] @ weights) @ (loudness[known] - loudness[known].mean())
-    return values[:, np.argsort(weights if course >= 0 else -weights, kind="stable")]
+    covariance = (values[known] @ weights) @ (loudness[known] - loudness[known].mean())
+    return values[:, np.argsort(weights if covariance >= 0 else -weights, kind="stable")]
 
 
 def _mel_spectrogram(samples, sample_rate):
-    """Compute a mel spectrogram.
-
-    Returns
-    -------
-    decibels : float ndarray of shape (n_bands, n_columns)
-        0 where it is loudest.
-    hertz : float ndarray of shape (n_bands,)
-        Centres of the bands.
-    step : float
-        Seconds from one column to the next.
-    """
+    """Return decibels below the maximum (n_bands, n_columns), band centres in Hz, and seconds per column."""
     n_fft = max(16, 2 ** round(np.log2(WINDOW * sample_rate)))
     hop = max(n_fft // 4, -(-len(samples) // N_COLUMNS))
-    # As many bands as leave none without a bin: at low frequencies a mel is 200/3 Hz wide.
+    # As many bands as possible without empty ones: at low frequencies, a mel is 200/3 Hz wide.
     most = float(librosa.hz_to_mel(sample_rate / 2)) * 200 / 3 * n_fft / sample_rate - 1
     n_bands = int(np.clip(most, 1, N_MELS))
+    padded = np.pad(samples, (0, max(0, n_fft - len(samples))))
     power = librosa.feature.melspectrogram(
-        y=np.pad(samples, (0, max(0, n_fft - len(samples)))),
-        sr=sample_rate,
-        n_fft=n_fft,
-        hop_length=hop,
-        n_mels=n_bands,
-        pad_mode="reflect",
-    )  # (n_bands, n_columns)
-    decibels = librosa.power_to_db(power, ref=max(power.max(), SILENCE), amin=1e-16, top_db=None)
+        y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=n_bands, pad_mode="reflect"
+    )
+    decibels = librosa.power_to_db(power, ref=max(power.max(), MIN_POWER), amin=1e-16, top_db=None)
     return decibels, librosa.mel_frequencies(n_bands + 2, fmin=0, fmax=sample_rate / 2)[1:-1], hop / sample_rate
 
 
-def _spread_ticks(hertz):
-    """Round frequencies within the centres of bands, an eighth of the axis apart at least."""
-    ticks: list[float] = []
-    places: list[float] = []
-    for tick in HERTZ:
-        place = np.interp(tick, hertz, np.arange(len(hertz))) / len(hertz)
-        if hertz[0] <= tick <= hertz[-1] and all(abs(place - other) > 1 / 8 for other in places):
-            ticks.append(tick)
-            places.append(place)
-    return ticks or [hertz[len(hertz) // 2]]
-
-
-# Checking
-
-
-def _network_of(estimator):
-    """Return what embeds over time: the estimator, or the step of a Pipeline."""
-    steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
-    for step in steps:
-        if hasattr(step, "transform_frames"):
-            return step
-    raise TypeError(
-        f"{type(estimator).__name__} has no transform_frames, so it does not embed over time; pass a "
-        "CPCTransformer or a Pipeline with one."
-    )
-
-
 def _as_samples(samples):
-    """Return samples as a 1-D float array."""
     samples = np.asarray(samples)
     if samples.ndim != 1 or not len(samples):
         raise ValueError(f"samples have shape {samples.shape}; one recording is (n_samples,), and not empty.")
@@ -350,12 +279,12 @@ def _as_samples(samples):
 
 
 def _check_frames(layer, times, embeddings):
-    """Return times and embeddings as arrays that fit each other."""
+    """Return times and embeddings as arrays that match."""
     times, embeddings = np.asarray(times, dtype=float), np.asarray(embeddings)
     if not len(times) or embeddings.shape[:1] != times.shape or embeddings.ndim != 2:
         raise ValueError(
             f"frames[{layer!r}] has times of shape {times.shape} and embeddings of shape {embeddings.shape}; they "
-            "must be (n_steps,) and (n_steps, dim), with one step at least."
+            "must be (n_steps,) and (n_steps, dim), with at least one step."
         )
     steps = np.diff(times)
     if len(steps) and not (np.isfinite(steps).all() and steps.min() > 0 and np.ptp(steps) <= 0.01 * steps.mean()):

@@ -1,6 +1,7 @@
-"""Evaluation: how good features are, and what over-fits; arrays or recordings in, tables out."""
+"""Evaluation: how good features are, and which part overfits. Takes arrays or recordings, returns tables."""
 
-from ._comparison import compare_representations, compare_scores
-from ._overfitting import overfitting_gaps
+from .comparison import compare_representations, compare_scores
+from .overfitting import overfitting_gaps
+from .training_curves import record_training
 
-__all__ = ["compare_representations", "compare_scores", "overfitting_gaps"]
+__all__ = ["compare_representations", "compare_scores", "overfitting_gaps", "record_training"]

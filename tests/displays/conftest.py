@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 
 @pytest.fixture(autouse=True)
 def figures():
-    """Close all figures, whose settings no display may change."""
+    """Close all figures, and check that no display changes matplotlib's settings."""
     settings = dict(matplotlib.rcParams)
     yield
     plt.close("all")
@@ -18,5 +18,5 @@ def figures():
 
 @pytest.fixture
 def draw():
-    """Render a figure, as saving it does: layout and text are worked out only then."""
+    """Render a figure as saving it does, because layout and text are computed only then."""
     return lambda display: display.figure_.canvas.draw()

@@ -1,4 +1,4 @@
-"""ConfusionDisplay: shares of all rows, their marginals, and a drawing that can be read."""
+"""ConfusionDisplay: shares of all rows, their marginals, and a legible figure."""
 
 from functools import partial
 from itertools import pairwise
@@ -34,7 +34,7 @@ def predictions(draw):
 
 @settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=predictions())
-def test_shares_sum_to_one_and_their_margins_are_frequencies(rows):
+def test_shares_sum_to_one_and_marginals_are_frequencies(rows):
     y_true, y_pred, weight = rows
     display = ConfusionDisplay.from_predictions(y_true, y_pred, sample_weight=weight, ax=plt.figure().subplots())
     plt.close("all")
@@ -50,19 +50,19 @@ def test_shares_sum_to_one_and_their_margins_are_frequencies(rows):
     )
 
 
-def test_labels_set_the_order_and_may_hold_classes_that_do_not_occur():
+def test_labels_set_the_order_and_may_include_absent_classes():
     display = ConfusionDisplay.from_predictions(list("aab"), list("aba"), labels=list("cba"))
     np.testing.assert_allclose(display.confusion_matrix * 3, [[0, 0, 0], [0, 0, 1], [0, 1, 1]])
     assert [tick.get_text() for tick in display.ax_.get_xticklabels()] == ["c", "b", "a"]
 
 
-def test_series_are_taken():
+def test_pandas_series_are_accepted():
     y = pd.Series(list("aab"), index=[5, 6, 7])
     display = ConfusionDisplay.from_predictions(y, y.to_numpy()[::-1], sample_weight=pd.Series([1, 1, 2]))
     np.testing.assert_allclose(display.confusion_matrix, [[0.25, 0.25], [0.5, 0]])
 
 
-def test_a_fitted_classifier_predicts():
+def test_from_estimator_uses_its_predictions():
     X, y = load_iris(return_X_y=True)
     names = np.array(["setosa", "versicolor", "virginica"])[y]
     pipeline = make_pipeline(StandardScaler(), LinearProbe(lr=0.01, random_state=0)).fit(X, names)
@@ -76,7 +76,7 @@ def test_a_fitted_classifier_predicts():
 # Drawing
 
 
-def of_classes(n_classes, n_rows=2000, **how):
+def confusion_of(n_classes, n_rows=2000, **how):
     random = np.random.default_rng(0)
     names = np.array([f"class number {i:02d}" for i in range(n_classes)])
     y = random.integers(n_classes, size=n_rows)
@@ -85,14 +85,14 @@ def of_classes(n_classes, n_rows=2000, **how):
 
 
 def test_bars_show_the_marginals():
-    display = of_classes(5)
+    display = confusion_of(5)
     _, top, right = display.axes_
     np.testing.assert_allclose([bar.get_height() for bar in top.patches], display.predicted_shares)
     np.testing.assert_allclose([bar.get_width() for bar in right.patches], display.true_shares)
 
 
-def test_bars_lie_beside_their_rows_and_columns(draw):
-    display = of_classes(6)
+def test_bars_align_with_their_rows_and_columns(draw):
+    display = confusion_of(6)
     draw(display)
     matrix, top, right = (ax.get_window_extent() for ax in display.axes_)
     assert (top.x0, top.x1) == pytest.approx((matrix.x0, matrix.x1))
@@ -104,8 +104,8 @@ def test_bars_lie_beside_their_rows_and_columns(draw):
 
 
 @pytest.mark.parametrize("n_classes", [2, 10])
-def test_numbers_of_bars_have_room(n_classes, draw):
-    display = of_classes(n_classes, colorbar=True)
+def test_numbers_at_bars_overlap_nothing(n_classes, draw):
+    display = confusion_of(n_classes, colorbar=True)
     draw(display)
     _, top, right = display.axes_
     colour_bar = next(ax for ax in display.figure_.findobj(plt.Axes) if ax.get_ylabel() == "share of all rows")
@@ -116,23 +116,23 @@ def test_numbers_of_bars_have_room(n_classes, draw):
 
 
 @pytest.mark.parametrize("n_classes", [1, 2, 10, 20, 40])
-def test_nothing_is_cut_off_and_no_names_overlap(n_classes, draw):
-    display = of_classes(n_classes)
+def test_no_text_is_cut_off_and_no_names_overlap(n_classes, draw):
+    display = confusion_of(n_classes)
     draw(display)
-    whole = display.figure_.bbox
+    page = display.figure_.bbox
     for text in display.figure_.findobj(plt.Text):
         if text.get_text() and text.get_visible():
             box = text.get_window_extent()
-            assert box.x0 >= whole.x0 - 1, text
-            assert box.x1 <= whole.x1 + 1, text
-            assert box.y0 >= whole.y0 - 1, text
-            assert box.y1 <= whole.y1 + 1, text
+            assert box.x0 >= page.x0 - 1, text
+            assert box.x1 <= page.x1 + 1, text
+            assert box.y0 >= page.y0 - 1, text
+            assert box.y1 <= page.y1 + 1, text
     heights = [tick.get_window_extent() for tick in display.ax_.get_yticklabels()]
     assert all(above.y0 >= below.y1 - 1 for above, below in pairwise(heights))
 
 
-def test_shares_are_written_where_they_fit_and_stand_out():
-    display = of_classes(20)
+def test_written_shares_fit_and_contrast_with_their_cells():
+    display = confusion_of(20)
     written = {index: text for index, text in np.ndenumerate(display.text_) if text is not None}
     assert set(written) == set(zip(*np.nonzero(display.confusion_matrix.round(3)), strict=True))
     for index, text in written.items():
@@ -142,14 +142,14 @@ def test_shares_are_written_where_they_fit_and_stand_out():
         assert text.get_fontsize() >= 5
 
 
-def test_shares_that_could_not_be_read_give_way_to_a_colour_bar():
-    display = of_classes(60)
+def test_colour_bar_replaces_shares_too_small_to_read():
+    display = confusion_of(60)
     assert display.text_ is None
     assert "share of all rows" in [ax.get_ylabel() for ax in display.figure_.findobj(plt.Axes)]
 
 
-def test_values_and_bars_can_be_chosen():
-    display = of_classes(3, include_values=False, marginals=False, colorbar=False)
+def test_values_and_bars_can_be_switched_off():
+    display = confusion_of(3, include_values=False, marginals=False, colorbar=False)
     assert display.text_ is None
     assert list(display.axes_) == [display.ax_]
     display.plot(values_format=".1f", xticks_rotation=30)
@@ -160,12 +160,12 @@ def test_values_and_bars_can_be_chosen():
 # Errors
 
 REFUSED = {
-    "y_pred has 2 entries, but y_true has 3": {"y_pred": list("ab")},
+    "inconsistent numbers of samples": {"y_pred": list("ab")},
     "y_true is empty": {"y_true": [], "y_pred": []},
     r"lacks \['b'\], which occur": {"labels": ["a"]},
     "names a class twice": {"labels": list("aab")},
     "display_labels has 1 names, but there are 2 classes": {"display_labels": ["A"]},
-    "sample_weight has 2 entries": {"sample_weight": [1, 1]},
+    r"inconsistent numbers of samples: \[3, 3, 2\]": {"sample_weight": [1, 1]},
     "sample_weight must hold finite": {"sample_weight": [0, 0, 0]},
     "sample_weight must hold": {"sample_weight": [1, -1, 1]},
     "Mix": {"y_pred": [1, 2, 3]},
@@ -177,13 +177,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("message", "given"), REFUSED.items())
-def test_what_cannot_be_drawn_is_refused(message, given):
+def test_invalid_predictions_are_refused(message, given):
     with pytest.raises(ValueError, match=message):
         ConfusionDisplay.from_predictions(**{"y_true": list("aab"), "y_pred": list("aba"), **given})
     assert plt.get_fignums() == []
 
 
-def test_an_estimator_must_be_a_fitted_classifier():
+def test_from_estimator_needs_a_fitted_classifier():
     X, y = load_iris(return_X_y=True)
     with pytest.raises(NotFittedError):
         ConfusionDisplay.from_estimator(LogisticRegression(), X, y)

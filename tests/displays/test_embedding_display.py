@@ -1,4 +1,4 @@
-"""EmbeddingDisplay: train and test in one projection, and every point accounted for."""
+"""EmbeddingDisplay: one projection of train and test, with every point drawn once."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +21,7 @@ Y_TRAIN, Y_TEST = np.array(list("abcd") * 10), np.array(list("abc") * 10)
 
 
 class Spy(BaseEstimator):
-    """Projects on the first two features, and keeps what it is given."""
+    """Keeps the first two features, and records its input."""
 
     seen: list = []  # shared by clones
 
@@ -36,14 +36,14 @@ def by_spy(*args, **how):
 
 
 def offsets(panel):
-    """Points of a panel, without those in grey."""
+    """Points of a panel except the grey ones."""
     drawn = [
         np.asarray(group.get_offsets()) for group in panel.collections if group.get_label() in ("train", "test")
     ]
     return np.concatenate(drawn)
 
 
-def test_train_and_test_are_standardised_and_projected_together():
+def test_train_and_test_are_projected_together():
     display = by_spy(TRAIN, Y_TRAIN, TEST, Y_TEST)
     (seen,) = Spy.seen
     np.testing.assert_allclose(seen, StandardScaler().fit_transform(np.concatenate([TRAIN, TEST])))
@@ -53,7 +53,7 @@ def test_train_and_test_are_standardised_and_projected_together():
     assert display.rows.tolist() == [*range(40), *range(30)]
 
 
-def test_at_most_max_points_of_each_split_are_drawn_at_random():
+def test_max_points_samples_each_split_at_random():
     display = by_spy(TRAIN, Y_TRAIN, TEST, Y_TEST, max_points=35, random_state=0)
     train = display.split == "train"
     assert (train.sum(), (~train).sum()) == (35, 30)
@@ -64,7 +64,7 @@ def test_at_most_max_points_of_each_split_are_drawn_at_random():
     assert len(by_spy(TRAIN, max_points=None).points) == 40
 
 
-def test_the_same_seed_gives_the_same_picture():
+def test_same_seed_gives_same_points():
     first, second = (
         EmbeddingDisplay.from_embeddings(TRAIN, Y_TRAIN, TEST, Y_TEST, max_points=20, random_state=3)
         for _ in range(2)
@@ -85,7 +85,7 @@ def test_rows_with_nan_are_left_out_with_a_warning():
     assert display.labels[:4].tolist() == ["a", "b", "c", "a"]
 
 
-def test_wide_data_and_few_points_can_be_projected():
+def test_wide_data_and_few_points_are_projected():
     for n, n_features in ((1, 80), (2, 80), (3, 1), (5, 1), (5, 200), (60, 100)):
         rows = RANDOM.standard_normal((n, n_features)).astype(np.float32)
         points = EmbeddingDisplay.from_embeddings(rows, random_state=0).points
@@ -94,14 +94,14 @@ def test_wide_data_and_few_points_can_be_projected():
         plt.close("all")
 
 
-def test_embeddings_that_are_all_alike_are_one_point():
+def test_equal_embeddings_share_one_point():
     assert not EmbeddingDisplay.from_embeddings(np.ones((9, 60))).points.any()
 
 
 # Drawing
 
 
-def test_every_point_is_drawn_once_by_class(draw):
+def test_by_class_draws_every_point_once(draw):
     display = by_spy(TRAIN, Y_TRAIN, TEST, Y_TEST)
     groups = display.ax_.collections
     assert sorted(len(group.get_offsets()) for group in groups) == [0, 10, 10, 10, 10, 10, 10, 10]
@@ -112,7 +112,7 @@ def test_every_point_is_drawn_once_by_class(draw):
     draw(display)
 
 
-def test_each_class_has_a_panel_with_its_points_over_the_others(draw):
+def test_by_split_draws_a_panel_for_each_class(draw):
     display = by_spy(TRAIN, Y_TRAIN, TEST, Y_TEST, by="split")
     assert [panel.get_title() for panel in display.axes_] == list("abcd")
     for label, panel in zip("abcd", display.axes_, strict=True):
@@ -124,7 +124,7 @@ def test_each_class_has_a_panel_with_its_points_over_the_others(draw):
     assert len(limits) == 1
 
 
-def test_without_classes_there_is_one_panel():
+def test_unknown_classes_give_one_panel():
     for by in ("class", "split"):
         display = by_spy(TRAIN, None, TEST, by=by)
         assert len(display.axes_) == 1
@@ -137,13 +137,13 @@ def test_twenty_classes_fit_into_the_figure(by, draw):
     names = np.array([f"class number {i}" for i in range(20)])
     display = by_spy(np.tile(TRAIN, (2, 1)), np.tile(names, 4), TEST, names[np.arange(30) % 20], by=by)
     draw(display)
-    whole = display.figure_.bbox
+    page = display.figure_.bbox
     texts = [text for text in display.figure_.findobj(plt.Text) if text.get_text() and text.get_visible()]
     for text in texts:
         box = text.get_window_extent()
-        assert box.x0 >= whole.x0
-        assert box.x1 <= whole.x1
-        assert box.y1 <= whole.y1
+        assert box.x0 >= page.x0
+        assert box.x1 <= page.x1
+        assert box.y1 <= page.y1
     titles = [panel.title.get_window_extent() for panel in display.axes_ if panel.get_title()]
     for i, one in enumerate(titles):
         assert not any(one.overlaps(other) for other in titles[:i])
@@ -162,7 +162,7 @@ def test_twenty_classes_fit_into_the_figure(by, draw):
 @pytest.mark.parametrize(
     "labels", [[0, 1] * 20, [True, False] * 20, pd.Series(list("xy") * 20, index=range(5, 45))]
 )
-def test_classes_may_be_of_any_kind(labels):
+def test_classes_may_be_numbers_booleans_or_strings(labels):
     display = by_spy(TRAIN, labels, by="split")
     assert [panel.get_title() for panel in display.axes_] == sorted(map(str, set(labels)))
 
@@ -170,7 +170,7 @@ def test_classes_may_be_of_any_kind(labels):
 # Estimators
 
 
-def test_a_transformer_embeds():
+def test_from_estimator_uses_a_transformer():
     clips = rising_tones(8)
     cpc = small_cpc().fit(clips)
     display = EmbeddingDisplay.from_estimator(
@@ -181,14 +181,14 @@ def test_a_transformer_embeds():
     assert display.ax_.get_xlabel() == "PCA 1"
 
 
-def test_the_steps_before_a_classifier_embed():
+def test_steps_before_a_classifier_embed():
     pipeline = make_pipeline(StandardScaler(), PCA(3), LogisticRegression()).fit(TRAIN, Y_TRAIN)
     Spy.seen.clear()
     EmbeddingDisplay.from_estimator(pipeline, TRAIN, Y_TRAIN, projection=Spy())
     np.testing.assert_allclose(Spy.seen[0], StandardScaler().fit_transform(pipeline[:-1].transform(TRAIN)))
 
 
-def test_recordings_that_cannot_be_used_are_left_out(corpus):
+def test_unusable_recordings_are_left_out(corpus):
     mfcc = MFCCTransformer(4, sample_rate=1000, n_fft=64, n_mels=8, on_error="nan").fit(corpus.paths)
     with (
         pytest.warns(UserWarning, match="1 recordings cannot be used"),
@@ -211,7 +211,7 @@ def test_recordings_that_cannot_be_used_are_left_out(corpus):
         ("Mix of label input types", (TRAIN, Y_TRAIN, TEST, np.arange(30) % 3), {}),
         ("y_train holds no class", (TRAIN, [np.nan] * 40), {}),
         ("0 sample", (TRAIN[:0],), {}),
-        ("max_points == 0", (TRAIN,), {"max_points": 0}),
+        ("'max_points' parameter of .* Got 0", (TRAIN,), {"max_points": 0}),
         ("by='genre' is unknown; use 'class' or 'split'", (TRAIN,), {"by": "genre", "projection": PCA(2)}),
         (
             r"projection=PCA.* gave an array of shape \(40, 3\); it must give 2 columns",
@@ -220,13 +220,13 @@ def test_recordings_that_cannot_be_used_are_left_out(corpus):
         ),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(message, args, how):
+def test_invalid_embeddings_are_refused(message, args, how):
     with pytest.raises(ValueError, match=message):
         EmbeddingDisplay.from_embeddings(*args, **how)
     assert plt.get_fignums() == []
 
 
-def test_rows_that_are_all_nan_are_refused():
+def test_only_nan_rows_are_refused():
     with (
         pytest.warns(UserWarning, match="3 of 3 rows"),
         pytest.raises(ValueError, match="every row of the embeddings holds NaN"),
@@ -234,7 +234,7 @@ def test_rows_that_are_all_nan_are_refused():
         EmbeddingDisplay.from_embeddings(np.full((3, 2), np.nan))
 
 
-def test_an_estimator_must_be_fitted_and_embed():
+def test_from_estimator_needs_a_fitted_transformer():
     with pytest.raises(NotFittedError):
         EmbeddingDisplay.from_estimator(small_cpc(), rising_tones(4))
     probe = LinearProbe(max_epochs=1).fit(TRAIN, Y_TRAIN)

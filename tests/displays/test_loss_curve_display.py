@@ -1,4 +1,4 @@
-"""LossCurveDisplay: every quantity that was recorded is a curve, and chance is where it should be."""
+"""LossCurveDisplay: a curve for each recorded quantity, and correct levels of chance."""
 
 import math
 
@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from corpus import rising_tones, small_cpc
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -28,7 +29,7 @@ def lines_of(panel):
     return {line.get_label(): line for line in panel.get_lines()}
 
 
-def test_curves_are_what_the_history_says(pipeline):
+def test_curves_hold_the_values_of_the_history(pipeline):
     cpc = pipeline[0]
     display = LossCurveDisplay.from_estimator(cpc, chance=False)
     for curve in display.curves:
@@ -39,7 +40,7 @@ def test_curves_are_what_the_history_says(pipeline):
     assert drawn == len(display.curves) == 4  # loss, accuracy, and accuracy one and two steps ahead
 
 
-def test_the_lines_are_the_curves(pipeline):
+def test_lines_show_the_curves(pipeline):
     display = LossCurveDisplay.from_estimator(pipeline[0], chance=False)
     assert list(display.axes_) == [("CPC", "loss"), ("CPC", "accuracy")]
     lines = lines_of(display.axes_["CPC", "accuracy"])
@@ -48,7 +49,7 @@ def test_the_lines_are_the_curves(pipeline):
     assert "nats" in display.axes_["CPC", "loss"].get_ylabel()
 
 
-def test_a_pipeline_gets_a_row_of_panels_for_each_step_with_a_history(pipeline, draw):
+def test_pipeline_gets_a_row_of_panels_per_trained_step(pipeline, draw):
     display = LossCurveDisplay.from_estimator(pipeline)
     assert list(display.axes_) == [
         ("CPC", "loss"),
@@ -64,7 +65,7 @@ def test_a_pipeline_gets_a_row_of_panels_for_each_step_with_a_history(pipeline, 
     assert places[1].x0 > places[0].x1
 
 
-def test_a_step_that_was_not_trained_is_left_out(pipeline):
+def test_untrained_steps_are_left_out(pipeline):
     untrained = make_pipeline(small_cpc(max_epochs=0), pipeline[-1])
     untrained[0].fit(rising_tones(4))
     assert {stage for stage, _ in LossCurveDisplay.from_estimator(untrained).axes_} == {"linear probe"}
@@ -74,13 +75,13 @@ def test_a_step_that_was_not_trained_is_left_out(pipeline):
     ("changes", "n"),
     [
         ({}, 4),  # the clips of a batch
-        ({"n_across": 12}, 10),  # three quarters of 12 are of other clips, and the true one
+        ({"n_across": 12}, 10),  # three quarters of 12 come from other clips; plus the true one
         ({"negatives": "within"}, 8),  # the steps of a clip
         ({"negatives": "mixed"}, 11),
         ({"negatives": "mixed", "n_across": 12}, 17),
     ],
 )
-def test_chance_of_cpc_is_to_guess_among_its_windows(changes, n):
+def test_chance_of_cpc_is_guessing_among_its_windows(changes, n):
     display = LossCurveDisplay.from_estimator(small_cpc(**changes).fit(rising_tones(4)))
     levels = {level.quantity: level.value for level in display.levels}
     assert levels["loss"] == pytest.approx(math.log(n))
@@ -89,15 +90,15 @@ def test_chance_of_cpc_is_to_guess_among_its_windows(changes, n):
     assert set(line.get_ydata()) == {math.log(n)}
 
 
-def test_the_first_loss_of_a_network_that_knows_nothing_is_chance():
-    still = np.tile(rising_tones(1), (4, 1))  # all clips alike: nothing tells them apart
+def test_loss_of_an_untrained_network_is_at_chance():
+    still = np.tile(rising_tones(1), (4, 1))  # all clips are equal, so nothing can be learned
     cpc = small_cpc(lr=1e-12).fit(still)
     display = LossCurveDisplay.from_estimator(cpc)
     level = next(level for level in display.levels if level.quantity == "loss")
     assert cpc.history_[0]["train_loss"] == pytest.approx(level.value, abs=1e-4)
 
 
-def test_chance_of_a_probe_is_that_of_equal_classes(pipeline):
+def test_chance_of_a_probe_assumes_equal_classes(pipeline):
     display = LossCurveDisplay.from_estimator(pipeline[-1])
     assert {level.quantity: level.value for level in display.levels} == {"loss": math.log(3), "accuracy": 1 / 3}
     assert LossCurveDisplay.from_estimator(pipeline[-1], chance=False).levels == []
@@ -110,7 +111,7 @@ def test_models_share_panels_and_differ_in_colour(pipeline):
     assert lines["one"].get_color() != lines["two"].get_color()
 
 
-def test_a_list_is_named_after_its_classes(pipeline):
+def test_models_of_a_list_are_named_after_their_classes(pipeline):
     display = LossCurveDisplay.from_estimator([pipeline[0], pipeline[-1], pipeline[-1]])
     assert list(dict.fromkeys(curve.model for curve in display.curves)) == [
         "CPCTransformer",
@@ -119,9 +120,25 @@ def test_a_list_is_named_after_its_classes(pipeline):
     ]
 
 
-def test_steps_ahead_are_left_out_where_models_are_compared(pipeline):
+def test_future_steps_are_drawn_for_single_models_only(pipeline):
     display = LossCurveDisplay.from_estimator({"one": pipeline[0], "two": pipeline[0]}, chance=False)
     assert list(lines_of(display.axes_["CPC", "accuracy"])) == ["one", "two"]
+
+
+def test_nested_pipelines_are_searched(pipeline):
+    nested = make_pipeline(make_pipeline(pipeline[0], StandardScaler()), pipeline[-1]).fit(rising_tones(12), Y)
+    assert {stage for stage, _ in LossCurveDisplay.from_estimator(nested).axes_} == {"CPC", "linear probe"}
+
+
+def test_estimators_of_other_packages_are_named_after_their_class():
+    class Classifier(BaseEstimator):
+        def fit(self, X, y=None):
+            self.history_ = [{"train_loss": 1.0}]
+            return self
+
+    display = LossCurveDisplay.from_estimator(Classifier().fit([[0.0]]))
+    assert list(display.axes_) == [("Classifier", "loss")]
+    assert display.levels == []
 
 
 # Histories
@@ -132,7 +149,7 @@ HISTORY = [
 ]
 
 
-def test_every_quantity_is_a_panel_and_every_split_a_curve():
+def test_quantities_are_panels_and_splits_are_curves():
     rows = [{**row, "valid_score": 0.1, "train_effective_rank": 3, "train_loss_best": True} for row in HISTORY]
     display = LossCurveDisplay.from_history(rows)
     assert list(display.axes_) == [("", name) for name in ("loss", "accuracy", "score", "effective_rank")]
@@ -140,7 +157,7 @@ def test_every_quantity_is_a_panel_and_every_split_a_curve():
     assert display.axes_["", "effective_rank"].get_ylabel() == "effective rank"
 
 
-def test_a_number_at_the_end_is_a_step_only_beside_the_mean_over_steps():
+def test_number_suffix_is_a_step_only_beside_the_mean():
     display = LossCurveDisplay.from_history([{"train_accuracy": 1.0, "train_accuracy_3": 1.0, "train_top_5": 1.0}])
     assert [(curve.quantity, curve.step) for curve in display.curves] == [
         ("accuracy", None),
@@ -149,7 +166,12 @@ def test_a_number_at_the_end_is_a_step_only_beside_the_mean_over_steps():
     ]
 
 
-def test_reference_lines_are_drawn_where_they_belong():
+def test_number_of_classes_gives_the_level_of_chance():
+    display = LossCurveDisplay.from_history(HISTORY, n_classes=5)
+    assert {level.quantity: level.value for level in display.levels} == {"loss": math.log(5), "accuracy": 1 / 5}
+
+
+def test_reference_lines_are_drawn_in_their_panels():
     lines = {"chance": 0.1, "untrained": 0.22, "loss": {"chance": math.log(10)}}
     display = LossCurveDisplay.from_history(HISTORY, reference_lines=lines)
     accuracy, loss = (lines_of(display.axes_["", name]) for name in ("accuracy", "loss"))
@@ -174,14 +196,16 @@ def test_quantities_and_splits_can_be_chosen():
     assert {line.get_linewidth() for line in display.axes_["", "loss"].get_lines()} == {7}
 
 
-def test_a_figure_is_as_much_wider_as_its_legends_take(draw):
+def test_long_legends_widen_the_figure(draw):
     panels = {}
     for n_models in (4, 5, 10):
         display = LossCurveDisplay.from_history({f"a model of number {i}": HISTORY for i in range(n_models)})
         display.figure_.canvas.draw()
         panels[n_models] = [panel.get_window_extent().width for panel in display.axes_.values()]
     for n_models in (5, 10):
-        np.testing.assert_allclose(panels[n_models], panels[4], rtol=0.25)  # the legend took two thirds of it
+        np.testing.assert_allclose(
+            panels[n_models], panels[4], rtol=0.25
+        )  # without it, the legend would take two thirds of the width
 
 
 def test_gaps_and_single_epochs_are_drawn(draw):
@@ -195,7 +219,7 @@ def test_gaps_and_single_epochs_are_drawn(draw):
     assert single.ax_.get_lines()[0].get_marker() == "o"
 
 
-def test_training_is_drawn_with_what_it_comes_to_on_test_data(pipeline):
+def test_from_training_draws_train_and_test(pipeline):
     rows = pipeline[:-1].transform(rising_tones(12))
     display = LossCurveDisplay.from_training(LinearProbe(random_state=0), rows, Y, rows, Y, max_epochs=2)
     assert list(lines_of(display.axes_["linear probe", "loss"])) == ["train", "test", "chance, ln 3"]
@@ -214,7 +238,7 @@ def test_training_is_drawn_with_what_it_comes_to_on_test_data(pipeline):
         (ValueError, "trained for no epoch", LinearProbe(max_epochs=0).fit([[0.0], [1.0]], [0, 1])),
     ],
 )
-def test_estimators_that_recorded_nothing_are_refused(error, message, estimator):
+def test_estimators_without_history_are_refused(error, message, estimator):
     with pytest.raises(error, match=message):
         LossCurveDisplay.from_estimator(estimator)
 
@@ -233,7 +257,7 @@ def test_estimators_that_recorded_nothing_are_refused(error, message, estimator)
         ),
     ],
 )
-def test_what_is_no_history_is_refused(error, message, history):
+def test_invalid_histories_are_refused(error, message, history):
     with pytest.raises(error, match=message):
         LossCurveDisplay.from_history(history)
     assert plt.get_fignums() == []
@@ -249,9 +273,12 @@ def test_what_is_no_history_is_refused(error, message, history):
         ("quantities='loss' must be a list", {"quantities": "loss"}),
         ("splits=.*'train'", {"splits": ["valid"]}),
         ("no curve is left", {"splits": ["train"], "quantities": ["accuracy"]}),
-        (r"is of \['score'\], but what was recorded", {"reference_lines": {"score": {"chance": 0.1}}}),
+        (
+            r"names \['score'\], but only \['accuracy', 'loss'\] were recorded",
+            {"reference_lines": {"score": {"chance": 0.1}}},
+        ),
     ],
 )
-def test_what_was_not_recorded_cannot_be_chosen(message, how):
+def test_unrecorded_quantities_and_splits_are_refused(message, how):
     with pytest.raises(ValueError, match=message):
         LossCurveDisplay.from_history(HISTORY, **how)

@@ -1,4 +1,4 @@
-"""Representations compared: every score against a loop of one's own, and folds that do not leak."""
+"""compare_representations: scores checked against an explicit loop, and folds that do not leak."""
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,13 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_cpc import MFCCTransformer, sample_clips
 from sklearn_cpc.evaluation import compare_representations, compare_scores
-from sklearn_cpc.evaluation._comparison import paired_interval
-from sklearn_cpc.evaluation._representations import default_probe
 
 MFCC = MFCCTransformer(n_mfcc=5, sample_rate=8000, n_fft=256, hop_length=128, n_mels=20)
+
+
+def standard_probe():
+    """The probe that the functions use by default."""
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,7 @@ def blobs():
 
 
 class Recorder(TransformerMixin, BaseEstimator):
-    """Takes rows for features, if they are numbers, and notes what it is fitted on."""
+    """Returns numeric rows unchanged, and records what it is fitted on."""
 
     fits = []  # survives clone
 
@@ -64,14 +67,14 @@ def test_scores_are_those_of_cross_val_score(blobs):
     X, y, groups = blobs
     table = compare_representations({"pca": PCA(3, random_state=0)}, X, y, groups=groups, cv=LeaveOneGroupOut())
     expected = cross_val_score(
-        make_pipeline(PCA(3, random_state=0), default_probe()), X, y, groups=groups, cv=LeaveOneGroupOut()
+        make_pipeline(PCA(3, random_state=0), standard_probe()), X, y, groups=groups, cv=LeaveOneGroupOut()
     )
     np.testing.assert_array_equal(table.filter(regex="^fold[0-9]").loc["pca"].to_numpy(float), expected)
     assert table.loc["pca", "mean"] == pytest.approx(expected.mean())
     assert table.loc["pca", "std"] == pytest.approx(expected.std(ddof=1))
 
 
-def test_a_pipeline_that_ends_in_a_classifier_is_scored_as_it_is(blobs):
+def test_pipeline_ending_in_a_classifier_is_scored_unchanged(blobs):
     X, y, _ = blobs
     chain = make_pipeline(StandardScaler(), PCA(2, random_state=0), LogisticRegression(C=10))
     cv = StratifiedKFold(3)
@@ -80,7 +83,7 @@ def test_a_pipeline_that_ends_in_a_classifier_is_scored_as_it_is(blobs):
 
 
 @pytest.mark.parametrize("classifier", [LogisticRegression(), make_pipeline(LogisticRegression())])
-def test_a_classifier_alone_is_scored_on_the_rows(blobs, classifier):
+def test_classifier_alone_is_scored_on_the_rows(blobs, classifier):
     X, y, _ = blobs
     table = compare_representations(classifier, X, y, cv=StratifiedKFold(3))
     assert table.loc["representation", "mean"] == pytest.approx(
@@ -88,10 +91,10 @@ def test_a_classifier_alone_is_scored_on_the_rows(blobs, classifier):
     )
 
 
-def test_scoring_may_be_another(blobs):
+def test_other_scorings_are_used(blobs):
     X, y, _ = blobs
     table = compare_representations({"raw": "passthrough"}, X, y, cv=StratifiedKFold(3), scoring="neg_log_loss")
-    expected = cross_val_score(default_probe(), X, y, cv=StratifiedKFold(3), scoring="neg_log_loss")
+    expected = cross_val_score(standard_probe(), X, y, cv=StratifiedKFold(3), scoring="neg_log_loss")
     assert table.loc["raw", "mean"] == pytest.approx(expected.mean())
 
 
@@ -117,15 +120,22 @@ def test_differences_are_paired_with_the_reference(blobs):
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=30), st.floats(0.05, 1), st.floats(0.5, 0.99))
-def test_the_interval_is_wider_than_that_of_independent_scores(differences, ratio, confidence):
-    mean, half = paired_interval(differences, ratio, confidence)
+def test_interval_is_wider_than_for_independent_scores(differences, ratio, confidence):
+    scores = {"a": [0.0] * len(differences), "b": differences}
+    corrected, usual = (
+        compare_scores(scores, "a", test_ratio=test_ratio, confidence=confidence)
+        .drop(columns="reference")
+        .loc["b"]
+        for test_ratio in (ratio, 0)
+    )
     naive = stats.sem(differences) * stats.t.ppf((1 + confidence) / 2, len(differences) - 1)
-    assert mean == pytest.approx(np.mean(differences))
-    assert half >= naive * (1 - 1e-9)
-    assert paired_interval(differences, 0, confidence)[1] == pytest.approx(naive)
+    assert corrected["difference"] == pytest.approx(np.mean(differences))
+    assert corrected["difference_high"] - corrected["difference"] >= naive * (1 - 1e-9) - 1e-12
+    assert usual["difference_high"] - usual["difference"] == pytest.approx(naive)
+    assert usual["difference"] - usual["difference_low"] == pytest.approx(naive)
 
 
-def test_scores_from_elsewhere_are_compared_alike(blobs):
+def test_compare_scores_gives_the_same_table(blobs):
     X, y, _ = blobs
     table = compare_representations({"raw": "passthrough", "pca": PCA(1)}, X, y, reference="raw")
     scores = {name: fold_scores(table, name) for name in table.index}
@@ -149,7 +159,7 @@ def test_one_fold_has_no_interval(blobs):
 # Baselines
 
 
-def test_recordings_are_seen_beside_chance_mfcc_and_the_untrained_twin(corpus):
+def test_baselines_are_chance_mfcc_and_the_untrained_twin(corpus):
     table = compare_representations({"cpc": small_cpc()}, corpus.paths, corpus.y, groups=corpus.groups)
     assert table.index.tolist() == ["chance", "mfcc", "cpc (untrained)", "cpc"]
     assert table.loc["cpc", "reference"] == "mfcc"
@@ -158,34 +168,34 @@ def test_recordings_are_seen_beside_chance_mfcc_and_the_untrained_twin(corpus):
     assert table["gain"].notna().tolist() == [False, False, False, True]
 
 
-def test_the_twin_is_the_same_but_for_the_training():
+def test_untrained_twin_differs_only_in_training():
     X, y = rising_tones(24), np.tile(["a", "b"], 12)
     chain = make_pipeline(small_cpc(callbacks=[]), PCA(2, random_state=0))
     cv = StratifiedKFold(3)
     table = compare_representations({"chain": chain}, X, y, cv=cv)
     twin = clone(chain).set_params(cpctransformer__max_epochs=0)
-    expected = cross_val_score(make_pipeline(twin, default_probe()), X, y, cv=cv)
+    expected = cross_val_score(make_pipeline(twin, standard_probe()), X, y, cv=cv)
     np.testing.assert_array_equal(table.filter(regex="^fold[0-9]").loc["chain (untrained)"], expected)
 
 
-def test_samples_are_read_at_the_rate_of_the_network():
+def test_mfcc_baseline_uses_the_rate_of_the_network():
     X, y = rising_tones(12), np.tile(["a", "b"], 6)
     assert "mfcc" in compare_representations({"cpc": small_cpc(max_epochs=0)}, X, y, cv=2).index
 
 
-def test_an_untrained_network_has_no_twin(corpus):
+def test_untrained_network_has_no_twin(corpus):
     table = compare_representations({"cpc": small_cpc(max_epochs=0)}, corpus.paths, corpus.y, cv=2)
     assert table.index.tolist() == ["chance", "mfcc", "cpc"]
 
 
-def test_baselines_can_be_left_out_or_replaced(corpus, blobs):
+def test_baselines_can_be_omitted_or_replaced(corpus, blobs):
     X, y, _ = blobs
     assert compare_representations(PCA(2), X, y, baselines=False).index.tolist() == ["representation"]
     own = {"mfcc": MFCC, "cpc": small_cpc()}
     table = compare_representations(own, corpus.paths, corpus.y, cv=2)
     assert table.index.tolist() == ["chance", "mfcc", "cpc (untrained)", "cpc"]
     expected = cross_val_score(
-        make_pipeline(MFCC, default_probe()),
+        make_pipeline(MFCC, standard_probe()),
         corpus.paths,
         corpus.y,
         cv=StratifiedKFold(2, shuffle=True, random_state=0),
@@ -196,7 +206,7 @@ def test_baselines_can_be_left_out_or_replaced(corpus, blobs):
 # Seeds
 
 
-def test_every_seed_is_trained_and_the_given_estimator_is_left_alone(corpus):
+def test_every_seed_is_trained_on_a_clone(corpus):
     cpc = small_cpc(random_state=7)
     args = ({"cpc": cpc}, corpus.paths, corpus.y)
     both = compare_representations(*args, cv=2, n_seeds=2, random_state=3, baselines=False)
@@ -212,7 +222,7 @@ def test_every_seed_is_trained_and_the_given_estimator_is_left_alone(corpus):
     assert not hasattr(cpc, "network_")
 
 
-def test_processes_change_nothing(corpus):
+def test_parallel_scores_equal_serial_scores(corpus):
     args = ({"cpc": small_cpc()}, corpus.paths, corpus.y)
     alone, together = (compare_representations(*args, cv=2, n_jobs=n_jobs) for n_jobs in (None, 2))
     pd.testing.assert_frame_equal(alone.drop(columns="fit_seconds"), together.drop(columns="fit_seconds"))
@@ -221,7 +231,7 @@ def test_processes_change_nothing(corpus):
 # Folds
 
 
-def test_groups_are_kept_whole_without_a_cv(blobs, fits):
+def test_default_folds_do_not_split_groups(blobs, fits):
     X, y, groups = blobs
     rows = np.column_stack([np.arange(60), X])
     compare_representations({"rows": Recorder()}, rows, y, groups=groups, baselines=False)
@@ -229,24 +239,25 @@ def test_groups_are_kept_whole_without_a_cv(blobs, fits):
         assert len(set(groups[seen[:, 0].astype(int)])) == 4
 
 
-def test_there_are_as_many_folds_as_groups_if_these_are_few(blobs):
+def test_few_groups_give_fewer_folds(blobs):
     X, y, _ = blobs
     table = compare_representations(PCA(2), X, y, groups=np.tile(["a", "b"], 30))
     assert table.filter(regex="^fold[0-9]").shape[1] == 2
 
 
-def test_clips_of_a_file_are_kept_whole_without_groups(corpus):
+def test_default_folds_do_not_split_files(corpus):
     clips, rows = sample_clips(corpus.paths, n_per_file=2, duration=0.4, random_state=0)
     table = compare_representations({"mfcc": MFCC}, clips, corpus.y[rows])
     assert np.isfinite(table.loc["mfcc", "mean"])
 
 
-def test_clips_of_a_file_in_two_parts_are_warned_of(corpus):
+def test_folds_that_split_files_give_a_warning(corpus):
     clips, rows = sample_clips(corpus.paths, n_per_file=2, duration=0.4, random_state=0)
-    with pytest.warns(UserWarning, match=r"12 file\(s\) have clips in both"):
+    with pytest.warns(UserWarning, match=r"12 file\(s\) have clips in both") as caught:
         compare_representations(
             {"mfcc": MFCC}, clips, corpus.y[rows], cv=[(np.arange(0, 24, 2), np.arange(1, 24, 2))]
         )
+    assert caught[0].filename == __file__
 
 
 def test_folds_that_split_groups_are_refused(blobs):
@@ -258,7 +269,7 @@ def test_folds_that_split_groups_are_refused(blobs):
 # What is fitted on what
 
 
-def test_features_are_fitted_on_the_training_folds_with_their_classes(blobs, fits):
+def test_features_are_fitted_on_training_rows_and_classes(blobs, fits):
     X, y, _ = blobs
     table = compare_representations({"rows": Recorder()}, X, y, cv=StratifiedKFold(3), baselines=False)
     for (seen, labels), (train, _) in zip(fits, StratifiedKFold(3).split(X, y), strict=True):
@@ -267,21 +278,21 @@ def test_features_are_fitted_on_the_training_folds_with_their_classes(blobs, fit
     assert (table["fitted_on"] == "training folds").all()
 
 
-def test_unlabelled_rows_are_added_and_classes_withheld(blobs, fits):
+def test_unlabelled_rows_are_added_without_classes(blobs, fits):
     X, y, _ = blobs
     compare_representations({"rows": Recorder()}, X, y, unlabelled=X[:7] + 100, cv=2, baselines=False)
     assert [(len(seen), labels) for seen, labels in fits] == [(37, None), (37, None)]
     np.testing.assert_array_equal(fits[0][0][-7:], X[:7] + 100)
 
 
-def test_transductive_features_are_fitted_once_on_all_without_classes(blobs, fits):
+def test_transductive_features_are_fitted_once_on_all_rows(blobs, fits):
     X, y, _ = blobs
     table = compare_representations({"rows": Recorder()}, X, y, transductive=True, baselines=False)
     ((seen, labels),) = fits
     np.testing.assert_array_equal(seen, X)
     assert labels is None
     assert (table["fitted_on"] == "all recordings").all()
-    with pytest.raises((TypeError, ValueError)):  # what needs classes cannot be transductive
+    with pytest.raises((TypeError, ValueError)):  # features that need classes cannot be transductive
         compare_representations(make_pipeline(LinearDiscriminantAnalysis(), PCA(1)), X, y, transductive=True)
 
 
@@ -291,19 +302,19 @@ def test_transductive_scores_are_those_of_probes_on_fixed_features(blobs):
     table = compare_representations(
         {"pca": PCA(3, random_state=0)}, X, y, cv=cv, transductive=True, baselines=False
     )
-    expected = cross_val_score(default_probe(), PCA(3, random_state=0).fit_transform(X), y, cv=cv)
+    expected = cross_val_score(standard_probe(), PCA(3, random_state=0).fit_transform(X), y, cv=cv)
     np.testing.assert_array_equal(fold_scores(table, "pca"), expected)
 
 
 @pytest.mark.parametrize("as_type", [list, np.array, pd.Series])
-def test_unlabelled_recordings_come_in_any_form(corpus, as_type):
+def test_unlabelled_recordings_may_have_any_type(corpus, as_type):
     X, more = as_type(corpus.paths[:8]), as_type(corpus.paths[8:])
     table = compare_representations({"mfcc": MFCC}, X, corpus.y[:8], unlabelled=more, cv=2)
     assert len(table) == 2
 
 
 def test_test_recordings_passed_as_unlabelled_are_refused(corpus):
-    with pytest.raises(ValueError, match=r"12 file\(s\) of unlabelled are in X too"):
+    with pytest.raises(ValueError, match=r"12 file\(s\) of unlabelled are also in X"):
         compare_representations({"mfcc": MFCC}, corpus.paths, corpus.y, unlabelled=corpus.paths)
     compare_representations({"mfcc": MFCC}, corpus.paths, corpus.y, unlabelled=corpus.paths, transductive=True)
 
@@ -322,11 +333,11 @@ def test_recordings_are_decoded_once(corpus, tmp_path):
         ({"representations": {}}, "representations is empty"),
         ({"reference": "mfc"}, r"reference='mfc' is none of the representations, \['chance', 'pca'\]"),
         ({"y": ["a"]}, "inconsistent numbers of samples"),
-        ({"n_seeds": 0}, "n_seeds == 0"),
-        ({"confidence": 95}, "confidence == 95"),
+        ({"n_seeds": 0}, "n_seeds.* Got 0"),
+        ({"confidence": 95}, "confidence.* Got 95"),
     ],
 )
-def test_what_cannot_be_used_is_named(blobs, changes, message):
+def test_invalid_arguments_are_named(blobs, changes, message):
     X, y, _ = blobs
     with pytest.raises(ValueError, match=message):
         compare_representations(**{"representations": {"pca": PCA(2)}, "X": X, "y": y, **changes})

@@ -1,0 +1,281 @@
+"""Compare representations on the same folds."""
+
+import time
+from numbers import Real
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from scipy import stats
+from sklearn.metrics import check_scoring
+from sklearn.utils import _safe_indexing, check_consistent_length
+from sklearn.utils._param_validation import Interval, validate_params
+
+from .._constraints import integers
+from .._processes import progress
+from ..audio.clips import as_clips
+from .folds import make_folds
+from .representations import UNTRAINED, add_baselines, decode_cache, named_estimators, seeded_clone, split_pipeline
+
+SEED_CONSTRAINTS = {"n_seeds": [integers(1, 10_000)], "random_state": [integers(0, 2**31)]}
+SCORE_CONSTRAINTS = {"reference": [str, None], "confidence": [Interval(Real, 0, 1, closed="neither")]}
+
+
+@validate_params(
+    {**SEED_CONSTRAINTS, **SCORE_CONSTRAINTS, "transductive": ["boolean"], "baselines": ["boolean"]},
+    prefer_skip_nested_validation=True,
+)
+def compare_representations(
+    representations,
+    X,
+    y,
+    *,
+    groups=None,
+    cv=None,
+    unlabelled=None,
+    transductive=False,
+    baselines=True,
+    reference=None,
+    probe=None,
+    scoring="accuracy",
+    n_seeds=1,
+    random_state=0,
+    confidence=0.95,
+    memory=None,
+    n_jobs=None,
+    verbose=0,
+):
+    """Compare how well a linear probe does on several representations, all on the same folds.
+
+    In each fold, every representation is fitted on the training rows. The probe is then fitted on
+    the features of these rows and scored on those of the test rows.
+
+    Parameters
+    ----------
+    representations : dict of str to estimator
+        Transformers, or pipelines of them. If a pipeline ends in a classifier, this classifier replaces
+        ``probe``. A single estimator is named "representation". All are cloned.
+    X : recordings or array-like of shape (n_rows, ...)
+        Whatever all the estimators accept: paths, clips, or arrays, see :class:`~sklearn_cpc.CPCTransformer`.
+    y : array-like of shape (n_rows,)
+        Class of each row.
+    groups : array-like of shape (n_rows,), default=None
+        Groups that no fold may split: the site, the speaker, the day.
+    cv : int, cross-validation generator or iterable, default=None
+        Folds, as in scikit-learn. An integer gives stratified folds that keep ``groups`` together or, without
+        groups, the clips of each file. None: five folds, or fewer if a class has fewer rows or groups.
+    unlabelled : recordings, default=None
+        Further recordings without labels. They are added to the training rows of the transformers.
+    transductive : bool, default=False
+        Whether to fit the transformers once on all of X, test rows included, without labels. Use it if all
+        recordings to be classified are known; with False, scores tell how well future ones are classified.
+    baselines : bool, default=True
+        Whether to add "chance" (always the most frequent class), "mfcc" (MFCCTransformer, if X holds
+        recordings or a representation has a sample rate) and, for every representation that trains a
+        CPCTransformer, "<name> (untrained)", the same with its random initial weights.
+    reference : str, default=None
+        Name of the representation to compare with. None: "mfcc" if there is one, else the first.
+    probe : classifier, default=None
+        Fitted on the features. None: logistic regression (C = 0.05) on standardised features.
+    scoring : str or callable, default="accuracy"
+        As in scikit-learn; greater is better.
+    n_seeds : int, default=1
+        How many times everything with a ``random_state`` is trained per fold, each time with another seed.
+    random_state : int, default=0
+        The first seed; the others follow.
+    confidence : float, default=0.95
+        Confidence level of the intervals.
+    memory : str or path-like, default=None
+        Directory for decoded recordings (230 MB per hour at 16 kHz), for estimators that have none of their own.
+        None: a temporary one. Each recording is decoded once per sample rate.
+    n_jobs : int, default=None
+        Number of trainings that run in parallel.
+    verbose : int, default=0
+        1 for a progress bar.
+
+    Returns
+    -------
+    DataFrame
+        One row per representation, baselines first, with the columns
+
+        - ``mean``, ``std``: mean and standard deviation of the scores over folds and seeds;
+        - ``difference``, ``difference_low``, ``difference_high``: mean difference from the reference in the
+          same fold and with the same seed, and its confidence interval; ``reference`` names the reference;
+        - ``gain``, ``gain_low``, ``gain_high``: the same for the difference from the untrained network;
+        - ``fit_seconds``: mean time to fit features and probe in one fold;
+        - ``fitted_on``: "training folds" or "all recordings";
+        - ``fold0``, ``fold1`` and so on (``fold0_seed1``): the scores.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter cannot be used, lengths differ, ``cv`` splits groups over folds, ``unlabelled`` holds
+        files of X without ``transductive``, or ``reference`` is unknown. Errors of estimators are passed on.
+        Clips of one file in both the training and the test rows of a fold give only a warning.
+
+    See Also
+    --------
+    compare_scores : The same comparison for scores that you already have.
+    overfitting_gaps : Whether the network or the probe overfits.
+
+    Notes
+    -----
+    Folds share training rows, so their scores are not independent and the usual t interval is too narrow.
+    These intervals use the corrected resampled t-test of Nadeau and Bengio ("Inference for the Generalization
+    Error", Machine Learning 52, 2003), which increases the variance by the ratio of test to training rows.
+    They hold for other folds and seeds of the same corpus, not for other corpora. One fold gives none (NaN).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn_cpc.evaluation import compare_representations
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.standard_normal((60, 20)), np.repeat(["cat", "dog"], 30)
+    >>> X[:30, 0] += 3
+    >>> table = compare_representations({"raw": "passthrough", "pca": PCA(2)}, X, y, reference="raw")
+    >>> table.loc[["chance", "raw", "pca"], "mean"].round(2).tolist()
+    [0.5, 0.87, 0.98]
+    >>> table.loc["pca", ["difference", "difference_low", "difference_high"]].astype(float).round(2).tolist()
+    [0.12, 0.03, 0.2]
+    """
+    folds = make_folds(X, y, groups, cv)
+    if not transductive and unlabelled is not None and as_clips(X) is not None:
+        both = {str(clip.path) for clip in as_clips(X)} & {str(clip.path) for clip in as_clips(unlabelled) or []}
+        if both:
+            raise ValueError(
+                f"{len(both)} file(s) of unlabelled are also in X, for example {min(both)!r}, so that features "
+                "would be trained on test recordings. Leave them out, or pass transductive=True."
+            )
+    named = named_estimators(representations)
+    if baselines:
+        named = add_baselines(named, X)
+    reference = _choose_reference(reference, named)
+    fold_sets = [folds] if transductive else [[fold] for fold in folds]  # one fit of the features for each
+    seeds = range(random_state, random_state + n_seeds)
+    tasks = [(name, seed, fold_set) for name in named for seed in seeds for fold_set in fold_sets]
+    common = X, np.asarray(y), unlabelled, transductive, scoring
+    with decode_cache(memory) as directory:
+        run = Parallel(n_jobs=n_jobs, return_as="generator")(
+            delayed(_fit_and_score)(
+                *split_pipeline(seeded_clone(named[name], seed, directory), probe), fold_set, *common
+            )
+            for name, seed, fold_set in tasks
+        )
+        results = list(progress(run, len(tasks), "comparing", verbose))
+    scores: dict[str, list[float]] = {name: [] for name in named}
+    seconds: dict[str, list[float]] = {name: [] for name in named}
+    for (name, _, _), (fold_scores, fit_seconds) in zip(tasks, results, strict=True):
+        scores[name] += fold_scores
+        seconds[name].append(fit_seconds)
+    test_ratio = np.mean([len(test) / len(train) for train, test in folds])
+    table = compare_scores(scores, reference, test_ratio=test_ratio, confidence=confidence)
+    table["fit_seconds"] = [np.mean(seconds[name]) for name in named]
+    table["fitted_on"] = "all recordings" if transductive else "training folds"
+    suffixes = [f"_seed{i}" for i in range(n_seeds)] if n_seeds > 1 else [""]
+    columns = [f"fold{i}{suffix}" for suffix in suffixes for i in range(len(folds))]
+    return table.join(pd.DataFrame.from_dict(scores, orient="index", columns=columns))
+
+
+@validate_params(
+    {**SCORE_CONSTRAINTS, "scores": [dict], "test_ratio": [Interval(Real, 0, None, closed="left")]},
+    prefer_skip_nested_validation=True,
+)
+def compare_scores(scores, reference=None, *, test_ratio=0.25, confidence=0.95):
+    """Compute means of paired scores, and their differences with confidence intervals.
+
+    This is the last step of :func:`compare_representations`, for scores that you already have.
+
+    Parameters
+    ----------
+    scores : dict of {str: sequence of float}
+        Scores by name of the representation; all in the same order of folds and seeds.
+    reference : str, default=None
+        Name of the representation to compare with. None: "mfcc" if there is one, else the first but "chance".
+    test_ratio : float, default=0.25
+        Test rows per training row (0.25 for five folds); see the Notes of :func:`compare_representations`.
+    confidence : float, default=0.95
+        Confidence level of the intervals.
+
+    Returns
+    -------
+    DataFrame
+        One row per name, with the columns ``mean``, ``std``, ``difference``, ``difference_low``,
+        ``difference_high``, ``reference``, and ``gain``, ``gain_low``, ``gain_high`` over
+        "<name> (untrained)" where there is one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter cannot be used, the reference is unknown, or lengths differ.
+
+    Examples
+    --------
+    >>> from sklearn_cpc.evaluation import compare_scores
+    >>> table = compare_scores({"mfcc": [0.6, 0.7, 0.8], "cpc": [0.8, 0.8, 0.9]})
+    >>> table.loc["cpc", ["mean", "difference", "difference_low"]].astype(float).round(2).tolist()
+    [0.83, 0.13, -0.06]
+    """
+    if not scores:
+        raise ValueError("scores is empty; pass at least one list of scores by name.")
+    check_consistent_length(*scores.values())
+    reference = _choose_reference(reference, scores)
+    rows = {}
+    for name, values in scores.items():
+        other, untrained = None if name == reference else scores[reference], scores.get(UNTRAINED.format(name))
+        rows[name] = {
+            "mean": np.mean(values),
+            "std": np.std(values, ddof=1) if len(values) > 1 else np.nan,
+            **_difference_columns("difference", values, other, test_ratio, confidence),
+            "reference": reference,
+            **_difference_columns("gain", values, untrained, test_ratio, confidence),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _choose_reference(reference, named):
+    if reference is None:
+        return "mfcc" if "mfcc" in named else next((name for name in named if name != "chance"), "chance")
+    if reference not in named:
+        raise ValueError(f"reference={reference!r} is none of the representations, {list(named)}.")
+    return reference
+
+
+def _fit_and_score(features, classifier, folds, X, y, unlabelled, transductive, scoring):
+    """Fit the features once and the classifier on every fold; return the scores and the seconds per fold."""
+    scorer = check_scoring(classifier, scoring)
+    start = time.perf_counter()
+    rows = np.arange(len(y)) if transductive else folds[0][0]
+    # Unlabelled rows have no class to pass, and a transductive fit must not see the classes of test rows.
+    labels = None if transductive or unlabelled is not None else y[rows]
+    features.fit(_concatenate(_safe_indexing(X, rows), unlabelled), labels)
+    seconds, scores = time.perf_counter() - start, []
+    used_rows = np.unique(np.concatenate([rows for fold in folds for rows in fold]))
+    embedded = features.transform(_safe_indexing(X, used_rows))  # each row once, even if folds share it
+    for fold in folds:
+        train, test = (_safe_indexing(embedded, np.searchsorted(used_rows, rows)) for rows in fold)
+        start = time.perf_counter()
+        classifier.fit(train, y[fold[0]])
+        seconds += time.perf_counter() - start
+        scores.append(scorer(classifier, test, y[fold[1]]))
+    return scores, seconds / len(folds)
+
+
+def _concatenate(X, more):
+    if more is None:
+        return X
+    if isinstance(X, (pd.DataFrame, pd.Series)):
+        return pd.concat([X, type(X)(more)], ignore_index=True)
+    return np.concatenate([X, more]) if isinstance(X, np.ndarray) else [*X, *more]
+
+
+def _difference_columns(label, scores, others, test_ratio, confidence):
+    """Return the mean difference of paired scores and its interval after Nadeau and Bengio, as columns."""
+    n, mean, half_width = len(scores), np.nan, np.nan
+    if others is not None:
+        differences = np.subtract(scores, others)
+        mean = np.mean(differences)
+        if n > 1:
+            error = np.sqrt((1 / n + test_ratio) * np.var(differences, ddof=1))
+            half_width = stats.t.ppf((1 + confidence) / 2, n - 1) * error
+    return {label: mean, f"{label}_low": mean - half_width, f"{label}_high": mean + half_width}

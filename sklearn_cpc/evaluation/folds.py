@@ -1,0 +1,51 @@
+"""Folds for cross-validation that do not split groups or files."""
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.utils import check_consistent_length
+
+from ..audio.clips import as_clips
+
+
+def make_folds(X, y, groups, cv):
+    """Return a list of (training rows, test rows); see :func:`compare_representations` for the parameters.
+
+    Raises ValueError if ``cv`` splits groups over training and test rows, and warns if it splits files.
+    """
+    check_consistent_length(X, y, groups)
+    clips = as_clips(X)
+    files = None if clips is None else np.array([str(clip.path) for clip in clips])
+    if cv is None or isinstance(cv, Integral):
+        several_clips_per_file = files is not None and len(set(files)) < len(files)
+        groups = files if groups is None and several_clips_per_file else groups
+        k = _choose_n_folds(y, groups) if cv is None else cv
+        cv = StratifiedKFold(k, shuffle=True, random_state=0) if groups is None else StratifiedGroupKFold(k)
+    folds = list(check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y, groups))
+    if groups is not None and _count_split_groups(groups, folds):
+        raise ValueError(
+            f"cv={cv!r} splits {_count_split_groups(groups, folds)} group(s) over the training and the test part "
+            "of a fold; use GroupKFold, StratifiedGroupKFold or LeaveOneGroupOut, or cv=None."
+        )
+    if files is not None and _count_split_groups(files, folds):
+        warnings.warn(
+            f"{_count_split_groups(files, folds)} file(s) have clips in both the training and the test part of a "
+            "fold, which makes features look better than they are; pass groups, one value per file, or cv=None.",
+            stacklevel=4,  # the caller of a public function, past its @validate_params
+        )
+    return folds
+
+
+def _choose_n_folds(y, groups):
+    """Use five folds, or fewer (at least two) if a class has fewer rows or groups."""
+    groups = np.arange(len(y)) if groups is None else np.asarray(groups)
+    fewest = min(len(np.unique(groups[np.asarray(y) == label])) for label in np.unique(y))
+    return max(2, min(5, fewest))
+
+
+def _count_split_groups(groups, folds):
+    """Count the groups that have both training and test rows in some fold."""
+    groups = np.asarray(groups)
+    return len({group for train, test in folds for group in set(groups[train]) & set(groups[test])})

@@ -1,0 +1,133 @@
+"""Tell overfitting of the network from overfitting of the probe."""
+
+import numpy as np
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.metrics import log_loss
+from sklearn.model_selection import cross_val_score
+from sklearn.utils import check_consistent_length
+from sklearn.utils._param_validation import validate_params
+
+from .comparison import SEED_CONSTRAINTS
+from .folds import make_folds
+from .representations import decode_cache, named_estimators, seeded_clone, split_pipeline, untrained_twin
+
+
+@validate_params({**SEED_CONSTRAINTS, "baselines": ["boolean"]}, prefer_skip_nested_validation=True)
+def overfitting_gaps(
+    representation,
+    A,
+    B,
+    C,
+    *,
+    probe=None,
+    cv=None,
+    baselines=True,
+    n_seeds=1,
+    random_state=0,
+    memory=None,
+    n_jobs=None,
+):
+    """Tell overfitting of the network from overfitting of the probe (report, section 4).
+
+    The network is trained on A. One probe is trained on A and another on B, and the probe of B is tested on C.
+
+    Parameters
+    ----------
+    representation : transformer or pipeline
+        If a pipeline ends in a classifier, this classifier replaces ``probe``.
+    A, B, C : tuple of (X, y) or (X, y, groups)
+        Recordings, their classes, and groups that no fold may split. All three must have the same classes,
+        and should have similar class shares and numbers of rows.
+    probe : classifier, default=None
+        With ``predict_proba``. None: logistic regression (C = 0.05) on standardised features.
+    cv : int, cross-validation generator or iterable, default=None
+        Folds for the cross-validated losses of the probes, as in :func:`compare_representations`.
+    baselines : bool, default=True
+        Whether to add the row "untrained", with the random initial weights of the network. It has seen neither
+        A nor B, so a network gap that it shares is a difference between the recordings.
+    n_seeds : int, default=1
+        Number of trainings, each with another seed; the table holds their means.
+    random_state : int, default=0
+        The first seed; the others follow.
+    memory : str or path-like, default=None
+        Directory for decoded recordings. None: a temporary one.
+    n_jobs : int, default=None
+        Number of trainings that run in parallel.
+
+    Returns
+    -------
+    DataFrame
+        Rows "trained" and "untrained"; losses are mean cross entropies in nats.
+
+        - ``loss_a``, ``loss_b``: losses of the probes of A and B on their own training rows;
+        - ``loss_c``: loss of the probe of B on C;
+        - ``network_gap``: ``loss_b - loss_a``; above zero, the network overfits to A;
+        - ``probe_gap``: ``loss_c - loss_b``; above zero, the probe overfits to B;
+        - ``cv_loss_a``, ``cv_loss_b``, ``cv_network_gap``: the same, cross-validated within A and within B.
+          A probe with more features than rows fits both A and B perfectly, so that ``network_gap`` is near
+          zero whatever the network does; ``cv_network_gap`` does not have this problem.
+        - ``accuracy_a``, ``accuracy_b``, ``accuracy_c``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter cannot be used, or A, B and C differ in their classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn_cpc.evaluation import overfitting_gaps
+    >>> rng = np.random.default_rng(0)
+    >>> A, B, C = ((rng.standard_normal((40, 30)), np.arange(40) % 2) for _ in range(3))  # pure noise
+    >>> gaps = overfitting_gaps(PCA(5), A, B, C)
+    >>> bool(gaps.loc["trained", "probe_gap"] > 0)
+    True
+    """
+    for name, corpus in {"A": A, "B": B, "C": C}.items():
+        if not isinstance(corpus, (tuple, list)) or len(corpus) not in (2, 3):
+            raise TypeError(f"{name} must be a tuple (X, y) or (X, y, groups), got {type(corpus).__name__}.")
+        check_consistent_length(*corpus)
+    corpora = {name: (corpus[0], np.asarray(corpus[1])) for name, corpus in {"a": A, "b": B, "c": C}.items()}
+    classes = {name.upper(): np.unique(y).tolist() for name, (_, y) in corpora.items()}
+    if not classes["A"] == classes["B"] == classes["C"]:
+        raise ValueError(f"A, B and C must have the same classes, but they have {classes}.")
+    folds_a = make_folds(*corpora["a"], A[2] if len(A) == 3 else None, cv)
+    folds_b = make_folds(*corpora["b"], B[2] if len(B) == 3 else None, cv)
+    named = named_estimators({"trained": representation})
+    twin = untrained_twin(named["trained"])
+    if baselines and twin is not None:
+        named["untrained"] = twin
+    tasks = [(name, seed) for name in named for seed in range(random_state, random_state + n_seeds)]
+    with decode_cache(memory) as directory:
+        results = Parallel(n_jobs=n_jobs)(
+            delayed(_fit_and_test)(
+                *split_pipeline(seeded_clone(named[name], seed, directory), probe), corpora, folds_a, folds_b
+            )
+            for name, seed in tasks
+        )
+    table = pd.DataFrame(results, index=[name for name, _ in tasks]).groupby(level=0, sort=False).mean()
+    table.insert(3, "network_gap", table["loss_b"] - table["loss_a"])
+    table.insert(4, "probe_gap", table["loss_c"] - table["loss_b"])
+    table.insert(7, "cv_network_gap", table["cv_loss_b"] - table["cv_loss_a"])
+    return table
+
+
+def _fit_and_test(features, classifier, corpora, folds_a, folds_b):
+    """Fit features on A and probes on A and B; return losses and accuracies by name."""
+    features.fit(*corpora["a"])
+    embedded = {name: (features.transform(X), y) for name, (X, y) in corpora.items()}
+    probes = {name: clone(classifier).fit(*embedded[name]) for name in "ab"}
+    probes["c"] = probes["b"]
+    results = {f"loss_{name}": _cross_entropy(probes[name], *embedded[name]) for name in "abc"}
+    for name, folds in (("a", folds_a), ("b", folds_b)):
+        how = {"cv": folds, "scoring": _cross_entropy, "error_score": "raise"}
+        results[f"cv_loss_{name}"] = cross_val_score(classifier, *embedded[name], **how).mean()
+    return results | {f"accuracy_{name}": probes[name].score(*embedded[name]) for name in "abc"}
+
+
+def _cross_entropy(probe, X, y):
+    """Mean in nats; y need not hold all classes of the probe."""
+    return log_loss(y, probe.predict_proba(X), labels=probe.classes_)

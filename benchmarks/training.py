@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sklearn_cpc import make_cpc
 from sklearn_cpc.audio.cache import StoredSamples
-from sklearn_cpc.nn.network import ENCODERS, InfoNCELoss, build_network, get_sample_rate
+from sklearn_cpc.nn.network import ENCODERS, OBJECTIVES, build_network, get_sample_rate, resolve_recipe
 from sklearn_cpc.training.allocator import keep_freed_memory
 from sklearn_cpc.training.batches import ClipBatches
 from sklearn_cpc.training.clip_geometry import ClipShape
@@ -72,17 +72,33 @@ def make_product(precision):
     return lambda: a @ b
 
 
+def build(cpc):
+    """Build the network of an estimator."""
+    rate = get_sample_rate(cpc.encoder)
+    return build_network(
+        cpc.encoder,
+        cpc.autoregressor,
+        get_objective(cpc),
+        n_samples=round(cpc.clip_duration * rate),
+        n_context=cpc.n_context,
+        n_future=cpc.n_future,
+        augmentation=None if cpc.augmentation is None else cpc.augmentation(rate),
+    )
+
+
+def get_objective(cpc):
+    return resolve_recipe("objective", cpc.objective, OBJECTIVES)
+
+
 def make_step(cpc, precision):
     """Build a training step on one batch; return it, a counter of its operations and its seconds of sound."""
     rate, n_steps = get_sample_rate(cpc.encoder), cpc.n_context + cpc.n_future
-    augmentation = None if cpc.augmentation is None else cpc.augmentation(rate)
     n_samples = round(cpc.clip_duration * rate)
-    options = n_samples, cpc.n_context, cpc.n_future, cpc.predict_from, cpc.projection, augmentation
-    network = build_network(cpc.encoder, cpc.autoregressor, *options).train()
+    network = build(cpc).train()
     shape = ClipShape.for_encoder(network.encoder, n_samples, n_steps)
     clips = 0.1 * torch.randn(cpc.batch_size, shape.n_samples)
     n_valid = torch.full((cpc.batch_size,), n_steps)
-    loss = InfoNCELoss(cpc.n_future, negatives=cpc.negatives, n_across=cpc.n_across, similarity=cpc.similarity)
+    loss = get_objective(cpc)(cpc.n_future)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-5, fused=True)
 
     def step():
@@ -108,7 +124,7 @@ def naive_step(cpc, precision):
     rate, n_steps = get_sample_rate(cpc.encoder), cpc.n_context + cpc.n_future
     n_windows = cpc.n_context + cpc.n_future * cpc.batch_size
     clip = round(cpc.clip_duration * rate)
-    network = build_network(cpc.encoder, cpc.autoregressor, clip, cpc.n_context, cpc.n_future, "last")
+    network = build(cpc)
     n_samples = clip // n_steps * n_windows
     encoder = ENCODERS[cpc.encoder]()(n_samples, n_windows)
     folder = tempfile.TemporaryDirectory()
@@ -146,9 +162,9 @@ def bench_loop(rounds):
         StoredSamples.write(f"{folder.name}/{i}.f32", None, rate, [samples]) for i, samples in enumerate(in_ram)
     ]
     precision = resolve_precision("auto", torch.device("cpu"))
-    network = build_network(cpc.encoder, cpc.autoregressor, rate, cpc.n_context, cpc.n_future, "all").train()
+    network = build(cpc).train()
     shape = ClipShape.for_encoder(network.encoder, rate, n_steps)
-    loss = InfoNCELoss(cpc.n_future, negatives=cpc.negatives, n_across=cpc.n_across, similarity=cpc.similarity)
+    loss = get_objective(cpc)(cpc.n_future)
 
     @keep_freed_memory()
     def bare():

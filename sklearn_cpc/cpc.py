@@ -480,7 +480,9 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
 
     @property
     def _objective(self):
-        return resolve_recipe("objective", self.objective, OBJECTIVES)
+        objective = resolve_recipe("objective", self.objective, OBJECTIVES)
+        objective._validate_params()
+        return objective
 
     @property
     def _n_candidates(self):

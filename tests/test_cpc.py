@@ -28,11 +28,12 @@ from sklearn_cpc import (
     Conv1dEncoder,
     CPCTransformer,
     GRUContext,
+    InfoNCE,
     LogMelEncoder,
     LSTMContext,
 )
 from sklearn_cpc.audio.reading import read_audio
-from sklearn_cpc.training.loop import cosine
+from sklearn_cpc.training.schedules import cosine
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}  # float32, added up in another order
 
@@ -689,9 +690,9 @@ def test_partial_fit_may_be_given_other_recordings(corpus, samples):
 
 def test_going_on_with_another_architecture_is_refused_and_changes_nothing(corpus, fitted):
     cpc = small_cpc(warm_start=True).fit(corpus.paths).set_params(encoder__z_dim=9)
-    with pytest.raises(ValueError, match=r"cannot go on from the last fit.*warm_start=False"):
+    with pytest.raises(ValueError, match=r"cannot continue from the last fit.*warm_start=False"):
         cpc.fit(corpus.paths)
-    with pytest.raises(ValueError, match="cannot go on from the last fit"):
+    with pytest.raises(ValueError, match="cannot continue from the last fit"):
         cpc.partial_fit(corpus.paths)
     assert_array_equal(cpc.transform(corpus.paths), fitted.transform(corpus.paths))
 
@@ -1067,11 +1068,11 @@ def test_a_fit_without_one_usable_recording_fails(tmp_path):
 
 BAD_PARAMETERS = [
     ({"encoder": "conv3d"}, ValueError, "encoder='conv3d' is unknown; use 'conv1d', 'conv2d', 'logmel', a recipe"),
-    ({"encoder": None}, TypeError, "encoder=None; use 'conv1d', 'conv2d', 'logmel', a recipe, an nn.Module or"),
+    ({"encoder": None}, TypeError, "'encoder' parameter of "),
     ({"encoder": RunningMean}, ValueError, "encoder=.*RunningMean.*give it an attribute sample_rate"),
     ({"encoder": Conv1dEncoder}, TypeError, r"encoder is a class .*; use an instance of it: Conv1dEncoder\(\)"),
     ({"encoder": Spectra(CLIP, 5)}, ValueError, r"to \(2, 5, 5\); it must return \(2, 8, z_dim\)"),
-    ({"encoder": small_encoder(dropout=1.0)}, ValueError, "dropout == 1.0, must be < 1"),
+    ({"encoder": small_encoder(dropout=1.0)}, ValueError, "'dropout' parameter of "),
     ({"encoder": Conv1dEncoder(sample_rate=RATE)}, ValueError, "windows have 50 samples .* needs at least 465"),
     ({"encoder": LogMelEncoder}, TypeError, r"encoder is a class .*; use an instance of it: LogMelEncoder\(\)"),
     ({"encoder": small_logmel(strides=(9, 1, 1))}, ValueError, r"must be at least strides=\(9, 1, 1\)"),
@@ -1080,66 +1081,54 @@ BAD_PARAMETERS = [
         ValueError,
         "='rnn' is unknown; use 'gru', 'attention', 'lstm', 'causal_attention', a",
     ),
-    ({"autoregressor": 7}, TypeError, "=7; use 'gru', 'attention', 'lstm', 'causal_attention', a recipe"),
+    ({"autoregressor": 7}, TypeError, "'autoregressor' parameter of "),
     ({"autoregressor": GRUContext}, TypeError, "autoregressor is a class .*; use an instance of it: GRUContext"),
     ({"autoregressor": lambda z_dim, n_context: 3}, TypeError, "returned int; use 'gru', 'attention', 'lstm'"),
     ({"autoregressor": AttentionContext(n_heads=3)}, ValueError, "n_heads=3 does not divide the encoder's z_dim"),
-    ({"clip_duration": 0}, ValueError, "clip_duration == 0, must be > 0"),
-    ({"clip_duration": "4 s"}, TypeError, "clip_duration must be an instance of float"),
-    ({"clip_duration": math.inf}, ValueError, "clip_duration == inf"),
-    ({"n_context": 0}, ValueError, "n_context == 0, must be >= 1"),
-    ({"n_future": 1.5}, TypeError, "n_future must be an instance of int"),
-    (
-        {"objective__negatives": "hard"},
-        ValueError,
-        "negatives='hard' is unknown; use 'across', 'within' or 'mixed'",
-    ),
-    ({"trim": 0}, ValueError, "trim == 0, must be > 0"),
-    ({"trim": "loud"}, TypeError, "trim must be an instance of float"),
-    ({"objective__n_across": 0}, ValueError, "n_across == 0, must be >= 1"),
-    ({"objective__n_across": 2.5}, TypeError, "n_across must be an instance of int"),
-    ({"objective__similarity": "l2"}, ValueError, "similarity='l2' is unknown; use 'dot' or 'cosine'"),
-    ({"objective__temperature": 0.0}, ValueError, "temperature == 0.0, must be > 0"),
-    ({"objective__step_weights": "far"}, ValueError, "step_weights='far' is unknown; use 'uniform' or 'linear'"),
-    ({"objective__predict_from": "first"}, ValueError, "predict_from='first' is unknown; use 'last' or 'all'"),
     (
         {"autoregressor": "attention", "objective__predict_from": "all"},
         ValueError,
-        "predict_from='all' needs a context at every",
+        "predict_from='all' needs a",
     ),
-    ({"objective__projection": 0}, ValueError, "projection == 0, must be >= 1"),
-    ({"objective__projection": "half"}, TypeError, "projection must be an instance of int"),
-    ({"augmentation": "noise"}, TypeError, r"augmentation='noise' must be an Augmentation\(...\) or None"),
-    ({"augmentation": Augmentation}, TypeError, r"augmentation=<class .* must be an Augmentation\(...\) or None"),
-    ({"augmentation": Augmentation(gain=-1)}, ValueError, "gain=-1 must be at least 0"),
-    ({"schedule": "linear"}, ValueError, "schedule='linear' is unknown; use 'constant' or 'cosine'"),
-    ({"schedule": None}, ValueError, "schedule=None is unknown; use 'constant' or 'cosine'"),
-    ({"validation_fraction": 1.0}, ValueError, "validation_fraction == 1.0, must be < 1"),
-    ({"validation_fraction": -0.1}, ValueError, "validation_fraction == -0.1, must be >= 0"),
-    ({"validation_fraction": None}, TypeError, "validation_fraction must be an instance of float"),
-    ({"max_epochs": -1}, ValueError, "max_epochs == -1, must be >= 0"),
-    ({"batch_size": 0}, ValueError, "batch_size == 0, must be >= 1"),
-    ({"lr": 0}, ValueError, "lr == 0, must be > 0"),
-    ({"lr": "fast"}, TypeError, "lr must be an instance of float"),
-    ({"pooling": "mean"}, ValueError, "pooling='mean' is unknown; use 'context', 'z_mean'"),
-    ({"pooling": ()}, ValueError, r"pooling=\(\) is empty; name at least one"),
-    ({"pooling": None}, TypeError, "pooling=None must be a str or a tuple"),
-    (
-        {"autoregressor": "attention", "pooling": "c_mean"},
-        ValueError,
-        "pooling='c_mean' needs a context at every step",
-    ),
+    ({"augmentation": Augmentation(gain=-1)}, ValueError, "'gain' parameter of Augmentation"),
+    ({"autoregressor": "attention", "pooling": "c_mean"}, ValueError, "pooling='c_mean' needs a context at every"),
     ({"pooling": "mel_mean"}, ValueError, "pooling='mel_mean' needs an encoder with mel bands"),
-    ({"pooling": ("z_mean", "z_fourths")}, ValueError, "pooling='z_fourths' is unknown; use .*'z_thirds'"),
-    ({"n_clips": 0}, ValueError, "n_clips == 0, must be >= 1"),
-    ({"on_error": "skip"}, ValueError, "on_error='skip' is unknown; use 'raise' or 'nan'"),
-    ({"precision": "float16"}, ValueError, "precision='float16' is unknown; use 'auto', 'float32' or 'bfloat16'"),
+    ({"pooling": ("z_mean", "z_fourths")}, ValueError, "'pooling' parameter .* a tuple of .*'z_thirds'"),
     ({"device": "gpu"}, ValueError, "device='gpu' cannot be used here .*use 'auto' or 'cpu'"),
-    ({"callbacks": EarlyStopping()}, TypeError, "callbacks=.* must be a list"),
     ({"callbacks": ["stop"]}, TypeError, "callbacks holds 'stop', which is not a skorch callback"),
     ({"callbacks": [EarlyStopping()]}, ValueError, "EarlyStopping monitors 'valid_loss'.*monitor='train_loss'"),
-    ({"memory": 3}, ValueError, "'memory' should be None, a string"),
-    ({"random_state": "seed"}, ValueError, "'seed' cannot be used to seed"),
+    *[
+        ({name: value}, (ValueError, TypeError), f"'{name.split('__')[-1]}' parameter of .* must be")
+        for name, values in {
+            "clip_duration": [0, "4 s", math.inf, math.nan],
+            "n_context": [0, 10**9],
+            "n_future": [1.5, 0],
+            "trim": [0, "loud", math.nan],
+            "objective": ["hinge", 3],
+            "objective__negatives": ["hard"],
+            "objective__n_across": [0, 2.5],
+            "objective__similarity": ["l2"],
+            "objective__temperature": [0.0, math.nan],
+            "objective__step_weights": ["far"],
+            "objective__predict_from": ["first"],
+            "objective__projection": [0, "half"],
+            "augmentation": ["noise", Augmentation],
+            "schedule": ["linear", None],
+            "validation_fraction": [1.0, -0.1, None, math.nan],
+            "max_epochs": [-1, 2.5],
+            "batch_size": [0],
+            "lr": [0, "fast", math.nan, math.inf],
+            "pooling": ["mean", (), None],
+            "n_clips": [0, 1.5],
+            "on_error": ["skip"],
+            "precision": ["float16"],
+            "callbacks": [EarlyStopping()],
+            "memory": [3],
+            "n_jobs": ["two"],
+            "random_state": ["seed"],
+        }.items()
+        for value in values
+    ],
 ]
 
 
@@ -1184,7 +1173,7 @@ def test_names_before_fit_are_refused():
 def test_a_bad_pooling_at_transform_is_named_before_anything_is_decoded(corpus, opened):
     cpc = small_cpc(max_epochs=0).fit(corpus.paths)
     opened.clear()
-    with pytest.raises(ValueError, match="pooling='mean' is unknown"):
+    with pytest.raises(ValueError, match="'pooling' parameter of CPCTransformer"):
         cpc.set_params(pooling="mean").transform(corpus.paths)
     assert opened == []
 
@@ -1200,12 +1189,6 @@ def test_defaults_are_those_of_the_report():
         "n_context": 27,
         "n_future": 3,
         "trim": None,
-        "objective__negatives": "across",
-        "objective__n_across": None,
-        "objective__similarity": "dot",
-        "objective__step_weights": "uniform",
-        "objective__predict_from": "last",
-        "objective__projection": None,
         "augmentation": None,
         "batch_size": 8,
         "lr": 1e-5,
@@ -1215,6 +1198,15 @@ def test_defaults_are_those_of_the_report():
     }
     defaults = CPCTransformer().get_params()
     assert {name: defaults[name] for name in report} == report
+    assert InfoNCE().get_params() == {
+        "negatives": "across",
+        "n_across": None,
+        "similarity": "dot",
+        "temperature": None,
+        "step_weights": "uniform",
+        "predict_from": "last",
+        "projection": None,
+    }
 
 
 def n_weights(module):

@@ -16,6 +16,7 @@ from sklearn_cpc import (
     Augmentation,
     AutoencoderReducer,
     CausalAttentionContext,
+    Checkpoint,
     Conv2dEncoder,
     LinearProbe,
     LogMelEncoder,
@@ -128,7 +129,7 @@ class Usage(Callback):
 def long_run(folder):
     """Train for 500 epochs; returns the usage after 100 and 500, and the history."""
     usage = Usage()
-    cpc = small_cpc(max_epochs=500, callbacks=[usage], checkpoint=folder / "kept", checkpoint_every=50)
+    cpc = small_cpc(max_epochs=500, callbacks=[usage], checkpoint=Checkpoint(folder / "kept", every=50))
     cpc.fit(write_samples(folder, CLIPS))
     return usage.seen, cpc.history_
 

@@ -104,7 +104,7 @@ def test_grid_scores_are_equal_in_two_processes_without_progress_bars(corpus, wo
     grid = {
         "cpc__encoder": [small_encoder(), mel],
         "cpc__autoregressor": [GRUContext(c_dim=4), AttentionContext(dense_units=(4,))],
-        "cpc__negatives": ["across", "mixed"],
+        "cpc__objective__negatives": ["across", "mixed"],
     }
     pipeline = small_pipeline(pooling="context", verbose=1).set_params(ae__verbose=1, clf__verbose=1)
     searches = [

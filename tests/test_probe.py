@@ -232,10 +232,10 @@ def test_it_is_quiet_unless_asked(iris, capfd):
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"dropout": 1.0}, ValueError, "dropout == 1.0, must be < 1"),
-        ({"max_epochs": -1}, ValueError, "max_epochs == -1, must be >= 0"),
-        ({"batch_size": 2.5}, TypeError, "batch_size must be an instance of int"),
-        ({"lr": -1.0}, ValueError, "lr == -1.0, must be > 0"),
+        ({"dropout": 1.0}, ValueError, "'dropout' parameter of "),
+        ({"max_epochs": -1}, ValueError, "'max_epochs' parameter of "),
+        ({"batch_size": 2.5}, TypeError, "'batch_size' parameter of "),
+        ({"lr": -1.0}, ValueError, "'lr' parameter of "),
         ({"device": "gpu"}, ValueError, "device='gpu' cannot be used here"),
         ({"callbacks": [3]}, TypeError, "callbacks holds 3, which is not a skorch callback"),
     ],

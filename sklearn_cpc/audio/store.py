@@ -5,7 +5,6 @@ import functools
 import math
 import os
 import tempfile
-import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from .._processes import progress
+from .._warnings import warn
 from .cache import DirectoryCache, JoblibCache, ScratchCache
 from .clips import as_clips
 from .reading import UnreadableAudioError, environment_number, format_reasons, inspect_file, printable, read_audio
@@ -104,7 +104,7 @@ class AudioSource:
             return Recordings(list(self._array), rows, self.sample_rate, self.dtype, names)
         ram_bytes = 1e9 * environment_number("SKLEARN_CPC_RAM_GB", 1.0)
         (recordings,) = self._read_chunks(math.inf, ram_bytes)
-        self._report(stacklevel=5)
+        self._report()
         return recordings
 
     def chunks(self):
@@ -126,7 +126,7 @@ class AudioSource:
             while (chunk := upcoming.result()) is not None:
                 upcoming = pool.submit(next, chunks, None)
                 yield chunk
-        self._report(stacklevel=6)
+        self._report()
 
     def _read_chunks(self, chunk_bytes, ram_bytes):
         """Yield chunks of so many bytes of decoded sound, of which up to ``ram_bytes`` are in RAM."""
@@ -186,16 +186,15 @@ class AudioSource:
         stop = None if clip.duration is None else start + max(1, round(clip.duration * self.sample_rate))
         return samples[start:stop]
 
-    def _report(self, stacklevel):
+    def _report(self):
         """Warn about recordings that could not be stored, and raise or warn about unusable ones."""
         n_total = len({clip.path for clip in self.clips})
         memory, on_error = self.estimator.memory, self.estimator.on_error
         if self._storage_errors:
             where = f"the temporary folder {tempfile.gettempdir()!r}" if memory is None else f"memory={memory!r}"
-            warnings.warn(
+            warn(
                 f"{len(self._storage_errors)} of {n_total} decoded recordings cannot be stored in {where} and "
-                f"stay in RAM ({self._storage_errors[0]}); free some space, or choose another memory directory.",
-                stacklevel=stacklevel,
+                f"stay in RAM ({self._storage_errors[0]}); free some space, or choose another memory directory."
             )
         if not self._reasons:
             return
@@ -205,9 +204,7 @@ class AudioSource:
             advice = "repair them, leave them out, or set on_error='nan' to keep their rows as NaN"
             raise UnreadableAudioError(self._reasons, n_total, advice)
         lines = "\n".join(format_reasons(self._reasons))
-        warnings.warn(
-            f"{len(self._reasons)} recordings cannot be used; their rows are NaN:\n{lines}", stacklevel=stacklevel
-        )
+        warn(f"{len(self._reasons)} recordings cannot be used; their rows are NaN:\n{lines}")
 
 
 def map_in_threads(function, items, n_threads):

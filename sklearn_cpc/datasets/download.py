@@ -6,7 +6,6 @@ import hashlib
 import os
 import tarfile
 import time
-import warnings
 import zipfile
 import zlib
 from collections import Counter
@@ -19,6 +18,8 @@ from typing import NamedTuple
 import pooch
 from requests import RequestException
 from sklearn.utils import Bunch
+
+from .._warnings import warn
 
 DAMAGED_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
 
@@ -120,10 +121,7 @@ def download(url, known_hash, path, advice, verbose, n_retries, delay):
         except RequestException as error:
             if n_left == 0:
                 raise OSError(f"{url} cannot be downloaded ({error}). {advice}") from error
-            warnings.warn(
-                f"{url} cannot be downloaded ({error}). Trying again in {delay} s, up to {n_left} more time(s).",
-                stacklevel=6,  # the line that calls fetch_...
-            )
+            warn(f"{url} cannot be downloaded ({error}). Trying again in {delay} s, up to {n_left} more time(s).")
             time.sleep(delay)
     if known_hash:
         algorithm, _, known = known_hash.partition(":")

@@ -1,7 +1,6 @@
 """Read a folder of recordings that has one sub-folder per class."""
 
 import re
-import warnings
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,6 +10,7 @@ from sklearn.utils import Bunch
 from sklearn.utils._param_validation import validate_params
 
 from .._constraints import Each
+from .._warnings import warn
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
@@ -104,10 +104,7 @@ def load_audio_folder(
     left_out = {"audio file(s) outside of the class folders": loose, "class folder(s) without audio": empty}
     for description, names in left_out.items():
         if names:
-            warnings.warn(
-                f"{len(names)} {description} in {str(directory)!r} are left out{quote_first(names)}.",
-                stacklevel=3,  # the line that calls this function; `validate_params` adds one level
-            )
+            warn(f"{len(names)} {description} in {str(directory)!r} are left out{quote_first(names)}.")
     paths = [path for class_paths in found.values() for path in class_paths]
     target = [name for name, class_paths in found.items() for _ in class_paths]
     groups = None if group_from is None else find_groups([path.name for path in paths], group_from)

@@ -1,7 +1,5 @@
 """EmbeddingDisplay: embeddings of train and test data in one plane, by class or by split."""
 
-import warnings
-
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -14,6 +12,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from .._constraints import integers
+from .._warnings import warn
 from ..evaluation.labels import check_labels
 from ._panels import make_panels, size_in_points
 from ._style import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, cyclic
@@ -206,7 +205,7 @@ class EmbeddingDisplay:
             n_unusable = len(X) - len(usable)
             if n_unusable:
                 message = f"{n_unusable} of {len(X)} rows of {split} are left out: they hold NaN or infinity."
-                warnings.warn(message, stacklevel=3)  # the caller, past @validate_params
+                warn(message)
             if max_points is not None and len(usable) > max_points:
                 usable = np.sort(random.choice(usable, max_points, replace=False))
             rows[split] = usable

@@ -1,12 +1,12 @@
 """Folds for cross-validation that do not split groups or files."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils import check_consistent_length
 
+from .._warnings import warn
 from ..audio.clips import as_clips
 
 
@@ -30,10 +30,9 @@ def make_folds(X, y, groups, cv):
             "of a fold; use GroupKFold, StratifiedGroupKFold or LeaveOneGroupOut, or cv=None."
         )
     if files is not None and _count_split_groups(files, folds):
-        warnings.warn(
+        warn(
             f"{_count_split_groups(files, folds)} file(s) have clips in both the training and the test part of a "
-            "fold, which makes features look better than they are; pass groups, one value per file, or cv=None.",
-            stacklevel=4,  # the caller of a public function, past its @validate_params
+            "fold, which makes features look better than they are; pass groups, one value per file, or cv=None."
         )
     return folds
 

@@ -1,11 +1,12 @@
 """Batches: rows of tensors, and clips cut from recordings, as a network takes them."""
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import IterableDataset
+
+from .._warnings import warn
 
 N_SORTED = 16  # batches' worth of clips that are sorted by length together
 
@@ -166,10 +167,9 @@ def check_trainable(recordings, shape, batch_size, negatives):
         )
     typical = np.median([len(samples) for samples in recordings]) / shape.n_samples
     if shape.samples_per_step is None and typical < 1 / 2:
-        warnings.warn(
+        warn(
             f"half of the recordings fill no more than {typical:.0%} of a clip, the rest is padding; a shorter "
-            "clip_duration learns more from them, or encoder='logmel', which needs no padding.",
-            stacklevel=5,
+            "clip_duration learns more from them, or encoder='logmel', which needs no padding."
         )
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import tempfile
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from .._constraints import integers
+from .._warnings import warn
 from ..persistence.container import hash_arrays, library_versions, pack, read_file, unpack, write_file
 from ..persistence.values import encode
 
@@ -159,10 +159,9 @@ class CheckpointWriter(Callback):
                 "checkpoint directory, or delete the file to start afresh."
             )
         if versions != library_versions():
-            warnings.warn(
+            warn(
                 f"{str(self.path)!r} was written by {versions}, and is being resumed with {library_versions()}: "
-                "the result may differ from that of a training in one go.",
-                stacklevel=7,
+                "the result may differ from that of a training in one go."
             )
         return state
 

@@ -58,7 +58,7 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
     }
 
     _title = "network"  # of progress bars and figures
-    _n_candidates = None  # equally likely answers, for the level of chance
+    _n_candidates: Any = None  # equally likely answers, for the level of chance; a number or a property
     _optimizer_state = None  # of Adam, twice the weights: kept to train on, not pickled
     _random = None
 
@@ -70,7 +70,7 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
     device: Any
     callbacks: Any
     verbose: int
-    network_: nn.Module
+    network_: Any
     history_: list[dict]
 
     def _build_network(self, device="cpu"):
@@ -186,7 +186,7 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         loaded = from_bytes(np.asarray(state["model"], np.uint8).tobytes())
         if type(loaded) is not type(self):
             raise ValueError(f"the model file of a {type(self).__name__} describes a {type(loaded).__name__}.")
-        vars(self).update(vars(loaded))
+        self.__dict__.update(vars(loaded))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """EmbeddingMonitor: watch the embeddings during a training."""
 
-import warnings
 from collections import deque
 from numbers import Real
 
@@ -13,6 +12,7 @@ from sklearn.utils._param_validation import Interval, validate_parameter_constra
 from skorch.callbacks import Callback
 
 from .._constraints import integers
+from .._warnings import warn
 
 
 class EmbeddingMonitor(Callback):
@@ -121,12 +121,11 @@ class EmbeddingMonitor(Callback):
             )
         if not self.collapsed_ and (rank < self.min_rank or std < self.min_std):
             self.collapsed_ = True
-            warnings.warn(
+            warn(
                 f"the embeddings collapse: after epoch {len(net.history)} those of different steps fill "
                 f"{rank:.1f} of {rows.shape[1]} directions and differ by {100 * std:.1f} % of their size. Such "
                 "features distinguish little; lower lr, use other negatives, or check whether the recordings are "
-                "silent.",
-                stacklevel=2,
+                "silent."
             )
 
 

@@ -33,7 +33,7 @@ def test_every_call_returns_a_new_estimator():
 
 
 def test_unknown_name_raises_and_lists_known_names():
-    with pytest.raises(ValueError, match="'configuration' parameter of make_cpc must be a str among .*'speech'"):
+    with pytest.raises(ValueError, match=r"'configuration' parameter of make_cpc must be a str among .*'speech'"):
         make_cpc("tiny")
     with pytest.raises(ValueError, match="Invalid parameter 'n_mels'"):
         make_cpc(n_mels=7)

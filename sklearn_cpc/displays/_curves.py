@@ -36,7 +36,7 @@ class Level(NamedTuple):
 
 
 def history_curves(history, model, stage):
-    """Return the curves of a history, those of the loss and the accuracy first."""
+    """Return the curves of a history, loss and accuracy first."""
     model_name = model or "the model"
     if not isinstance(history, (list, tuple)) or not all(isinstance(row, Mapping) for row in history):
         raise TypeError(
@@ -44,10 +44,9 @@ def history_curves(history, model, stage):
             "epoch, like history_."
         )
     if not history:
-        raise ValueError(
-            f"the history of {model_name} is empty: it was trained for no epoch, so there is no curve."
-        )
-    keys = dict.fromkeys(key for row in history for key in row if _is_number(row[key]))
+        raise ValueError(f"the history of {model_name} is empty: it was trained for no epoch.")
+    entries = [entry for row in history for entry in row.items()]
+    keys = dict.fromkeys(key for key, value in entries if isinstance(value, Real) and not isinstance(value, bool))
     epochs = np.array([row.get("epoch", number) for number, row in enumerate(history, 1)])
     curves = []
     for key in keys:
@@ -64,18 +63,14 @@ def history_curves(history, model, stage):
     if not curves:
         raise ValueError(
             f"the history of {model_name} holds no number under train_..., valid_... or test_..., only "
-            f"{sorted({key for row in history for key in row})}."
+            f"{sorted(dict(entries))}."
         )
     order = {"loss": 0, "accuracy": 1}
     return sorted(curves, key=lambda curve: order.get(curve.quantity, 2))
 
 
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 def named_models(estimator, name):
-    """Return {name: estimator}; the estimators of a list are named after their class, numbered if necessary."""
+    """Return {name: estimator}; those of a list are named after their class, and numbered if classes repeat."""
     if isinstance(estimator, Mapping):
         return {str(model): named for model, named in estimator.items()}
     if not isinstance(estimator, (list, tuple)):
@@ -95,16 +90,16 @@ def trained_parts(estimator, model):
     if not recording:
         raise TypeError(
             f"{model} has no history_; pass a CPCTransformer, AutoencoderReducer or LinearProbe, a Pipeline with "
-            "one of them, or the record of a training to from_history."
+            "one of them, or a history to from_history."
         )
     trained = [part for part in recording if part.history_]
     if not trained:
-        raise ValueError(f"{model} was trained for no epoch, so there is no curve; fit with max_epochs=1 or more.")
+        raise ValueError(f"{model} was trained for no epoch; fit it with max_epochs=1 or more to get curves.")
     return trained
 
 
 def chance_levels(curves, n_candidates):
-    """Return levels of guessing among equally likely candidates, for the quantities of the curves."""
+    """Return the levels of guessing among equally likely candidates, for the quantities of the curves."""
     if n_candidates is None:
         return []
     levels = {

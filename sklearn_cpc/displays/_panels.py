@@ -10,7 +10,7 @@ def make_panels(ax, cells, *, figsize, height_ratios=None, layout="constrained",
 
     ``ax`` is one Axes into which all panels are laid out, a sequence with one Axes per panel, or None for a new
     figure of ``figsize`` inches. ``cells`` holds the row and column of each panel. With ``sharex=True`` or
-    ``sharey=True``, panels share that axis with the first one.
+    ``sharey=True``, new panels share that axis with the first one.
     """
     import matplotlib.pyplot as plt
     from matplotlib.gridspec import GridSpec
@@ -18,9 +18,7 @@ def make_panels(ax, cells, *, figsize, height_ratios=None, layout="constrained",
     if isinstance(ax, (list, tuple, np.ndarray)):
         panels = np.array(ax, dtype=object).ravel()
         if len(panels) != len(cells):
-            raise ValueError(
-                f"ax holds {len(panels)} axes, but there are {len(cells)} panels; pass as many, or one."
-            )
+            raise ValueError(f"ax holds {len(panels)} axes, but there are {len(cells)} panels; pass one or all.")
         return panels[0], panels
     if ax is None:
         ax = plt.subplots(figsize=figsize, layout=layout)[1]
@@ -38,23 +36,20 @@ def make_panels(ax, cells, *, figsize, height_ratios=None, layout="constrained",
 
 
 def size_in_points(ax):
-    """Return the width and height of Axes in points, as they are before anything is drawn."""
+    """Return the width and height of Axes in points, before any layout engine has run."""
     box = ax.get_window_extent()
     return box.width * 72 / ax.figure.dpi, box.height * 72 / ax.figure.dpi
 
 
 def add_beside(ax, side, gap, size, **sharing):
-    """Add Axes above ("top") or to the "right" of others, of the same length along that side.
-
-    ``gap`` and ``size`` (height or width) are in points; ``sharing`` is ``sharex=ax`` or ``sharey=ax``.
-    """
+    """Add Axes along the "top" or the "right" side of others, with a gap and a size (depth) in points."""
     axes = ax.inset_axes([0, 0, 1, 1], **sharing)
     axes.set_axes_locator(partial(_bounds_beside, ax, side, gap, size))
     return axes
 
 
 def _bounds_beside(ax, side, gap, size, child, renderer):
-    """Return the bounds of ``child`` in the figure, whatever size the layout engine gave to ``ax``."""
+    """Return the bounds of ``child`` in the figure, whatever size the layout engine gave ``ax``."""
     from matplotlib.transforms import Bbox
 
     box, point = ax.bbox, ax.figure.dpi / 72

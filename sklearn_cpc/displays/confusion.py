@@ -18,9 +18,8 @@ class ConfusionDisplay:
     """Confusion matrix as shares of all rows, with its marginals (the report's section 2.3.2, figures 6 to 9).
 
     Rows are true classes and columns are predicted classes. All cells sum to 1, so the diagonal sums to the
-    accuracy. Bars on the right show how often each class occurs, bars on top how often it is predicted. They
-    show at once whether the classifier prefers some classes. Create a display with :meth:`from_estimator` or
-    :meth:`from_predictions`.
+    accuracy. Bars show how often each class occurs (right) and how often it is predicted (top), and so whether
+    the classifier prefers some classes. Create a display with :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -33,10 +32,8 @@ class ConfusionDisplay:
     ----------
     accuracy : float
         Trace of the matrix.
-    true_shares : ndarray of shape (n_classes,)
-        How often each class occurs: sums of the rows.
-    predicted_shares : ndarray of shape (n_classes,)
-        How often each class is predicted: sums of the columns.
+    true_shares, predicted_shares : ndarray of shape (n_classes,)
+        How often each class occurs (sums of the rows) and is predicted (sums of the columns).
     ax_, figure_ : matplotlib Axes and Figure
         Axes of the matrix and their figure, after plotting.
     axes_ : ndarray of matplotlib Axes
@@ -44,7 +41,7 @@ class ConfusionDisplay:
     im_ : matplotlib AxesImage
         The matrix.
     text_ : object ndarray of shape (n_classes, n_classes) or None
-        Texts in the cells, None for empty cells. None if no values are written.
+        Texts in the cells, None for empty cells. None if no values were written.
 
     See Also
     --------
@@ -88,14 +85,13 @@ class ConfusionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or sequence of Axes, default=None
-            One Axes into which all panels are laid out, or one Axes per panel; here there is one panel. Bars
-            and title lie outside of it: create its figure with ``layout="constrained"``, or leave room. None:
-            a new figure, whose size grows with the number of classes.
+            One Axes, alone or in a sequence. Bars and title are outside it: create its figure with
+            ``layout="constrained"``, or leave room. None: a new figure that grows with the number of classes.
         include_values : bool, default=None
-            Whether to write the shares into the cells. None: if they are large enough to be read.
+            Whether to write the shares into the cells. None: only if they are large enough to read.
         values_format : str, default=None
-            Format of the shares. None: two decimals, or three from six classes on, without the leading
-            zero; nothing if the rounded share is zero.
+            Format of the shares. None: two decimals (three from six classes on) without the leading zero, and
+            nothing where the rounded share is zero.
         cmap : str or matplotlib Colormap, default="cividis"
             Colours of the cells, from 0 to the largest share.
         xticks_rotation : float, default=None
@@ -103,7 +99,7 @@ class ConfusionDisplay:
         marginals : bool, default=True
             Whether to draw the bars.
         colorbar : bool, default=None
-            Whether to draw a colour bar. None: if no values are written into the cells.
+            Whether to draw a colour bar. None: only if no values are written into the cells.
 
         Returns
         -------
@@ -140,14 +136,12 @@ class ConfusionDisplay:
 
         Parameters
         ----------
-        estimator : classifier or Pipeline that ends in one
-            Fitted.
+        estimator : fitted classifier, or Pipeline that ends in one
         X : array-like, recordings or whatever the estimator predicts from
         y : array-like of shape (n_samples,)
             True classes.
         **kwargs
-            ``labels``, ``sample_weight`` and ``display_labels`` of :meth:`from_predictions`, and the
-            parameters of :meth:`plot`.
+            Further parameters of :meth:`from_predictions` and :meth:`plot`.
 
         Returns
         -------
@@ -156,8 +150,7 @@ class ConfusionDisplay:
         Raises
         ------
         NotFittedError, ValueError
-            If the estimator has not been fitted or is not a classifier, or for the reasons of
-            :meth:`from_predictions`.
+            If the estimator is not fitted or not a classifier, or as in :meth:`from_predictions`.
         """
         check_is_fitted(estimator)
         if not is_classifier(estimator):
@@ -209,7 +202,7 @@ class ConfusionDisplay:
         if missing:
             raise ValueError(
                 f"labels={labels.tolist()} lacks {missing}, which occur in y_true or y_pred; add them, or leave "
-                "those rows out."
+                "out those rows."
             )
         display_labels = labels if display_labels is None else np.asarray(display_labels)
         if len(display_labels) != len(labels):
@@ -250,10 +243,9 @@ class ConfusionDisplay:
         self.ax_.set(xlabel="predicted class", ylabel="true class")
 
     def _draw_marginals(self, length, font):
-        """Draw the sums of columns on top and those of rows on the right.
+        """Draw the sums of columns on top and of rows on the right, with a dotted line at equal shares.
 
-        A dotted line shows equal shares. The longest bar has a length in points. Return the height on top and
-        the width on the right that the bars and their numbers take, in points.
+        The longest bar is ``length`` points long. Return the height on top and the width on the right, in points.
         """
         height, width = length + 1.5 * (font or 4), length + 3 * (font or 2)
         top = add_beside(self.ax_, "top", GAP, height, sharex=self.ax_)

@@ -1,5 +1,7 @@
 """EmbeddingDisplay: embeddings of train and test data in one plane, by class or by split."""
 
+from itertools import cycle
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -15,7 +17,7 @@ from .._constraints import integers
 from .._warnings import warn
 from ..evaluation.labels import check_labels
 from ._panels import make_panels, size_in_points
-from ._style import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, cyclic
+from ._style import CHARACTER_WIDTH, COLOURS, GREY, MARKERS
 
 DTYPES = [np.float64, np.float32]
 N_COMPONENTS = 50  # of the PCA before t-SNE: it keeps the distances of wide data at a fraction of the cost
@@ -27,10 +29,9 @@ OTHERS_STYLE = {"color": "0.85", "marker": "o"}  # points of other classes
 class EmbeddingDisplay:
     """Embeddings of train and test data, projected together onto a plane.
 
-    This is section 2.3 of the report, with figures 10 to 13 and 17 to 21. If the features are good for
-    classification, each class forms a cluster. If the train and test points of a class lie apart, the
-    features do not generalise. Train and test must share one projection to show either. Create a display with
-    :meth:`from_estimator` or :meth:`from_embeddings`.
+    See the report's section 2.3 and its figures 10 to 13 and 17 to 21. If the features are good for
+    classification, each class forms a cluster. If the train and test points of a class are far apart, the
+    features do not generalise. Create a display with :meth:`from_estimator` or :meth:`from_embeddings`.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class EmbeddingDisplay:
     split : ndarray of shape (n_points,), default=None
         "train" or "test" for each point. None: "train".
     rows : int ndarray of shape (n_points,), default=None
-        Row of each point in the embeddings of its split. None: unknown.
+        Row of each point among the embeddings of its split. None: unknown.
     name : str, default="dimension"
         Name of the projection, for the axes.
 
@@ -76,9 +77,9 @@ class EmbeddingDisplay:
         Parameters
         ----------
         by : {"class", "split"}, default="class"
-            "class": one panel. Colour and marker show the class; train points are filled, test points are
-            hollow. "split": a panel for each class, with its train and test points in two colours over all
-            others in grey; a single panel if the classes are unknown.
+            "class": one panel. Colour and marker show the class; train points are filled, test points hollow.
+            "split": one panel per class, with its train and test points in two colours and all others in grey;
+            a single panel if the classes are unknown.
         ax : matplotlib Axes or sequence of Axes, default=None
             One Axes into which all panels are laid out, or one Axes per panel. None: a new figure.
 
@@ -109,16 +110,15 @@ class EmbeddingDisplay:
 
         Parameters
         ----------
-        estimator : transformer, or Pipeline
-            Fitted. If a Pipeline ends in a classifier, the steps before it embed.
+        estimator : fitted transformer or Pipeline
+            If a Pipeline ends in a classifier, only the steps before it are used.
         X_train : array-like, recordings or whatever the estimator transforms
         y_train : array-like of shape (n_train,), default=None
             Classes. None: unknown.
         X_test, y_test : as X_train and y_train, default=None
             Test data. None: there are none.
         **kwargs
-            ``projection``, ``max_points`` and ``random_state`` of :meth:`from_embeddings`, and the parameters
-            of :meth:`plot`.
+            Further parameters of :meth:`from_embeddings` and :meth:`plot`.
 
         Returns
         -------
@@ -127,8 +127,7 @@ class EmbeddingDisplay:
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            If the estimator has not been fitted or has no ``transform``, or for the reasons of
-            :meth:`from_embeddings`.
+            If the estimator is not fitted or has no ``transform``, or as in :meth:`from_embeddings`.
         """
         check_is_fitted(estimator)
         if isinstance(estimator, Pipeline) and len(estimator) > 1 and not hasattr(estimator, "transform"):
@@ -169,12 +168,12 @@ class EmbeddingDisplay:
         y_train, y_test : array-like of shape (n_train,) or (n_test,), default=None
             Their classes. None: unknown.
         projection : estimator with fit_transform, default=None
-            A clone of it maps all standardised rows, train and test together, to two columns, as ``PCA(2)``
-            does. None: t-SNE with a perplexity of 30 (less for fewer than 91 points), initialised with
-            the principal components, after a PCA to 50 features if there are more.
+            Its clone maps all standardised rows, train and test together, to two columns, as ``PCA(2)`` does.
+            None: a PCA to 50 features if there are more, then t-SNE, initialised with the principal components
+            and with a perplexity of 30 (less for fewer than 91 points).
         max_points : int, default=5000
-            Maximum number of train points, and of test points (section 2.3); if there are more, a random
-            sample is drawn. None: no limit. t-SNE of 10,000 points takes a minute or two.
+            Maximum number of points per split; larger splits are sampled at random. None: no limit. t-SNE of
+            10,000 points takes a minute or two.
         random_state : int, RandomState instance or None, default=None
             Seeds the sample and t-SNE, but not a ``projection`` of your own.
         **plot_kw
@@ -204,8 +203,7 @@ class EmbeddingDisplay:
             usable = np.flatnonzero(np.isfinite(X).all(axis=1))
             n_unusable = len(X) - len(usable)
             if n_unusable:
-                message = f"{n_unusable} of {len(X)} rows of {split} are left out: they hold NaN or infinity."
-                warn(message)
+                warn(f"{n_unusable} of {len(X)} rows of {split} are left out: they hold NaN or infinity.")
             if max_points is not None and len(usable) > max_points:
                 usable = np.sort(random.choice(usable, max_points, replace=False))
             rows[split] = usable
@@ -226,18 +224,17 @@ class EmbeddingDisplay:
         n_columns = -(-len(classes) // 20)  # of the legend
         self.ax_, self.axes_ = make_panels(ax, [(0, 0)], figsize=(6.0 + 1.5 * n_columns, 5.5))
         panel, area = self.axes_[0], _marker_area(len(self.points), 5.0)
-        styles = [{"color": cyclic(COLOURS, i), "marker": cyclic(MARKERS, i)} for i in range(len(classes))]
+        styles = list(zip(classes, cycle(COLOURS), cycle(MARKERS), strict=False))
         for name in splits:
-            for label, style in zip(classes, styles, strict=True):
-                filled = {
-                    "facecolors": style["color"] if name == "train" else "none",
-                    "edgecolors": style["color"],
-                }
-                wanted, width = (labels == label) & (split == name), 0 if name == "train" else 1
-                self._scatter(panel, wanted, area, marker=style["marker"], linewidths=width, **filled)
+            face, width = ({}, 0) if name == "train" else ({"facecolors": "none"}, 1)
+            for label, colour, marker in styles:
+                wanted = (labels == label) & (split == name)
+                style = {"facecolors": colour, "edgecolors": colour, "marker": marker, **face}
+                self._scatter(panel, wanted, area, linewidths=width, **style)
         counts = ", ".join(f"{(split == name).sum()} {name}" for name in splits)
         panel.set(title=f"points: {counts}", xlabel=f"{self.name} 1", ylabel=f"{self.name} 2")
-        entries = {str(label): style for label, style in zip(classes, styles, strict=True) if str(label)}
+        entries = {str(label): {"color": colour, "marker": marker} for label, colour, marker in styles}
+        entries.pop("", None)  # of unknown classes
         if len(splits) > 1:
             filled = {"color": GREY, "marker": "o"}
             entries |= {"train (filled)": filled, "test (hollow)": {**filled, "markerfacecolor": "none"}}
@@ -247,7 +244,7 @@ class EmbeddingDisplay:
     def _draw_splits(self, ax, labels, classes, split, splits):
         """Draw a panel for each class: its train and test points over the others."""
         n_panels = len(classes)
-        # A grid that is wider than high, with as few empty cells as possible
+        # A grid that is wider than high, with as few empty cells as possible.
         candidates = range(int(np.ceil(np.sqrt(n_panels))), int(np.ceil(np.sqrt(2 * n_panels))) + 1)
         n_columns = min(candidates, key=lambda n: (-n_panels % n, n))
         cells = [divmod(i, n_columns) for i in range(n_panels)]
@@ -291,14 +288,12 @@ def _check_classes(embeddings, classes):
     if not known:
         return None
     if len(known) < len(embeddings):
-        raise ValueError(f"classes are given of {known[0]} only; pass both y_train and y_test, or neither.")
+        raise ValueError(f"classes are given for {known[0]} only; pass both y_train and y_test, or neither.")
     classes = {split: check_labels(classes[split], f"y_{split}") for split in known}
     for split, labels in classes.items():
-        if len(labels) != len(embeddings[split]):
-            n_rows = len(embeddings[split])
-            raise ValueError(
-                f"y_{split} has {len(labels)} entries, but {split} has {n_rows} rows; they must agree."
-            )
+        n_rows = len(embeddings[split])
+        if len(labels) != n_rows:
+            raise ValueError(f"y_{split} has {len(labels)} entries, but {split} has {n_rows} rows.")
     unique_labels(*classes.values())  # raises for invalid classes, or a mixture of strings and numbers
     return classes
 

@@ -1,13 +1,14 @@
 """LossCurveDisplay: loss and accuracy over the epochs."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 
 from ..evaluation import record_training
 from ._curves import Curve, Level, chance_levels, history_curves, named_models, reference_levels, trained_parts
 from ._panels import make_panels
-from ._style import COLOURS, GREY, cyclic
+from ._style import COLOURS, GREY
 
 SPLIT_LINESTYLES = {"train": "--", "valid": "-.", "test": "-"}
 SPLIT_COLOURS = {"train": COLOURS[0], "valid": COLOURS[2], "test": COLOURS[1]}
@@ -28,18 +29,17 @@ YLABELS = {
 class LossCurveDisplay:
     """Loss, accuracy and whatever else was recorded during training, with a panel for each quantity.
 
-    These are the report's figures 4, 5, 14 and 15. Every key ``train_...``, ``valid_...`` and ``test_...`` of a
-    history gives a curve; curves of the same quantity share a panel. Several models share panels too and
-    differ in colour. Accuracies of CPC by future step are drawn only if there is one model. Create a display
-    with :meth:`from_estimator`, :meth:`from_history` or :meth:`from_training`.
+    See the report's figures 4, 5, 14 and 15. Each key ``train_...``, ``valid_...`` or ``test_...`` of a history is
+    one curve. Models share panels and differ in colour; accuracies of CPC by future step are drawn for single
+    models only. Create a display with :meth:`from_estimator`, :meth:`from_history` or :meth:`from_training`.
 
     Parameters
     ----------
     curves : list of Curve
-        Named tuples ``(model, stage, quantity, split, step, epochs, values)``;
-        ``pandas.DataFrame(curves)`` makes a table.
+        Named tuples ``(model, stage, quantity, split, step, epochs, values)``. ``pandas.DataFrame(curves)``
+        turns them into a table.
     levels : list of Level, default=()
-        Named tuples ``(stage, quantity, label, value)``: values to compare the curves with.
+        Values to compare the curves with, as named tuples ``(stage, quantity, label, value)``.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class LossCurveDisplay:
         self.levels = levels
 
     def plot(self, *, ax=None, quantities=None, splits=None, line_kw=None):
-        """Draw the curves: a row of panels for each stage, or more if it has more than three quantities.
+        """Draw the curves, each stage in a row of its own, or in several rows of three panels.
 
         Parameters
         ----------
@@ -96,7 +96,8 @@ class LossCurveDisplay:
 
         line_kw = normalize_kwargs(line_kw or {}, Line2D)  # "lw" is "linewidth"
         shown = self._select_curves(quantities, splits)
-        models = list(dict.fromkeys(curve.model for curve in shown))
+        models = dict.fromkeys(curve.model for curve in shown)
+        colours = dict(zip(models, cycle(COLOURS), strict=False)) if len(models) > 1 else {}
         stages = list(dict.fromkeys(curve.stage for curve in shown))
         keys = sorted(dict.fromkeys(curve[1:3] for curve in shown), key=lambda key: stages.index(key[0]))
         cells: list[tuple[int, int]] = []  # new rows for each stage
@@ -109,39 +110,33 @@ class LossCurveDisplay:
         self.axes_ = dict(zip(keys, panels, strict=True))
         for key, panel in self.axes_.items():
             curves = [curve for curve in shown if curve[1:3] == key]
-            _draw_curves(curves, panel, models, line_kw)
-            for i, level in enumerate(level for level in self.levels if level[:2] == key):
-                style = {"color": GREY, "linestyle": cyclic(LEVEL_LINESTYLES, i)}
-                panel.axhline(level.value, label=level.label, zorder=1, **style)
+            _draw_curves(curves, panel, colours, line_kw)
+            levels = [level for level in self.levels if level[:2] == key]
+            for level, linestyle in zip(levels, cycle(LEVEL_LINESTYLES), strict=False):
+                panel.axhline(level.value, label=level.label, zorder=1, color=GREY, linestyle=linestyle)
             _label_panel(panel, key, {curve.split for curve in curves})
         legends = [panel.get_legend() for panel in panels if len(panel.get_legend().get_texts()) > N_INSIDE]
-        if ax is None and legends:  # they are beside their panels, and would make these narrower
+        if ax is None and legends:  # they are beside their panels and would make these narrower
             widest = max(legend.get_window_extent().width for legend in legends) / self.figure_.dpi
             self.figure_.set_figwidth(self.figure_.get_figwidth() + n_columns * (widest + MARGIN))
         return self
 
     @classmethod
     def from_estimator(cls, estimator, *, name=None, chance=True, reference_lines=None, **plot_kw):
-        """Draw what fitted estimators recorded during their training.
-
-        This takes no data: the networks of earlier epochs are gone. For curves on test data, see
-        :meth:`from_training`.
+        """Draw what fitted estimators recorded during their training; see :meth:`from_training` for test data.
 
         Parameters
         ----------
         estimator : estimator, or dict or list of them
-            CPCTransformer, AutoencoderReducer or LinearProbe, or a Pipeline with some of them, each of which
-            gets a row of panels. The estimators of a dict {name: estimator} or of a list share panels.
+            CPCTransformer, AutoencoderReducer or LinearProbe, or a Pipeline with a row of panels for each of
+            them. The estimators of a dict {name: estimator} or of a list share panels.
         name : str, default=None
             Name of a single estimator in the legend.
         chance : bool, default=True
-            Whether to draw the level of chance where it is known. For LinearProbe it assumes equally frequent
-            classes, as in the report. For CPC it is the level of guessing among N windows, ln N, with the N
-            of whole clips and full batches; shorter clips have fewer windows.
+            Whether to draw the level of chance where it is known: for LinearProbe with equally frequent classes,
+            as in the report; for CPC when guessing among the N windows of full clips and batches (loss ln N).
         reference_lines : dict, default=None
-            Further levels: ``{"untrained": 0.22}`` for the accuracy, or by quantity,
-            ``{"loss": {"untrained": 2.1}, "accuracy": {"untrained": 0.22}}``. In a Pipeline they belong to
-            the last step that has the quantity.
+            Further levels, as in :meth:`from_history`, drawn for the last step that recorded the quantity.
         **plot_kw
             See :meth:`plot`.
 
@@ -152,7 +147,7 @@ class LossCurveDisplay:
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            If an estimator has not been fitted, has no ``history_``, or was trained for no epoch at all.
+            If an estimator is not fitted, has no ``history_``, or was trained for no epoch.
         """
         curves: list[Curve] = []
         levels: list[Level] = []
@@ -171,15 +166,15 @@ class LossCurveDisplay:
         Parameters
         ----------
         history : list of dict, or dict of them by name
-            One dict per epoch, as in ``history_`` or from :func:`~sklearn_cpc.evaluation.record_training`;
-            histories of skorch work too. Numbers are drawn if their key begins with ``train_``, ``valid_``
-            or ``test_``. The histories of a dict {name: history} share panels.
+            One dict per epoch, as in ``history_``, from :func:`~sklearn_cpc.evaluation.record_training` or from
+            skorch. Numbers are drawn if their key begins with ``train_``, ``valid_`` or ``test_``. The
+            histories of a dict {name: history} share panels.
         name : str, default=None
             Name of a single history in the legend.
         stage : str, default=""
             Title of the panels. "CPC", "autoencoder" and "linear probe" also label the quantities.
         n_classes : int, default=None
-            Number of classes, to draw the level of chance for equally frequent ones. None: no such level.
+            Number of classes, to draw the level of chance if all are equally frequent. None: no such level.
         reference_lines : dict, default=None
             Levels to compare with: ``{"chance": 0.1, "untrained": 0.22}`` for the accuracy (the report's
             figure 5), or by quantity, ``{"loss": {"chance": 2.3}, "accuracy": {"chance": 0.1}}``.
@@ -204,8 +199,8 @@ class LossCurveDisplay:
     def from_training(cls, estimator, X, y, X_test, y_test, *, max_epochs=None, chance=True, **kwargs):
         """Train a clone of a classifier, test it after every epoch, and draw both (the report's figure 14).
 
-        To compare several models in one figure, as in the report's figure 5, collect their histories with
-        :func:`~sklearn_cpc.evaluation.record_training` and pass them as a dict to :meth:`from_history`.
+        To compare models as in the report's figure 5, pass a dict of histories from
+        :func:`~sklearn_cpc.evaluation.record_training` to :meth:`from_history`.
 
         Parameters
         ----------
@@ -223,7 +218,7 @@ class LossCurveDisplay:
         Raises
         ------
         TypeError, ValueError
-            For the reasons of :func:`~sklearn_cpc.evaluation.record_training`.
+            As in :func:`~sklearn_cpc.evaluation.record_training`.
         """
         history = record_training(estimator, X, y, X_test, y_test, max_epochs=max_epochs)
         n_classes = len(np.unique(y)) if chance else None
@@ -247,7 +242,7 @@ def _title(estimator):
     return getattr(estimator, "_title", type(estimator).__name__)
 
 
-def _draw_curves(curves, panel, models, line_kw):
+def _draw_curves(curves, panel, colours, line_kw):
     """Draw the curves of one panel. Colours tell models apart, or else future steps, or else splits."""
     import matplotlib
 
@@ -258,10 +253,8 @@ def _draw_curves(curves, panel, models, line_kw):
         if n_steps:
             colour = steps_ahead(0.1 + 0.8 * (curve.step - 1) / n_steps) if curve.step else "black"
             step_name = f"{curve.step} ahead" if curve.step else "all steps"
-        if len(models) > 1:
-            colour = cyclic(COLOURS, models.index(curve.model))
         style = {
-            "color": colour,
+            "color": colours.get(curve.model, colour),
             "linestyle": SPLIT_LINESTYLES[curve.split] if n_splits > 1 else "-",
             "linewidth": 1.2 if curve.step else 1.8,
             "marker": "o" if len(curve.epochs) <= 20 else None,
@@ -280,7 +273,8 @@ def _label_panel(panel, key, splits):
     panel.set(title=stage, xlabel="epoch", ylabel=YLABELS.get(key, quantity.replace("_", " ")))
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if quantity.endswith(SHARES) and panel.dataLim.y0 >= 0:
-        panel.set_ylim(bottom=0)
+        highest = panel.dataLim.y1
+        panel.set_ylim(0, 1.05 * highest if highest > 0 else None)
     labels = panel.get_legend_handles_labels()[1]
     title = " ".join(splits - set(labels)) if len(splits) == 1 else None  # the only split, unless a label names it
     outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}

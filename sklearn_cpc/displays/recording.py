@@ -2,14 +2,15 @@
 
 import copy
 import os
-from numbers import Real
 
 import librosa
 import numpy as np
-from sklearn.utils.validation import check_array, check_is_fitted, check_scalar
+from sklearn.utils._param_validation import validate_params
+from sklearn.utils.validation import check_array, check_is_fitted
 
+from .._constraints import POSITIVE
 from .._pipelines import find_nested
-from ..audio.clips import as_clips, holds_path
+from ..audio.clips import holds_path
 from ..audio.store import AudioSource
 from ._panels import add_beside, make_panels
 from ._style import COLOURS
@@ -26,10 +27,10 @@ TITLES = {"z": "z (embedding)", "c": "c (context)"}
 class RecordingDisplay:
     """One recording over time: waveform, mel spectrogram, and the embeddings z and contexts c of every step.
 
-    This shows what a network reacts to, and for how long its contexts remember it. Each dimension of an
-    embedding is one line of an image, standardised over the recording. Lines that rise and fall together are
-    neighbours: dimensions are sorted by their weight in the first principal component, with those that follow
-    the loudness on top. Create a display with :meth:`from_estimator` or :meth:`from_frames`.
+    This shows what a network reacts to, and for how long its contexts remember it. Each line of a layer's image
+    is one dimension, standardised over the recording. Dimensions are sorted by their weight in the first
+    principal component, so that similar ones are neighbours and those that follow the loudness are on top.
+    Create a display with :meth:`from_estimator` or :meth:`from_frames`.
 
     Parameters
     ----------
@@ -38,10 +39,10 @@ class RecordingDisplay:
     sample_rate : int
         Samples per second, in Hz.
     layers : dict of {str: Frames}, default=None
-        Embeddings over time by name, each ``(times, embeddings)`` with times in seconds from the first
-        sample, as from :meth:`CPCTransformer.transform_frames`. None: none.
+        Embeddings over time by name: each is ``(times, embeddings)``, in seconds from the first sample, as
+        from :meth:`CPCTransformer.transform_frames`. None: none.
     onset : float, default=0.0
-        Start of the recording within its file, in seconds: the beginning of the time axis.
+        Start of the recording within its file, in seconds, where the time axis begins.
     name : str, default=None
         Title. None: no title.
 
@@ -52,7 +53,7 @@ class RecordingDisplay:
     axes_ : dict of {str: matplotlib Axes}
         The panels: "waveform", "mel" and one for each layer.
     images_ : dict of {str: matplotlib AxesImage}
-        The images of "mel" and of the layers.
+        The images of "mel" and of each layer.
 
     Examples
     --------
@@ -82,8 +83,8 @@ class RecordingDisplay:
         cmap : str or matplotlib Colormap, default="magma"
             Colours of the spectrogram, for the 80 dB below its maximum.
         layer_cmap : str or matplotlib Colormap, default="RdBu_r"
-            Colours of the layers, centred at the mean of each dimension. They cover all but the largest 2 % of
-            the values, and at least one standard deviation.
+            Colours of the layers, centred at the mean of each dimension. Their range covers 98 % of the values,
+            and at least one standard deviation.
 
         Returns
         -------
@@ -113,9 +114,8 @@ class RecordingDisplay:
 
         Parameters
         ----------
-        estimator : CPCTransformer or Pipeline with one
-            Fitted. A network whose autoregressor yields one context for a whole clip ("attention") has no
-            contexts over time; their panel is left out.
+        estimator : fitted CPCTransformer or Pipeline with one
+            A network with one context per clip ("attention") has no panel of contexts.
         recording : path, Clip or float array of shape (n_samples,)
             Samples must have the rate of the network and, if it was fitted on an array, the length of its rows.
             The time axis of a clip shows its position in the file.
@@ -131,8 +131,7 @@ class RecordingDisplay:
         Raises
         ------
         NotFittedError, TypeError, ValueError
-            If the estimator has not been fitted or does not embed over time, or the recording cannot be read;
-            the message tells why.
+            If the estimator is not fitted or does not embed over time, or the recording cannot be read.
         """
         check_is_fitted(estimator)
         networks = find_nested(estimator, lambda part: hasattr(part, "transform_frames"))
@@ -143,19 +142,18 @@ class RecordingDisplay:
             )
         cpc = copy.copy(networks[0]).set_params(on_error="raise")  # there is nothing else to draw
         X = [recording] if holds_path(recording) else _as_samples(recording)[None]
-        (samples,) = AudioSource(cpc, X, cpc.sample_rate_, reset=False).read().samples
-        clips = as_clips(X)
+        source = AudioSource(cpc, X, cpc.sample_rate_, reset=False)
+        (samples,) = source.read().samples
         layers = ["z"] if cpc.network_.single_context else ["z", "c"]
-        return cls.from_frames(
-            np.asarray(samples),
-            cpc.sample_rate_,
-            {layer: cpc.transform_frames(X, layer)[0] for layer in layers},
-            onset=clips[0].onset if clips else 0.0,
-            name=os.path.basename(clips[0].path) if name is None and clips else name,
-            **plot_kw,
-        )
+        frames = {layer: cpc.transform_frames(X, layer)[0] for layer in layers}
+        onset = 0.0
+        if source.clips:
+            onset = source.clips[0].onset
+            name = os.path.basename(source.clips[0].path) if name is None else name
+        return cls.from_frames(np.asarray(samples), cpc.sample_rate_, frames, onset=onset, name=name, **plot_kw)
 
     @classmethod
+    @validate_params({"sample_rate": [POSITIVE]}, prefer_skip_nested_validation=True)
     def from_frames(cls, samples, sample_rate, frames=None, *, onset=0.0, name=None, **plot_kw):
         """Draw a recording with embeddings over time from any source.
 
@@ -164,7 +162,7 @@ class RecordingDisplay:
         samples, sample_rate, onset, name
             See :class:`RecordingDisplay`.
         frames : dict of {str: Frames}, default=None
-            See ``layers`` of the class: ``{"z": cpc.transform_frames([path])[0]}``, for example. Steps must be
+            See ``layers`` of the class, for example ``{"z": cpc.transform_frames([path])[0]}``. Steps must be
             equally long. None: only the sound.
         **plot_kw
             See :meth:`plot`.
@@ -176,11 +174,9 @@ class RecordingDisplay:
         Raises
         ------
         ValueError
-            If the recording is empty or holds NaN, times and embeddings do not match, or steps are not equally
-            long.
+            If the recording is empty or holds NaN, times and embeddings do not match, or steps differ in length.
         """
         samples = _as_samples(samples)
-        check_scalar(sample_rate, "sample_rate", Real, min_val=0, include_boundaries="neither")
         layers = {str(layer): _check_frames(layer, *pair) for layer, pair in (frames or {}).items()}
         return cls(samples, sample_rate, layers, onset=onset, name=name).plot(**plot_kw)
 
@@ -240,8 +236,8 @@ class RecordingDisplay:
 def sort_dimensions(embeddings, loudness):
     """Standardise dimensions over time, and sort them by their weight in the first principal component.
 
-    Dimensions that rise with the ``loudness`` of the steps come last. Both arguments and the result have one row
-    per step. A dimension that does not change is zero everywhere; steps with NaN stay NaN.
+    Dimensions that rise with the ``loudness`` come last. Both arguments and the result have one row per step.
+    Constant dimensions become zero; steps with NaN stay NaN.
     """
     known = np.isfinite(embeddings).all(axis=1)
     values = np.full(embeddings.shape, np.nan)

@@ -206,8 +206,8 @@ def test_unusable_recordings_are_left_out(corpus):
     [
         ("train has 6 features, but test has 5", (TRAIN, None, TEST[:, :5]), {}),
         ("y_train has 3 entries, but train has 40 rows", (TRAIN, list("abc")), {}),
-        ("classes are given of train only", (TRAIN, Y_TRAIN, TEST), {}),
-        ("classes are given of test only", (TRAIN, None, TEST, Y_TEST), {}),
+        ("classes are given for train only", (TRAIN, Y_TRAIN, TEST), {}),
+        ("classes are given for test only", (TRAIN, None, TEST, Y_TEST), {}),
         ("Mix of label input types", (TRAIN, Y_TRAIN, TEST, np.arange(30) % 3), {}),
         ("y_train holds no class", (TRAIN, [np.nan] * 40), {}),
         ("0 sample", (TRAIN[:0],), {}),

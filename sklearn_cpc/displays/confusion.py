@@ -7,8 +7,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..evaluation.labels import check_labels
-from ._panels import add_beside, make_panels, size_in_points
-from ._style import CHARACTER_WIDTH, COLOURS, GREY, text_colour_on
+from ._drawing import CHARACTER_WIDTH, COLOURS, GREY, add_beside, make_panels, size_in_points, text_colour_on
 
 SMALLEST_FONT = 5.0  # points; smaller numbers cannot be read
 GAP = 6.0  # points between the matrix and the bars
@@ -58,8 +57,6 @@ class ConfusionDisplay:
            [0.  , 0.5 ]])
     >>> display.accuracy
     0.75
-    >>> display.predicted_shares
-    array([0.25, 0.75])
     """
 
     def __init__(self, confusion_matrix, *, display_labels=None):
@@ -140,8 +137,7 @@ class ConfusionDisplay:
         X : array-like, recordings or whatever the estimator predicts from
         y : array-like of shape (n_samples,)
             True classes.
-        **kwargs
-            Further parameters of :meth:`from_predictions` and :meth:`plot`.
+        **kwargs : further parameters of :meth:`from_predictions` and :meth:`plot`
 
         Returns
         -------
@@ -174,8 +170,7 @@ class ConfusionDisplay:
             Weight of each row in the shares. None: equal weights.
         display_labels : array-like of shape (n_classes,), default=None
             Names of the classes in the figure. None: the labels themselves.
-        **plot_kw
-            See :meth:`plot`.
+        **plot_kw : parameters of :meth:`plot`
 
         Returns
         -------
@@ -184,8 +179,7 @@ class ConfusionDisplay:
         Raises
         ------
         ValueError
-            If lengths differ, there are no rows or rows without a class, ``labels`` lacks classes that occur,
-            or weights are negative or sum to 0.
+            If lengths differ, rows or classes are missing, or weights are negative or sum to 0.
         """
         y_true, y_pred = check_labels(y_true, "y_true"), check_labels(y_pred, "y_pred")
         if not len(y_true):
@@ -200,16 +194,11 @@ class ConfusionDisplay:
             raise ValueError(f"labels={labels.tolist()} names a class twice; name each class once.")
         missing = np.setdiff1d(present, labels).tolist()
         if missing:
-            raise ValueError(
-                f"labels={labels.tolist()} lacks {missing}, which occur in y_true or y_pred; add them, or leave "
-                "out those rows."
-            )
+            raise ValueError(f"labels={labels.tolist()} lacks {missing}, which occur in y_true or y_pred.")
         display_labels = labels if display_labels is None else np.asarray(display_labels)
         if len(display_labels) != len(labels):
-            raise ValueError(
-                f"display_labels has {len(display_labels)} names, but there are {len(labels)} classes, "
-                f"{labels.tolist()}; name each class."
-            )
+            names = f"display_labels has {len(display_labels)} names"
+            raise ValueError(f"{names}, but there are {len(labels)} classes, {labels.tolist()}; name each class.")
         order = np.argsort(labels)
         rows, columns = (order[np.searchsorted(labels, y, sorter=order)] for y in (y_true, y_pred))
         total = np.zeros((len(labels), len(labels)))
@@ -231,7 +220,7 @@ class ConfusionDisplay:
         return written
 
     def _name_classes(self, names, cell, rotation):
-        """Write class names at both axes; rotate the column names if they would overlap."""
+        """Write class names along both axes; rotate the column names if they would overlap."""
         font = np.clip(0.85 * cell, 4.0, 10.0)
         if rotation is None:
             fits = max(map(len, names)) * CHARACTER_WIDTH * font < cell

@@ -16,8 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from .._constraints import integers
 from .._warnings import warn
 from ..evaluation.labels import check_labels
-from ._panels import make_panels, size_in_points
-from ._style import CHARACTER_WIDTH, COLOURS, GREY, MARKERS
+from ._drawing import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, make_panels, size_in_points
 
 DTYPES = [np.float64, np.float32]
 N_COMPONENTS = 50  # of the PCA before t-SNE: it keeps the distances of wide data at a fraction of the cost
@@ -117,8 +116,7 @@ class EmbeddingDisplay:
             Classes. None: unknown.
         X_test, y_test : as X_train and y_train, default=None
             Test data. None: there are none.
-        **kwargs
-            Further parameters of :meth:`from_embeddings` and :meth:`plot`.
+        **kwargs : further parameters of :meth:`from_embeddings` and :meth:`plot`
 
         Returns
         -------
@@ -176,8 +174,7 @@ class EmbeddingDisplay:
             10,000 points takes a minute or two.
         random_state : int, RandomState instance or None, default=None
             Seeds the sample and t-SNE, but not a ``projection`` of your own.
-        **plot_kw
-            See :meth:`plot`.
+        **plot_kw : parameters of :meth:`plot`
 
         Returns
         -------
@@ -186,8 +183,7 @@ class EmbeddingDisplay:
         Raises
         ------
         ValueError
-            If lengths or widths differ, classes are given for one split only, all rows hold NaN, or the
-            projection does not return two columns.
+            If shapes do not match, only one split has classes, or all rows hold NaN.
         """
         embeddings = {"train": train} if test is None else {"train": train, "test": test}
         for split, X in embeddings.items():
@@ -195,9 +191,7 @@ class EmbeddingDisplay:
         classes = _check_classes(embeddings, {"train": y_train, "test": y_test})
         widths = [X.shape[1] for X in embeddings.values()]
         if widths[0] != widths[-1]:
-            raise ValueError(
-                f"train has {widths[0]} features, but test has {widths[1]}; use one estimator for both."
-            )
+            raise ValueError(f"train has {widths[0]} features, but test has {widths[1]}; they must agree.")
         random, rows = check_random_state(random_state), {}
         for split, X in embeddings.items():
             usable = np.flatnonzero(np.isfinite(X).all(axis=1))
@@ -269,7 +263,7 @@ class EmbeddingDisplay:
 
 
 def _add_legend(panel, entries, x, **options):
-    """Put a legend, given as styles by label, to the right of a panel, at x in units of its width."""
+    """Put a legend of styles by label to the right of a panel, at x in units of its width."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], linestyle="", label=label, **style) for label, style in entries.items()]
@@ -278,7 +272,7 @@ def _add_legend(panel, entries, x, **options):
 
 
 def _marker_area(n_points, side):
-    """Area of a marker in square points, so that all markers cover about a third of a panel of ``side`` inches."""
+    """Return a marker's area in square points, so that all cover about a third of a panel of ``side`` inches."""
     return float(np.clip((72 * side) ** 2 / 3 / n_points, 4, 40))
 
 
@@ -303,9 +297,7 @@ def _project(rows, projection, random):
     if projection is not None:
         points = np.asarray(clone(projection, safe=False).fit_transform(rows))
         if points.shape != (len(rows), 2):
-            raise ValueError(
-                f"projection={projection!r} gave an array of shape {points.shape}; it must give 2 columns."
-            )
+            raise ValueError(f"projection={projection!r} gave an array of shape {points.shape}, not two columns.")
         return points, type(projection).__name__
     if len(rows) < 4 or not rows.any():  # too few points for t-SNE, or all equal
         return np.pad(rows, ((0, 0), (0, 1)))[:, :2], "t-SNE"

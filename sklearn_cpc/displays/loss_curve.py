@@ -7,8 +7,7 @@ import numpy as np
 
 from ..evaluation import record_training
 from ._curves import Curve, Level, chance_levels, history_curves, named_models, reference_levels, trained_parts
-from ._panels import make_panels
-from ._style import COLOURS, GREY
+from ._drawing import COLOURS, GREY, make_panels
 
 SPLIT_LINESTYLES = {"train": "--", "valid": "-.", "test": "-"}
 SPLIT_COLOURS = {"train": COLOURS[0], "valid": COLOURS[2], "test": COLOURS[1]}
@@ -137,8 +136,7 @@ class LossCurveDisplay:
             as in the report; for CPC when guessing among the N windows of full clips and batches (loss ln N).
         reference_lines : dict, default=None
             Further levels, as in :meth:`from_history`, drawn for the last step that recorded the quantity.
-        **plot_kw
-            See :meth:`plot`.
+        **plot_kw : parameters of :meth:`plot`
 
         Returns
         -------
@@ -178,8 +176,7 @@ class LossCurveDisplay:
         reference_lines : dict, default=None
             Levels to compare with: ``{"chance": 0.1, "untrained": 0.22}`` for the accuracy (the report's
             figure 5), or by quantity, ``{"loss": {"chance": 2.3}, "accuracy": {"chance": 0.1}}``.
-        **plot_kw
-            See :meth:`plot`.
+        **plot_kw : parameters of :meth:`plot`
 
         Returns
         -------

@@ -12,8 +12,7 @@ from .._constraints import POSITIVE
 from .._pipelines import find_nested
 from ..audio.clips import holds_path
 from ..audio.store import AudioSource
-from ._panels import add_beside, make_panels
-from ._style import COLOURS
+from ._drawing import COLOURS, add_beside, make_panels
 
 WINDOW = 0.064  # seconds per window of the spectrogram, rounded to a power of two in samples
 N_MELS = 80
@@ -121,8 +120,7 @@ class RecordingDisplay:
             The time axis of a clip shows its position in the file.
         name : str, default=None
             Title. None: the name of the file.
-        **plot_kw
-            See :meth:`plot`.
+        **plot_kw : parameters of :meth:`plot`
 
         Returns
         -------
@@ -164,8 +162,7 @@ class RecordingDisplay:
         frames : dict of {str: Frames}, default=None
             See ``layers`` of the class, for example ``{"z": cpc.transform_frames([path])[0]}``. Steps must be
             equally long. None: only the sound.
-        **plot_kw
-            See :meth:`plot`.
+        **plot_kw : parameters of :meth:`plot`
 
         Returns
         -------
@@ -195,7 +192,18 @@ class RecordingDisplay:
 
     def _draw_mel(self, panel, cmap):
         """Draw the mel spectrogram in dB, with ticks in Hz."""
-        decibels, hertz, step = _mel_spectrogram(self.samples, self.sample_rate)
+        sample_rate, n_samples = self.sample_rate, len(self.samples)
+        n_fft = max(16, 2 ** round(np.log2(WINDOW * sample_rate)))
+        hop = max(n_fft // 4, -(-n_samples // N_COLUMNS))
+        # As many bands as possible without empty ones: at low frequencies, a mel is 200/3 Hz wide.
+        most = float(librosa.hz_to_mel(sample_rate / 2)) * 200 / 3 * n_fft / sample_rate - 1
+        n_bands = int(np.clip(most, 1, N_MELS))
+        padded = np.pad(self.samples, (0, max(0, n_fft - n_samples)))
+        power = librosa.feature.melspectrogram(
+            y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=n_bands, pad_mode="reflect"
+        )
+        decibels = librosa.power_to_db(power, ref=max(power.max(), MIN_POWER), amin=1e-16, top_db=None)
+        hertz, step = librosa.mel_frequencies(n_bands + 2, fmax=sample_rate / 2)[1:-1], hop / sample_rate
         times = -step / 2, (decibels.shape[1] - 0.5) * step
         style = {"cmap": cmap, "vmin": -DYNAMIC_RANGE, "vmax": 0}
         image = self._draw_image(panel, decibels, times, "dB re max", **style)
@@ -250,21 +258,6 @@ def sort_dimensions(embeddings, loudness):
     weights = np.linalg.eigh(values[known].T @ values[known])[1][:, -1]
     covariance = (values[known] @ weights) @ (loudness[known] - loudness[known].mean())
     return values[:, np.argsort(weights if covariance >= 0 else -weights, kind="stable")]
-
-
-def _mel_spectrogram(samples, sample_rate):
-    """Return decibels below the maximum (n_bands, n_columns), band centres in Hz, and seconds per column."""
-    n_fft = max(16, 2 ** round(np.log2(WINDOW * sample_rate)))
-    hop = max(n_fft // 4, -(-len(samples) // N_COLUMNS))
-    # As many bands as possible without empty ones: at low frequencies, a mel is 200/3 Hz wide.
-    most = float(librosa.hz_to_mel(sample_rate / 2)) * 200 / 3 * n_fft / sample_rate - 1
-    n_bands = int(np.clip(most, 1, N_MELS))
-    padded = np.pad(samples, (0, max(0, n_fft - len(samples))))
-    power = librosa.feature.melspectrogram(
-        y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=n_bands, pad_mode="reflect"
-    )
-    decibels = librosa.power_to_db(power, ref=max(power.max(), MIN_POWER), amin=1e-16, top_db=None)
-    return decibels, librosa.mel_frequencies(n_bands + 2, fmin=0, fmax=sample_rate / 2)[1:-1], hop / sample_rate
 
 
 def _as_samples(samples):

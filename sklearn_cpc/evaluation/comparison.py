@@ -5,17 +5,15 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from scipy import stats
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._constraints import integers
-from .._processes import progress
 from ..audio.clips import as_clips
 from .folds import make_folds
-from .representations import UNTRAINED, add_baselines, decode_cache, named_estimators, seeded_clone, split_pipeline
+from .representations import UNTRAINED, add_baselines, named_estimators, train_all
 
 SEED_CONSTRAINTS = {"n_seeds": [integers(1, 10_000)], "random_state": [integers(0, 2**31)]}
 SCORE_CONSTRAINTS = {"reference": [str, None], "confidence": [Interval(Real, 0, 1, closed="neither")]}
@@ -47,47 +45,47 @@ def compare_representations(
 ):
     """Compare how well a linear probe does on several representations, all on the same folds.
 
-    In each fold, every representation is fitted on the training rows. The probe is then fitted on
-    the features of these rows and scored on those of the test rows.
+    In each fold, every representation is fitted on the training rows. The probe is fitted on their features and
+    scored on those of the test rows.
 
     Parameters
     ----------
     representations : dict of str to estimator
-        Transformers, or pipelines of them. If a pipeline ends in a classifier, this classifier replaces
-        ``probe``. A single estimator is named "representation". All are cloned.
+        Transformers, or pipelines of them; a classifier at the end of a pipeline replaces ``probe``. A single
+        estimator is named "representation". All are cloned.
     X : recordings or array-like of shape (n_rows, ...)
-        Whatever all the estimators accept: paths, clips, or arrays, see :class:`~sklearn_cpc.CPCTransformer`.
+        Whatever all estimators accept: paths, clips or arrays, see :class:`~sklearn_cpc.CPCTransformer`.
     y : array-like of shape (n_rows,)
         Class of each row.
     groups : array-like of shape (n_rows,), default=None
-        Groups that no fold may split: the site, the speaker, the day.
+        Groups that no fold may split, such as sites, speakers or days.
     cv : int, cross-validation generator or iterable, default=None
         Folds, as in scikit-learn. An integer gives stratified folds that keep ``groups`` together or, without
         groups, the clips of each file. None: five folds, or fewer if a class has fewer rows or groups.
     unlabelled : recordings, default=None
-        Further recordings without labels. They are added to the training rows of the transformers.
+        Recordings without labels, added to the training rows of the transformers.
     transductive : bool, default=False
-        Whether to fit the transformers once on all of X, test rows included, without labels. Use it if all
-        recordings to be classified are known; with False, scores tell how well future ones are classified.
+        Whether to fit the transformers once on all of X, test rows included, without labels. Use it only if all
+        recordings that you will ever classify are known; the scores of future ones would be lower.
     baselines : bool, default=True
         Whether to add "chance" (always the most frequent class), "mfcc" (MFCCTransformer, if X holds
-        recordings or a representation has a sample rate) and, for every representation that trains a
-        CPCTransformer, "<name> (untrained)", the same with its random initial weights.
+        recordings or a representation has a sample rate) and, for each representation that trains a
+        CPCTransformer, "<name> (untrained)" with its random initial weights.
     reference : str, default=None
-        Name of the representation to compare with. None: "mfcc" if there is one, else the first.
+        Name of the representation to compare with. None: "mfcc" if there is one, else the first but "chance".
     probe : classifier, default=None
         Fitted on the features. None: logistic regression (C = 0.05) on standardised features.
     scoring : str or callable, default="accuracy"
         As in scikit-learn; greater is better.
     n_seeds : int, default=1
-        How many times everything with a ``random_state`` is trained per fold, each time with another seed.
+        Number of trainings per fold, each with another seed for everything that has a ``random_state``.
     random_state : int, default=0
         The first seed; the others follow.
     confidence : float, default=0.95
         Confidence level of the intervals.
     memory : str or path-like, default=None
-        Directory for decoded recordings (230 MB per hour at 16 kHz), for estimators that have none of their own.
-        None: a temporary one. Each recording is decoded once per sample rate.
+        Directory for decoded recordings (230 MB per hour at 16 kHz), for estimators without their own. None: a
+        temporary one. Each recording is decoded once per sample rate.
     n_jobs : int, default=None
         Number of trainings that run in parallel.
     verbose : int, default=0
@@ -99,19 +97,18 @@ def compare_representations(
         One row per representation, baselines first, with the columns
 
         - ``mean``, ``std``: mean and standard deviation of the scores over folds and seeds;
-        - ``difference``, ``difference_low``, ``difference_high``: mean difference from the reference in the
-          same fold and with the same seed, and its confidence interval; ``reference`` names the reference;
+        - ``difference``, ``difference_low``, ``difference_high``: mean difference from the ``reference`` with the
+          same fold and seed, and its confidence interval;
         - ``gain``, ``gain_low``, ``gain_high``: the same for the difference from the untrained network;
         - ``fit_seconds``: mean time to fit features and probe in one fold;
         - ``fitted_on``: "training folds" or "all recordings";
-        - ``fold0``, ``fold1`` and so on (``fold0_seed1``): the scores.
+        - ``fold0``, ``fold1`` and so on, or ``fold0_seed0`` and so on: the scores.
 
     Raises
     ------
     ValueError, TypeError
-        If a parameter cannot be used, lengths differ, ``cv`` splits groups over folds, ``unlabelled`` holds
-        files of X without ``transductive``, or ``reference`` is unknown. Errors of estimators are passed on.
-        Clips of one file in both the training and the test rows of a fold give only a warning.
+        If a parameter is invalid, lengths differ, ``cv`` splits groups, or ``unlabelled`` holds files of X without
+        ``transductive``. If ``cv`` splits the clips of a file, there is only a warning.
 
     See Also
     --------
@@ -123,7 +120,7 @@ def compare_representations(
     Folds share training rows, so their scores are not independent and the usual t interval is too narrow.
     These intervals use the corrected resampled t-test of Nadeau and Bengio ("Inference for the Generalization
     Error", Machine Learning 52, 2003), which increases the variance by the ratio of test to training rows.
-    They hold for other folds and seeds of the same corpus, not for other corpora. One fold gives none (NaN).
+    They hold for other folds and seeds of the same corpus, not for other corpora. One fold has none (NaN).
 
     Examples
     --------
@@ -140,32 +137,25 @@ def compare_representations(
     [0.12, 0.03, 0.2]
     """
     folds = make_folds(X, y, groups, cv)
-    if not transductive and unlabelled is not None and as_clips(X) is not None:
-        both = {str(clip.path) for clip in as_clips(X)} & {str(clip.path) for clip in as_clips(unlabelled) or []}
+    if not transductive and unlabelled is not None:
+        files, more_files = ({str(clip.path) for clip in as_clips(rows) or []} for rows in (X, unlabelled))
+        both = files & more_files
         if both:
             raise ValueError(
-                f"{len(both)} file(s) of unlabelled are also in X, for example {min(both)!r}, so that features "
-                "would be trained on test recordings. Leave them out, or pass transductive=True."
+                f"{len(both)} file(s) of unlabelled are also in X, for example {min(both)!r}, so features would "
+                "be trained on test recordings. Leave them out, or pass transductive=True."
             )
     named = named_estimators(representations)
     if baselines:
         named = add_baselines(named, X)
     reference = _choose_reference(reference, named)
-    fold_sets = [folds] if transductive else [[fold] for fold in folds]  # one fit of the features for each
+    fold_sets = [folds] if transductive else [[fold] for fold in folds]  # features are fitted once per set
     seeds = range(random_state, random_state + n_seeds)
-    tasks = [(name, seed, fold_set) for name in named for seed in seeds for fold_set in fold_sets]
-    common = X, np.asarray(y), unlabelled, transductive, scoring
-    with decode_cache(memory) as directory:
-        run = Parallel(n_jobs=n_jobs, return_as="generator")(
-            delayed(_fit_and_score)(
-                *split_pipeline(seeded_clone(named[name], seed, directory), probe), fold_set, *common
-            )
-            for name, seed, fold_set in tasks
-        )
-        results = list(progress(run, len(tasks), "comparing", verbose))
+    settings = [(fold_set, X, np.asarray(y), unlabelled, transductive, scoring) for fold_set in fold_sets]
+    results = train_all(_fit_and_score, named, probe, seeds, settings, memory, n_jobs, verbose)
     scores: dict[str, list[float]] = {name: [] for name in named}
     seconds: dict[str, list[float]] = {name: [] for name in named}
-    for (name, _, _), (fold_scores, fit_seconds) in zip(tasks, results, strict=True):
+    for name, (fold_scores, fit_seconds) in results:
         scores[name] += fold_scores
         seconds[name].append(fit_seconds)
     test_ratio = np.mean([len(test) / len(train) for train, test in folds])
@@ -189,7 +179,7 @@ def compare_scores(scores, reference=None, *, test_ratio=0.25, confidence=0.95):
     Parameters
     ----------
     scores : dict of {str: sequence of float}
-        Scores by name of the representation; all in the same order of folds and seeds.
+        Scores by name of the representation, all in the same order of folds and seeds.
     reference : str, default=None
         Name of the representation to compare with. None: "mfcc" if there is one, else the first but "chance".
     test_ratio : float, default=0.25
@@ -200,14 +190,13 @@ def compare_scores(scores, reference=None, *, test_ratio=0.25, confidence=0.95):
     Returns
     -------
     DataFrame
-        One row per name, with the columns ``mean``, ``std``, ``difference``, ``difference_low``,
-        ``difference_high``, ``reference``, and ``gain``, ``gain_low``, ``gain_high`` over
-        "<name> (untrained)" where there is one.
+        One row per name, with the columns from ``mean`` to ``gain_high`` of :func:`compare_representations`;
+        the gain is that over "<name> (untrained)", if there is one.
 
     Raises
     ------
     ValueError, TypeError
-        If a parameter cannot be used, the reference is unknown, or lengths differ.
+        If a parameter is invalid, the reference is unknown, or lengths differ.
 
     Examples
     --------
@@ -270,7 +259,7 @@ def _concatenate(X, more):
 
 
 def _difference_columns(label, scores, others, test_ratio, confidence):
-    """Return the mean difference of paired scores and its interval after Nadeau and Bengio, as columns."""
+    """Return the mean difference of paired scores and its interval (Nadeau and Bengio), as columns."""
     n, mean, half_width = len(scores), np.nan, np.nan
     if others is not None:
         differences = np.subtract(scores, others)

@@ -21,30 +21,30 @@ def make_folds(X, y, groups, cv):
     if cv is None or isinstance(cv, Integral):
         several_clips_per_file = files is not None and len(set(files)) < len(files)
         groups = files if groups is None and several_clips_per_file else groups
-        k = _choose_n_folds(y, groups) if cv is None else cv
-        cv = StratifiedKFold(k, shuffle=True, random_state=0) if groups is None else StratifiedGroupKFold(k)
+        if cv is None:  # five folds, or fewer if a class has fewer rows or groups
+            units = np.arange(len(y)) if groups is None else np.asarray(groups)
+            fewest = min(len(np.unique(units[np.asarray(y) == label])) for label in np.unique(y))
+            cv = max(2, min(5, fewest))
+        cv = StratifiedKFold(cv, shuffle=True, random_state=0) if groups is None else StratifiedGroupKFold(cv)
     folds = list(check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y, groups))
-    if groups is not None and _count_split_groups(groups, folds):
+    n_split = _count_split_groups(groups, folds)
+    if n_split:
         raise ValueError(
-            f"cv={cv!r} splits {_count_split_groups(groups, folds)} group(s) over the training and the test part "
-            "of a fold; use GroupKFold, StratifiedGroupKFold or LeaveOneGroupOut, or cv=None."
+            f"cv={cv!r} splits {n_split} group(s) over the training and the test rows of a fold; use GroupKFold, "
+            "StratifiedGroupKFold or LeaveOneGroupOut, or cv=None."
         )
-    if files is not None and _count_split_groups(files, folds):
+    n_split = _count_split_groups(files, folds)
+    if n_split:
         warn(
-            f"{_count_split_groups(files, folds)} file(s) have clips in both the training and the test part of a "
-            "fold, which makes features look better than they are; pass groups, one value per file, or cv=None."
+            f"{n_split} file(s) have clips in both the training and the test rows of a fold, which makes features "
+            "look better than they are; pass groups, one value per file, or cv=None."
         )
     return folds
 
 
-def _choose_n_folds(y, groups):
-    """Use five folds, or fewer (at least two) if a class has fewer rows or groups."""
-    groups = np.arange(len(y)) if groups is None else np.asarray(groups)
-    fewest = min(len(np.unique(groups[np.asarray(y) == label])) for label in np.unique(y))
-    return max(2, min(5, fewest))
-
-
 def _count_split_groups(groups, folds):
-    """Count the groups that have both training and test rows in some fold."""
+    """Count the groups with both training and test rows in some fold; None: there are no groups."""
+    if groups is None:
+        return 0
     groups = np.asarray(groups)
     return len({group for train, test in folds for group in set(groups[train]) & set(groups[test])})

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score
@@ -11,7 +10,7 @@ from sklearn.utils._param_validation import validate_params
 
 from .comparison import SEED_CONSTRAINTS
 from .folds import make_folds
-from .representations import decode_cache, named_estimators, seeded_clone, split_pipeline, untrained_twin
+from .representations import named_estimators, train_all, untrained_twin
 
 
 @validate_params({**SEED_CONSTRAINTS, "baselines": ["boolean"]}, prefer_skip_nested_validation=True)
@@ -36,7 +35,7 @@ def overfitting_gaps(
     Parameters
     ----------
     representation : transformer or pipeline
-        If a pipeline ends in a classifier, this classifier replaces ``probe``.
+        A classifier at the end of a pipeline replaces ``probe``.
     A, B, C : tuple of (X, y) or (X, y, groups)
         Recordings, their classes, and groups that no fold may split. All three must have the same classes,
         and should have similar class shares and numbers of rows.
@@ -45,8 +44,8 @@ def overfitting_gaps(
     cv : int, cross-validation generator or iterable, default=None
         Folds for the cross-validated losses of the probes, as in :func:`compare_representations`.
     baselines : bool, default=True
-        Whether to add the row "untrained", with the random initial weights of the network. It has seen neither
-        A nor B, so a network gap that it shares is a difference between the recordings.
+        Whether to add the row "untrained": the network with its random initial weights. It has seen neither A nor
+        B, so a network gap that it shares comes from the recordings.
     n_seeds : int, default=1
         Number of trainings, each with another seed; the table holds their means.
     random_state : int, default=0
@@ -65,15 +64,14 @@ def overfitting_gaps(
         - ``loss_c``: loss of the probe of B on C;
         - ``network_gap``: ``loss_b - loss_a``; above zero, the network overfits to A;
         - ``probe_gap``: ``loss_c - loss_b``; above zero, the probe overfits to B;
-        - ``cv_loss_a``, ``cv_loss_b``, ``cv_network_gap``: the same, cross-validated within A and within B.
-          A probe with more features than rows fits both A and B perfectly, so that ``network_gap`` is near
-          zero whatever the network does; ``cv_network_gap`` does not have this problem.
-        - ``accuracy_a``, ``accuracy_b``, ``accuracy_c``.
+        - ``cv_loss_a``, ``cv_loss_b``, ``cv_network_gap``: the same, cross-validated within A and within B. Use
+          this gap if there are more features than rows: such a probe fits A and B perfectly, with any network;
+        - ``accuracy_a``, ``accuracy_b``, ``accuracy_c``: accuracies of the same probes.
 
     Raises
     ------
     ValueError, TypeError
-        If a parameter cannot be used, or A, B and C differ in their classes.
+        If a parameter is invalid, or A, B and C differ in their classes.
 
     Examples
     --------
@@ -100,15 +98,9 @@ def overfitting_gaps(
     twin = untrained_twin(named["trained"])
     if baselines and twin is not None:
         named["untrained"] = twin
-    tasks = [(name, seed) for name in named for seed in range(random_state, random_state + n_seeds)]
-    with decode_cache(memory) as directory:
-        results = Parallel(n_jobs=n_jobs)(
-            delayed(_fit_and_test)(
-                *split_pipeline(seeded_clone(named[name], seed, directory), probe), corpora, folds_a, folds_b
-            )
-            for name, seed in tasks
-        )
-    table = pd.DataFrame(results, index=[name for name, _ in tasks]).groupby(level=0, sort=False).mean()
+    seeds, settings = range(random_state, random_state + n_seeds), [(corpora, folds_a, folds_b)]
+    names, results = zip(*train_all(_fit_and_test, named, probe, seeds, settings, memory, n_jobs), strict=True)
+    table = pd.DataFrame(results, index=names).groupby(level=0, sort=False).mean()
     table.insert(3, "network_gap", table["loss_b"] - table["loss_a"])
     table.insert(4, "probe_gap", table["loss_c"] - table["loss_b"])
     table.insert(7, "cv_network_gap", table["cv_loss_b"] - table["cv_loss_a"])
@@ -129,5 +121,5 @@ def _fit_and_test(features, classifier, corpora, folds_a, folds_b):
 
 
 def _cross_entropy(probe, X, y):
-    """Mean in nats; y need not hold all classes of the probe."""
+    """Return the mean cross entropy in nats; y need not hold all classes of the probe."""
     return log_loss(y, probe.predict_proba(X), labels=probe.classes_)

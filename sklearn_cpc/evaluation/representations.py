@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 
+from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -10,6 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from .._pipelines import find_nested
+from .._processes import progress
 from ..audio.clips import as_clips
 from ..cpc import CPCTransformer
 from ..mfcc import MFCCTransformer
@@ -66,14 +68,25 @@ def seeded_clone(estimator, seed, memory):
     return estimator.set_params(**seeds)
 
 
-def decode_cache(memory):
-    """Return a context manager for a directory of decoded recordings: this one, or a temporary one."""
-    temporary = tempfile.TemporaryDirectory
-    return temporary(ignore_cleanup_errors=True) if memory is None else contextlib.nullcontext(memory)
+def train_all(train, named, probe, seeds, settings, memory, n_jobs, verbose=0):
+    """Return (name, ``train(features, classifier, *setting)``) for each representation, seed and setting.
+
+    Decoded recordings are cached in the directory ``memory``, or in a temporary one.
+    """
+    tasks = [(name, seed, setting) for name in named for seed in seeds for setting in settings]
+    with contextlib.ExitStack() as stack:
+        if memory is None:
+            memory = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+        results = Parallel(n_jobs=n_jobs, return_as="generator")(
+            delayed(train)(*split_pipeline(seeded_clone(named[name], seed, memory), probe), *setting)
+            for name, seed, setting in tasks
+        )
+        names = [name for name, _, _ in tasks]
+        return list(zip(names, progress(results, len(tasks), "comparing", verbose), strict=True))
 
 
 def split_pipeline(estimator, probe):
-    """Return the part that computes features and the classifier of the features."""
+    """Return the part that computes features, and the classifier of these features."""
     if isinstance(estimator, Pipeline) and is_classifier(estimator) and len(estimator) > 1:
         return estimator[:-1], estimator[-1]
     if is_classifier(estimator):

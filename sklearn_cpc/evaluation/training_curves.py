@@ -19,15 +19,14 @@ from .labels import check_labels
 def record_training(estimator, X, y, X_test, y_test, *, max_epochs=None):
     """Train a clone of a classifier epoch by epoch, and test it after each epoch.
 
-    This gives the data of the report's figures 5 and 14. The ``history_`` of a LinearProbe holds only the
-    training loss, measured during the epoch and with dropout. Here the classifier predicts both sets after each
-    epoch, so that the gap between train and test is overfitting and nothing else (section 2.3.2).
+    This gives the data of the report's figures 5 and 14. The ``history_`` of a LinearProbe holds only training
+    scores, measured during the epoch and with dropout. Here the classifier predicts both sets after each
+    epoch, so that the gap between train and test shows overfitting only (section 2.3.2).
 
     Parameters
     ----------
     estimator : classifier with partial_fit and predict_proba
-        A LinearProbe, or scikit-learn's ``SGDClassifier(loss="log_loss")`` or ``MLPClassifier``. It is not
-        changed.
+        For example a LinearProbe, or scikit-learn's ``SGDClassifier(loss="log_loss")`` or ``MLPClassifier``.
     X, X_test : array-like of shape (n_rows, n_features)
         Embeddings to train on, and to test on.
     y, y_test : array-like of shape (n_rows,)
@@ -38,9 +37,9 @@ def record_training(estimator, X, y, X_test, y_test, *, max_epochs=None):
     Returns
     -------
     history : list of dict
-        Per epoch: ``epoch``, ``train_loss`` and ``test_loss`` (cross entropy in nats), ``train_accuracy``
-        and ``test_accuracy``, and ``dur`` in seconds. Pass it to
-        :meth:`~sklearn_cpc.displays.LossCurveDisplay.from_history` to draw it.
+        Per epoch: ``epoch``, ``train_loss`` and ``test_loss`` (cross entropy in nats), ``train_accuracy``,
+        ``test_accuracy``, and ``dur`` in seconds.
+        :meth:`~sklearn_cpc.displays.LossCurveDisplay.from_history` draws it.
 
     Raises
     ------

@@ -11,7 +11,7 @@ import pytest
 
 from sklearn_cpc import displays
 from sklearn_cpc.displays import ConfusionDisplay, EmbeddingDisplay, LossCurveDisplay, RecordingDisplay
-from sklearn_cpc.displays._style import COLOURS, MARKERS, text_colour_on
+from sklearn_cpc.displays._drawing import COLOURS, MARKERS, text_colour_on
 
 PACKAGE = Path(displays.__file__).parent
 CLASSES = [getattr(displays, name) for name in displays.__all__]

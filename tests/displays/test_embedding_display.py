@@ -214,7 +214,7 @@ def test_unusable_recordings_are_left_out(corpus):
         ("'max_points' parameter of .* Got 0", (TRAIN,), {"max_points": 0}),
         ("by='genre' is unknown; use 'class' or 'split'", (TRAIN,), {"by": "genre", "projection": PCA(2)}),
         (
-            r"projection=PCA.* gave an array of shape \(40, 3\); it must give 2 columns",
+            r"projection=PCA.* gave an array of shape \(40, 3\), not two columns",
             (TRAIN,),
             {"projection": PCA(3)},
         ),

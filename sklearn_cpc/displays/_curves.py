@@ -113,18 +113,11 @@ def chance_levels(curves, n_candidates):
 
 def reference_levels(reference_lines, curves):
     """Return the levels that the user asked for, in the last stage that has their quantity."""
-    lines = {key: value for key, value in (reference_lines or {}).items() if isinstance(value, Mapping)}
-    accuracy = {key: value for key, value in (reference_lines or {}).items() if key not in lines}
-    if accuracy:
-        lines["accuracy"] = {**accuracy, **lines.get("accuracy", {})}
     stages = {curve.quantity: curve.stage for curve in curves}
-    unknown = sorted(set(lines) - set(stages))
-    if unknown:
-        raise ValueError(
-            f"reference_lines={reference_lines!r} names {unknown}, but only {sorted(stages)} were recorded."
-        )
-    return [
-        Level(stages[quantity], quantity, str(label), float(value))
-        for quantity, named in lines.items()
-        for label, value in named.items()
-    ]
+    levels = []
+    for key, value in (reference_lines or {}).items():
+        quantity, named = (key, value) if isinstance(value, Mapping) else ("accuracy", {key: value})
+        if quantity not in stages:
+            raise ValueError(f"reference_lines names {quantity!r}, but only {sorted(stages)} were recorded.")
+        levels += [Level(stages[quantity], quantity, str(label), float(level)) for label, level in named.items()]
+    return levels

@@ -17,8 +17,8 @@ class ConfusionDisplay:
     """Confusion matrix as shares of all rows, with its marginals (the report's section 2.3.2, figures 6 to 9).
 
     Rows are true classes and columns are predicted classes. All cells sum to 1, so the diagonal sums to the
-    accuracy. Bars show how often each class occurs (right) and how often it is predicted (top), and so whether
-    the classifier prefers some classes. Create a display with :meth:`from_estimator` or :meth:`from_predictions`.
+    accuracy. Bars show how often each class occurs (right) and is predicted (top), and so whether the
+    classifier prefers some classes. Create a display with :meth:`from_estimator` or :meth:`from_predictions`.
 
     Parameters
     ----------
@@ -30,15 +30,14 @@ class ConfusionDisplay:
     Attributes
     ----------
     accuracy : float
-        Trace of the matrix.
+        Sum of the diagonal.
     true_shares, predicted_shares : ndarray of shape (n_classes,)
         How often each class occurs (sums of the rows) and is predicted (sums of the columns).
     ax_, figure_ : matplotlib Axes and Figure
         Axes of the matrix and their figure, after plotting.
     axes_ : ndarray of matplotlib Axes
         The matrix, then, if they are drawn, the bars on top and those on the right.
-    im_ : matplotlib AxesImage
-        The matrix.
+    im_ : matplotlib AxesImage of the matrix
     text_ : object ndarray of shape (n_classes, n_classes) or None
         Texts in the cells, None for empty cells. None if no values were written.
 
@@ -49,9 +48,7 @@ class ConfusionDisplay:
     Examples
     --------
     >>> from sklearn_cpc.displays import ConfusionDisplay
-    >>> display = ConfusionDisplay.from_predictions(
-    ...     ["bird", "bird", "rain", "rain"], ["bird", "rain", "rain", "rain"]
-    ... )
+    >>> display = ConfusionDisplay.from_predictions(["cat", "cat", "dog", "dog"], ["cat", "dog", "dog", "dog"])
     >>> display.confusion_matrix
     array([[0.25, 0.25],
            [0.  , 0.5 ]])
@@ -194,7 +191,7 @@ class ConfusionDisplay:
             raise ValueError(f"labels={labels.tolist()} names a class twice; name each class once.")
         missing = np.setdiff1d(present, labels).tolist()
         if missing:
-            raise ValueError(f"labels={labels.tolist()} lacks {missing}, which occur in y_true or y_pred.")
+            raise ValueError(f"labels={labels.tolist()} lacks {missing}, which occur in the data; add them.")
         display_labels = labels if display_labels is None else np.asarray(display_labels)
         if len(display_labels) != len(labels):
             names = f"display_labels has {len(display_labels)} names"

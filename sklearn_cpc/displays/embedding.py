@@ -49,8 +49,7 @@ class EmbeddingDisplay:
     ----------
     ax_, figure_ : matplotlib Axes and Figure
         Axes that contain all panels and their figure, after plotting.
-    axes_ : object ndarray of matplotlib Axes, of shape (n_panels,)
-        The panels.
+    axes_ : object ndarray of the Axes of all panels, of shape (n_panels,)
 
     Examples
     --------
@@ -77,8 +76,8 @@ class EmbeddingDisplay:
         ----------
         by : {"class", "split"}, default="class"
             "class": one panel. Colour and marker show the class; train points are filled, test points hollow.
-            "split": one panel per class, with its train and test points in two colours and all others in grey;
-            a single panel if the classes are unknown.
+            "split": one panel per class (or one in all if they are unknown), with its train and test points in
+            two colours over all others in grey.
         ax : matplotlib Axes or sequence of Axes, default=None
             One Axes into which all panels are laid out, or one Axes per panel. None: a new figure.
 
@@ -114,8 +113,7 @@ class EmbeddingDisplay:
         X_train : array-like, recordings or whatever the estimator transforms
         y_train : array-like of shape (n_train,), default=None
             Classes. None: unknown.
-        X_test, y_test : as X_train and y_train, default=None
-            Test data. None: there are none.
+        X_test, y_test : test data, as X_train and y_train, default=None
         **kwargs : further parameters of :meth:`from_embeddings` and :meth:`plot`
 
         Returns

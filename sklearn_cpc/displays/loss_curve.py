@@ -68,7 +68,7 @@ class LossCurveDisplay:
         self.levels = levels
 
     def plot(self, *, ax=None, quantities=None, splits=None, line_kw=None):
-        """Draw the curves, each stage in a row of its own, or in several rows of three panels.
+        """Draw the curves, with a row of panels for each stage, or several rows of three panels.
 
         Parameters
         ----------
@@ -127,8 +127,8 @@ class LossCurveDisplay:
         Parameters
         ----------
         estimator : estimator, or dict or list of them
-            CPCTransformer, AutoencoderReducer or LinearProbe, or a Pipeline with a row of panels for each of
-            them. The estimators of a dict {name: estimator} or of a list share panels.
+            CPCTransformer, AutoencoderReducer or LinearProbe, or a Pipeline, where each of these gets a row of
+            panels. The estimators of a dict {name: estimator} or of a list share panels.
         name : str, default=None
             Name of a single estimator in the legend.
         chance : bool, default=True
@@ -205,8 +205,7 @@ class LossCurveDisplay:
             See :func:`~sklearn_cpc.evaluation.record_training`.
         chance : bool, default=True
             Whether to draw the level of chance for equally frequent classes.
-        **kwargs
-            ``name`` and ``reference_lines`` of :meth:`from_history`, and the parameters of :meth:`plot`.
+        **kwargs : ``name`` and ``reference_lines`` of :meth:`from_history`, and parameters of :meth:`plot`
 
         Returns
         -------

@@ -39,9 +39,9 @@ class RecordingDisplay:
         Samples per second, in Hz.
     layers : dict of {str: Frames}, default=None
         Embeddings over time by name: each is ``(times, embeddings)``, in seconds from the first sample, as
-        from :meth:`CPCTransformer.transform_frames`. None: none.
+        from :meth:`CPCTransformer.transform_frames`. None: only the sound is drawn.
     onset : float, default=0.0
-        Start of the recording within its file, in seconds, where the time axis begins.
+        Start of the recording within its file, in seconds. The time axis begins here.
     name : str, default=None
         Title. None: no title.
 
@@ -160,8 +160,7 @@ class RecordingDisplay:
         samples, sample_rate, onset, name
             See :class:`RecordingDisplay`.
         frames : dict of {str: Frames}, default=None
-            See ``layers`` of the class, for example ``{"z": cpc.transform_frames([path])[0]}``. Steps must be
-            equally long. None: only the sound.
+            As ``layers``, for example ``{"z": cpc.transform_frames([path])[0]}``, with steps of equal length.
         **plot_kw : parameters of :meth:`plot`
 
         Returns
@@ -278,6 +277,6 @@ def _check_frames(layer, times, embeddings):
     steps = np.diff(times)
     if len(steps) and not (np.isfinite(steps).all() and steps.min() > 0 and np.ptp(steps) <= 0.01 * steps.mean()):
         raise ValueError(
-            f"frames[{layer!r}] has steps of {steps.min():g} to {steps.max():g} s; they must be equally long."
+            f"frames[{layer!r}] has steps of {steps.min():g} to {steps.max():g} s, not of equal length."
         )
     return times, embeddings

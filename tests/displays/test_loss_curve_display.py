@@ -283,7 +283,7 @@ def test_invalid_histories_are_refused(error, message, history):
         ("splits=.*'train'", {"splits": ["valid"]}),
         ("no curve is left", {"splits": ["train"], "quantities": ["accuracy"]}),
         (
-            r"names \['score'\], but only \['accuracy', 'loss'\] were recorded",
+            r"names 'score', but only \['accuracy', 'loss'\] were recorded",
             {"reference_lines": {"score": {"chance": 0.1}}},
         ),
     ],

@@ -159,7 +159,7 @@ def test_frames_with_nan_are_drawn(draw):
         ),
         ("with at least one step", np.zeros(9), {"z": (np.empty(0), np.empty((0, 3)))}),
         (
-            r"has steps of 0.1 to 0.5 s; they must be equally long",
+            r"has steps of 0.1 to 0.5 s, not of equal length",
             np.zeros(9),
             {"z": ([0.1, 0.2, 0.7], np.zeros((3, 2)))},
         ),

@@ -20,6 +20,7 @@ AUTOREGRESSORS = {
     "causal_attention": CausalAttentionContext,
 }
 OBJECTIVES = {"info_nce": InfoNCE}
+MAX_CLIP = 2**28  # samples: an hour and a half at 48 kHz
 
 
 class Forecast(NamedTuple):
@@ -173,6 +174,8 @@ def build_network(
         If an argument neither is nor returns a module.
     """
     n_steps, n_clip = n_context + n_future, n_samples
+    if n_clip > MAX_CLIP:
+        raise ValueError(f"clip_duration makes clips of {n_clip} samples; at most {MAX_CLIP} are allowed.")
     encoder_net = build_module("encoder", encoder, ENCODERS, n_samples, n_steps)
     if hasattr(encoder_net, "samples_per_step"):
         n_samples = n_steps * encoder_net.samples_per_step

@@ -21,13 +21,15 @@ class ClipShape(NamedTuple):
     lookahead: int = 0  # steps after its own that an embedding depends on
 
     @classmethod
-    def for_encoder(cls, encoder, n_samples, n_steps):
-        """Shape for an encoder: any length if it has ``samples_per_step``, full clips if not."""
-        samples_per_step = getattr(encoder, "samples_per_step", None)
+    def for_network(cls, network):
+        """Shape for a CPCNetwork: any length if its encoder has ``samples_per_step``, full clips if not."""
+        n_steps = network.n_context + network.n_future
+        samples_per_step = getattr(network.encoder, "samples_per_step", None)
         if samples_per_step is None:
-            return cls(n_samples, n_steps)
+            return cls(network.n_samples, n_steps)
         # A clip of a fraction of a step more would let steps and samples drift apart.
-        return cls(n_steps * samples_per_step, n_steps, samples_per_step, getattr(encoder, "lookahead", 0))
+        lookahead = getattr(network.encoder, "lookahead", 0)
+        return cls(n_steps * samples_per_step, n_steps, samples_per_step, lookahead)
 
     def for_embedding(self, network, layers):
         """Shape in which a network embeds recordings: longer clips, if these layers take any length."""

@@ -73,6 +73,41 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
     network_: Any
     history_: list[dict]
 
+    def fit(self, X, y=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like, or recordings where the estimator takes them
+        y : ignored, except by classifiers
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, X or y cannot be used; raised before training starts.
+        """
+        self._train(X, y)
+        return self
+
+    def partial_fit(self, X, y=None):
+        """Train for one more epoch on this X, from where the last call of ``fit`` or ``partial_fit`` stopped.
+
+        Parameters
+        ----------
+        X : array-like, or recordings where the estimator takes them
+        y : ignored, except by classifiers
+
+        Returns
+        -------
+        self : estimator
+        """
+        self._train(X, y, partial=True)
+        return self
+
     def _build_network(self, device="cpu"):
         """Build the network from the parameters; try it on this device if its shapes have to be found out."""
         raise NotImplementedError
@@ -163,6 +198,13 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         return super().set_params(**params)
 
     _recipes: dict = {}  # classes of recipes by name, by parameter
+
+    def __sklearn_tags__(self):
+        """Declare that transformers give float32 for float32."""
+        tags = super().__sklearn_tags__()
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
     def __reduce_ex__(self, protocol):
         """Pickle and copy the attributes, without the optimizer; the network on the CPU, for any machine."""

@@ -1,5 +1,6 @@
 """Batches hold every row or stretch of sound once, in an order that only the seed decides."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -344,14 +345,16 @@ def test_a_short_clip_alone_is_cut_after_its_lookahead():
 
 
 def test_shape_is_variable_if_encoder_has_samples_per_step():
-    assert ClipShape.for_encoder(nn.Flatten(), 40, 4) == ClipShape(40, 4, None, 0)
     encoder = nn.Flatten()
+    network = SimpleNamespace(encoder=encoder, n_samples=40, n_context=3, n_future=1)
+    assert ClipShape.for_network(network) == ClipShape(40, 4, None, 0)
     encoder.samples_per_step = 10
-    assert ClipShape.for_encoder(encoder, 40, 4) == ClipShape(40, 4, 10, 0)
+    assert ClipShape.for_network(network) == ClipShape(40, 4, 10, 0)
     encoder.lookahead = 3
-    assert ClipShape.for_encoder(encoder, 40, 4) == ClipShape(40, 4, 10, 3)
-    encoder = LogMelEncoder(n_mels=8, sample_rate=1000)(1000, 10)
-    assert ClipShape.for_encoder(encoder, 1000, 10) == ClipShape(1000, 10, 100, encoder.lookahead)
+    assert ClipShape.for_network(network) == ClipShape(40, 4, 10, 3)
+    network.encoder = encoder = LogMelEncoder(n_mels=8, sample_rate=1000)(1000, 10)
+    network.n_samples, network.n_context = 1000, 9
+    assert ClipShape.for_network(network) == ClipShape(1000, 10, 100, encoder.lookahead)
 
 
 class Network(NamedTuple):

@@ -50,7 +50,7 @@ def build(encoder="logmel", context="gru", n_samples=CLIP):
             n_context=N_CONTEXT,
             n_future=N_FUTURE,
         )
-    return network.eval(), ClipShape.for_encoder(network.encoder, n_samples, N_STEPS)
+    return network.eval(), ClipShape.for_network(network)
 
 
 def sounds(lengths=LENGTHS, seed=0):
@@ -69,12 +69,12 @@ def poolings_of(network):
 
 def pooled(network, shape, samples, pooling, n_clips=None, batch_size=3, dtype=np.float32):
     how = {"pooling": pooling, "n_clips": n_clips, "batch_size": batch_size, "dtype": dtype}
-    return embed_pooled(network, samples, shape, **how, device=torch.device("cpu"))
+    return embed_pooled(network, samples, **how, device=torch.device("cpu"))
 
 
 def frames_of(network, shape, samples, layer="z", batch_size=2):
-    how = {"layer": layer, "sample_rate": RATE, "batch_size": batch_size, "device": torch.device("cpu")}
-    return embed_frames(network, samples, shape, **how)
+    how = {"layer": layer, "batch_size": batch_size, "device": torch.device("cpu")}
+    return embed_frames(network, samples, **how)
 
 
 def slow_layers(network, samples, start, shape):
@@ -189,10 +189,10 @@ def test_click_appears_in_the_frame_of_its_time():
 @pytest.mark.parametrize("context", CONTEXTS)
 @each_encoder
 def test_forecasts_do_not_depend_on_other_clips_in_batch(encoder, context):
-    (network, shape), samples = build(encoder, context), sounds()
+    (network, _), samples = build(encoder, context), sounds()
     how = {"n_clips": None, "device": torch.device("cpu")}
-    batches = list(make_forecasts(network, samples, shape, batch_size=3, **how))
-    singles = list(make_forecasts(network, samples, shape, batch_size=0, **how))  # room for no clip: one at a time
+    batches = list(make_forecasts(network, samples, batch_size=3, **how))
+    singles = list(make_forecasts(network, samples, batch_size=0, **how))  # room for no clip: one at a time
     n_clips = sum(-(-len(x) // CLIP) for x in samples)
     assert len(batches) < len(singles) == n_clips
     together = [single for batch in batches for single in zip(*batch, strict=True)]
@@ -205,5 +205,5 @@ def test_forecasts_do_not_depend_on_other_clips_in_batch(encoder, context):
 
 
 def test_no_clips_give_no_forecasts():
-    network, shape = build()
-    assert list(make_forecasts(network, [], shape, n_clips=None, batch_size=4, device=torch.device("cpu"))) == []
+    network, _ = build()
+    assert list(make_forecasts(network, [], n_clips=None, batch_size=4, device=torch.device("cpu"))) == []

@@ -58,8 +58,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         What the network learns; see :class:`InfoNCE` for negatives, similarity, temperature, step weights, which
         positions predict, and projection. The name stands for the report's objective.
     augmentation : Augmentation, default=None
-        Alters the past of every training clip, while the future to be predicted stays as it is; see
-        :class:`Augmentation`. Doubles the cost of the encoder. None: off (the report).
+        Alters the past of training clips, not the future to be predicted; doubles the cost of the encoder.
+        None: off (the report).
     max_epochs : int, default=10
         Passes over the audio (about nine in the report). 0 leaves the network untrained, as a baseline.
     batch_size : int, default=8
@@ -78,9 +78,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         over the first, second and last third. The same exists for c and, if the encoder has mel bands, for
         "mel" (in dB) and "centred" (as the convolutions take them). Several are concatenated.
     n_clips : int, default=None
-        Clips per row at transform, evenly spread; a single clip is in the middle. None: the whole row, in
-        clips of ``clip_duration`` or, if the encoder takes any number of steps ("logmel"), of 20 times that
-        (except for "context").
+        Clips per row at transform, evenly spread; a single clip is in the middle. None: all of the row, in clips
+        of ``clip_duration`` or, for "logmel" and poolings other than "context", of 20 times that.
     on_error : {"raise", "nan"}, default="raise"
         What to do with recordings that cannot be used: raise one error that lists them all, or train
         without them, fill their rows with NaN at transform, and warn.
@@ -102,9 +101,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         Threads that decode recordings.
     checkpoint : str, path-like or Checkpoint, default=None
         Directory in which ``fit`` keeps its state. After a stop, the next ``fit`` with the same parameters and
-        recordings resumes from there; on one thread it ends with the same weights. Another training is
-        refused, so give each its own directory, and none in a grid search. :class:`Checkpoint` sets how
-        often it is written. Needs an int as ``random_state``.
+        recordings resumes from there. Give each training its own directory, and none in a grid search.
+        :class:`Checkpoint` sets how often it is written. Needs an int as ``random_state``.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, clips, order and dropout. Pass an int for the same result in every fit.
     verbose : int, default=0
@@ -136,9 +134,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     -----
     X, wherever it appears, is one of: a list, tuple, array or Series of paths; of clips
     ``(path, onset, duration)``, also as a DataFrame with columns of these names; or a float array of
-    shape (n_clips, n_samples) already at the encoder's rate. float64 arrays are embedded in float64.
-
-    With the same ``random_state`` and number of threads, results repeat bit for bit.
+    shape (n_clips, n_samples) already at the encoder's rate. float64 arrays are embedded in float64. With the
+    same ``random_state`` and number of threads, results repeat bit for bit.
 
     References
     ----------

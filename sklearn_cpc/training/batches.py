@@ -12,15 +12,7 @@ N_SORTED = 16  # batches' worth of clips that are sorted by length together
 
 
 class TensorBatches(IterableDataset):
-    """Shuffled batches of tensors in memory: one slice per batch, no work per row.
-
-    Parameters
-    ----------
-    inputs : Tensor of shape (n_rows, ...)
-    targets : Tensor of shape (n_rows, ...)
-    batch_size : int
-        Rows per batch at most; see :func:`split_evenly`.
-    """
+    """Shuffled batches of inputs and targets in memory, (n_rows, ...): one slice per batch, no work per row."""
 
     def __init__(self, inputs, targets, batch_size):
         self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
@@ -34,19 +26,9 @@ class TensorBatches(IterableDataset):
 class ClipBatches(IterableDataset):
     """Batches of clips, drawn anew from the recordings in every epoch.
 
-    A recording gives as many clips as fit into it, at least one, one after the other from a random
-    offset: an epoch hears about all of every recording once, and no clip overlaps another. Clips of
-    similar length share a batch.
-
-    Parameters
-    ----------
-    recordings : list of float ndarray of shape (n_samples,)
-    shape : ClipShape
-    batch_size : int
-        Clips per batch at most; see :func:`split_evenly`.
-    random : RandomState
-    names : list of str, default=()
-        Names of the recordings, for messages.
+    A recording, of shape (n_samples,), gives as many clips as fit into it, at least one, one after the other
+    from a random offset: an epoch hears about all of every recording once, and no clip overlaps another.
+    Clips of similar length share a batch. The names of the recordings are for messages.
     """
 
     def __init__(self, recordings, shape, batch_size, random, names=()):
@@ -96,22 +78,10 @@ class Clips(NamedTuple):
 
 
 def clips_in_order(recordings, shape, n_clips, max_samples, dtype):
-    """Cut every recording into evenly spread clips and yield them in batches, the longest first.
+    """Cut every recording into evenly spread clips and yield :class:`Clips`, the longest first.
 
-    Parameters
-    ----------
-    recordings : list of ndarray of shape (n_samples,)
-    shape : ClipShape
-    n_clips : int or None
-        Clips per recording; None: as many as cover it.
-    max_samples : int
-        Samples per batch at most, unless one clip has more: larger batches take memory and are no faster.
-    dtype : numpy dtype
-
-    Yields
-    ------
-    Clips
-        Those of one recording follow each other.
+    ``n_clips`` of each recording; None: as many as cover it. A batch has at most ``max_samples``, unless one clip
+    has more: larger batches take memory and are no faster.
     """
     plan = []  # rows of (n_valid, recording, start, heard before, heard in all)
     for row, samples in enumerate(recordings):

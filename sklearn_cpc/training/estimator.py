@@ -23,24 +23,13 @@ from .net import check_callbacks
 
 @dataclass
 class Task:
-    """What an estimator trains, and on what.
-
-    Attributes
-    ----------
-    network : nn.Module
-    batches : IterableDataset
-    criterion : nn.Module
-    options : dict
-        Further keyword arguments of :func:`~sklearn_cpc.training.loop.train`.
-    recordings : Recordings or None
-        What was read, for ``fit_transform``.
-    """
+    """What an estimator trains, and on what."""
 
     network: nn.Module
     batches: Any
     criterion: nn.Module
-    options: dict = field(default_factory=dict)
-    recordings: Any = None
+    options: dict = field(default_factory=dict)  # further arguments of training.loop.train
+    recordings: Any = None  # what was read, for fit_transform
 
 
 class NetworkEstimator(SaveMixin, BaseEstimator):
@@ -127,7 +116,7 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         resume = (partial or self.warm_start) and hasattr(self, "network_")
         device = resolve_device(self.device)
         random = (resume and self._random) or check_random_state(self.random_state)
-        with _unchanged_on_error(self), seeded(random, device):
+        with _restore_on_error(self), seeded(random, device):
             task = self._plan(X, y, random, partial, resume)
             training = train(
                 task.network,
@@ -232,7 +221,7 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
 
 
 @contextlib.contextmanager
-def _unchanged_on_error(estimator):
+def _restore_on_error(estimator):
     """Give an estimator its attributes back if the block raises."""
     before = vars(estimator).copy()
     try:

@@ -74,32 +74,31 @@ class Clips(NamedTuple):
     clips: torch.Tensor  # (batch, n_samples)
     n_valid: torch.Tensor  # (batch,): steps that hold sound
     rows: np.ndarray  # (batch,): recording of each clip
-    heard: torch.Tensor  # (batch, 2): valid steps of the recording in earlier clips, and in all of them
+    n_shared: torch.Tensor  # (batch,): steps at the beginning that an earlier clip of the recording holds too
+    heard: torch.Tensor  # (batch, 2): steps heard when this clip begins, and in all, each counted once
 
 
-def clips_in_order(recordings, shape, n_clips, max_samples, dtype):
-    """Cut every recording into evenly spread clips and yield :class:`Clips`, the longest first.
+def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, overlap=True):
+    """Cut every recording into clips (see :meth:`ClipShape.lay_out`) and yield :class:`Clips`, the longest first.
 
-    ``n_clips`` of each recording; None: as many as cover it. A batch has at most ``max_samples``, unless one clip
-    has more: larger batches take memory and are no faster.
+    A batch has at most ``max_samples``, unless one clip has more: larger batches take memory and are no faster.
     """
-    plan = []  # rows of (n_valid, recording, start, heard before, heard in all)
+    plan = []  # rows of (valid, recording, start, shared, heard when it begins, heard in all)
     for row, samples in enumerate(recordings):
-        starts = np.unique(shape.spread_starts(len(samples), n_clips))
-        n_valid = shape.count_valid(np.minimum(len(samples) - starts, shape.n_samples))
-        before = n_valid.cumsum() - n_valid
-        plan += [
-            (n, row, start, heard, n_valid.sum()) for n, start, heard in zip(n_valid, starts, before, strict=True)
-        ]
+        first, n_shared, n_valid = shape.lay_out(len(samples), n_clips, overlap=overlap)
+        starts = np.round(first * (shape.n_samples / shape.n_steps)).astype(int)
+        n_new = n_valid - n_shared
+        begins = n_new.cumsum() - n_new - n_shared
+        plan += zip(n_valid, [row] * len(first), starts, n_shared, begins, [n_new.sum()] * len(first), strict=True)
     plan.sort(key=lambda clip: -clip[0])
     done = 0
     while done < len(plan):
         longest = shape.count_needed(plan[done][0])
         batch = np.array(plan[done : done + max(1, max_samples // longest)])
         done += len(batch)
-        pieces = [(recordings[row], start) for row, start in batch[:, 1:3]]
-        clips, n_valid = shape.stack(pieces, dtype)
-        yield Clips(clips, n_valid, batch[:, 1], torch.from_numpy(batch[:, 3:]))
+        clips, _ = shape.stack([(recordings[row], start) for row, start in batch[:, 1:3]], dtype)
+        n_valid, n_shared, heard = (torch.from_numpy(batch[:, columns]) for columns in (0, 3, slice(4, 6)))
+        yield Clips(clips, n_valid, batch[:, 1], n_shared, heard)
 
 
 def hold_out(n_recordings, fraction, seed):

@@ -50,34 +50,33 @@ def embed_pooled(network, samples, *, pooling, n_clips, batch_size, dtype, devic
     pooler, shape = Pooler(pooling, len(samples), network.dims), ClipShape.for_network(network)
     max_samples = batch_size * shape.n_samples
     shape = shape if n_clips else shape.for_embedding(network, pooler.layers)
-    for clips, n_valid, rows, heard in clips_in_order(samples, shape, n_clips, max_samples, dtype):
+    for clips, n_valid, rows, n_shared, heard in clips_in_order(samples, shape, n_clips, max_samples, dtype):
         n_valid = n_valid.to(device)
         layers = network.layers(clips.to(device), n_valid, pooler.layers)
-        pooler.update(rows, layers, n_valid, heard.to(device))
+        pooler.update(rows, layers, n_valid, n_shared.to(device), heard.to(device))
     return pooler.result()
 
 
 @keep_freed_memory()
 @torch.inference_mode()
 def embed_frames(network, samples, *, layer, batch_size, device):
-    """Embed one recording over time, from clips laid end to end; returns :class:`Frames`."""
+    """Embed one recording over time, every step once; returns :class:`Frames`."""
     shape = ClipShape.for_network(network)
     max_samples, shape = batch_size * shape.n_samples, shape.for_embedding(network, {layer})
-    # Leave out a last piece that fills less than half a step.
-    starts = range(0, max(1, len(samples) - shape.n_samples // (2 * shape.n_steps)), shape.n_samples)
-    pieces = [samples[start : start + shape.n_samples] for start in starts]
-    times, embeddings = [], []
-    for clips, n_valid, rows, _ in clips_in_order(pieces, shape, 1, max_samples, np.float32):
+    embeddings = []
+    for clips, n_valid, _, n_shared, _ in clips_in_order([samples], shape, None, max_samples, np.float32):
         steps = network.layers(clips.to(device), n_valid.to(device), [layer])[layer].cpu().numpy()
-        for piece, n, embedded in zip(rows, n_valid.tolist(), steps, strict=True):
-            times.append((piece + (np.arange(n) + 0.5) / shape.n_steps) * shape.n_samples / network.sample_rate)
-            embeddings.append(embedded[:n])
-    return Frames(np.concatenate(times), np.concatenate(embeddings))
+        embeddings += [clip[start:stop] for clip, start, stop in zip(steps, n_shared, n_valid, strict=True)]
+    embeddings = np.concatenate(embeddings)
+    step = shape.n_samples / shape.n_steps / network.sample_rate  # seconds
+    return Frames((np.arange(len(embeddings)) + 0.5) * step, embeddings)
 
 
 @torch.inference_mode()
 def make_forecasts(network, samples, *, n_clips, batch_size, device):
     """Yield the network's forecasts of all clips of recordings, one per batch."""
     shape = ClipShape.for_network(network)
-    for clips, n_valid, _, _ in clips_in_order(samples, shape, n_clips, batch_size * shape.n_samples, np.float32):
+    max_samples = batch_size * shape.n_samples
+    # Without overlap: a window must not be among its own negatives.
+    for clips, n_valid, *_ in clips_in_order(samples, shape, n_clips, max_samples, np.float32, overlap=False):
         yield network(clips.to(device), n_valid.to(device))

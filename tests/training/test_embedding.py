@@ -88,9 +88,26 @@ def slow_layers(network, samples, start, shape):
     return {name: layers[name][0, :n_valid].double().numpy() for name in names}
 
 
+def slow_clips(length, n_clips, shape):
+    """First step of every clip, and those of its steps that no earlier clip has heard, one after the other."""
+    n_total = max(1, int(length * shape.n_steps / shape.n_samples + 0.5))
+    last = max(0, n_total - shape.n_steps)
+    if n_clips is None:
+        firsts = [*range(0, last, shape.n_steps), last]
+    else:
+        firsts = [last // 2] if n_clips == 1 else [round(i * last / (n_clips - 1)) for i in range(n_clips)]
+    heard = set()
+    for first in dict.fromkeys(firsts):
+        new = [step for step in range(first, min(first + shape.n_steps, n_total)) if step not in heard]
+        heard.update(new)
+        yield first, [step - first for step in new]
+
+
 def slow_pool(network, samples, name, n_clips, shape):
-    starts = np.unique(shape.spread_starts(len(samples), n_clips))
-    clips = [slow_layers(network, samples, start, shape) for start in starts]
+    clips = []
+    for first, new in slow_clips(len(samples), n_clips, shape):
+        layers = slow_layers(network, samples, first * shape.n_samples // shape.n_steps, shape)
+        clips.append({"context": layers.pop("context")} | {key: steps[new] for key, steps in layers.items()})
     if name == "context":
         return np.mean([clip["context"][0] for clip in clips], axis=0)
     layer, statistic = name.split("_")

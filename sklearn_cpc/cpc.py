@@ -19,10 +19,9 @@ from .training.batches import ClipBatches, check_trainable, hold_out
 from .training.checkpoint import Checkpoint, check_resumable, make_checkpoint
 from .training.clip_geometry import ClipShape
 from .training.device import match_precision, resolve_device, resolve_precision
-from .training.embedding import Frames, embed_frames, embed_source, make_forecasts
+from .training.embedding import Frames, embed_frames, embed_source, score_recordings
 from .training.estimator import NetworkEstimator, Task
 from .training.schedules import SCHEDULES
-from .training.scoring import contrastive_accuracy
 
 
 class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
@@ -281,15 +280,16 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         self._validate_params()
         if layer not in ("z", "c"):
             raise ValueError(f"layer={layer!r} is unknown; use 'z' or 'c'.")
-        network, how = self._prepare_network(np.float32)
-        if layer == "c" and network.single_context:
+        if layer == "c" and self.network_.single_context:
             came = f"autoregressor={self.autoregressor!r} yields one per clip"
             raise ValueError(f"layer='c' needs a context at every step, but {came}; use layer='z'.")
         source = AudioSource(self, X, self.sample_rate_, reset=False)
-        frames = [Frames(np.empty(0), np.empty((0, network.dims[layer]), np.float32))] * source.n_rows
+        network, how = self._prepare_network(source.dtype)
+        frames = [Frames(np.empty(0), np.empty((0, network.dims[layer]), source.dtype))] * source.n_rows
         for chunk in source.chunks():
             for i in chunk.readable:
-                frames[chunk.rows[i]] = embed_frames(network, chunk.samples[i], layer=layer, **how)
+                samples = chunk.samples[i]
+                frames[chunk.rows[i]] = embed_frames(network, samples, layer=layer, dtype=source.dtype, **how)
         return frames
 
     def score(self, X, y=None):
@@ -332,23 +332,24 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         network = self._start_network(resume)
         self._check_pooling(network)
         rate, shape = network.sample_rate, ClipShape.for_network(network)
-        recordings = AudioSource(self, X, rate, reset=not resume).read()
-        samples = recordings.trimmed(self.trim)
-        if self.validation_fraction and not (resume and hasattr(self, "_split_seed")):
-            # Kept for fits that continue this one, so that they validate on the same recordings.
-            self._split_seed = random.randint(np.iinfo(np.int32).max)
-        rows, held_out = hold_out(len(samples), self.validation_fraction, getattr(self, "_split_seed", None))
-        train_samples, valid_samples = ([samples[row] for row in part] for part in (rows, held_out))
+        source = AudioSource(self, X, rate, reset=not resume)
+        recordings = source.read()
+        samples, rows = recordings.trimmed(self.trim), recordings.readable
+        known_by = [source.clips[row].path if source.clips else recordings.samples[row] for row in rows]
+        held_out = hold_out(self, known_by, random, resume)
+        train_samples, valid_samples = (
+            [samples[i] for i in np.flatnonzero(part)] for part in (~held_out, held_out)
+        )
         if partial or self.max_epochs:
             check_trainable(train_samples, shape, self.batch_size, self._objective.negatives)
         options = {
             "precision": resolve_precision(self.precision, resolve_device(self.device)),
             "schedule": "constant" if partial else self.schedule,
-            "validate": (lambda module: self._score(valid_samples, module)) if held_out else None,
+            "validate": (lambda module: self._score(valid_samples, module)) if valid_samples else None,
             "embedder": lambda X: functools.partial(self._embed, AudioSource(self, X, rate, reset=False).read()),
             "checkpoint": None if partial else make_checkpoint(self, network, samples, random),
         }
-        names = [recordings.names[recordings.readable[row]] for row in rows]
+        names = [recordings.names[row] for row in rows[~held_out]]
         batches = ClipBatches(train_samples, shape, self.batch_size, random, names)
         return Task(network, batches, self._objective(self.n_future), options, recordings)
 
@@ -365,8 +366,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     def _score(self, samples, network=None):
         """Contrastive accuracy of the network, or of one in training, on recordings."""
         network, how = self._prepare_network(np.float32, network)
-        forecasts = make_forecasts(network, samples, n_clips=self.n_clips, **how)
-        return contrastive_accuracy(forecasts, self._objective.similarity)
+        similarity = self._objective.similarity
+        return score_recordings(network, samples, similarity=similarity, n_clips=self.n_clips, **how)
 
     def _prepare_network(self, dtype, network=None):
         """Return the network, or one in training, ready for input of a dtype, and how to embed with it."""

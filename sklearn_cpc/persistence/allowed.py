@@ -52,7 +52,7 @@ SAMPLES = {**FEATURES, "n_features_in_": [integers(1, 2**31), None]}
 CLASSES = {
     "CPCTransformer": Allowed(
         "sklearn_cpc.cpc",
-        {**SAMPLES, **NETWORK, **OUTPUT, "_split_seed": [integers(0, 2**31), None]},
+        {**SAMPLES, **NETWORK, **OUTPUT, "_split": [Each(integers(0, 2**62), least=2, most=2), None]},
         dropped=("memory", "checkpoint"),
     ),
     "AutoencoderReducer": Allowed(

@@ -1,5 +1,7 @@
 """Batches: rows of tensors, and clips cut from recordings, as a network takes them."""
 
+import hashlib
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -83,7 +85,7 @@ def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, overlap=Tr
 
     A batch has at most ``max_samples``, unless one clip has more: larger batches take memory and are no faster.
     """
-    plan = []  # rows of (valid, recording, start, shared, heard when it begins, heard in all)
+    plan: list = []  # rows of (valid, recording, start, shared, heard when it begins, heard in all)
     for row, samples in enumerate(recordings):
         first, n_shared, n_valid = shape.lay_out(len(samples), n_clips, overlap=overlap)
         starts = np.round(first * (shape.n_samples / shape.n_steps)).astype(int)
@@ -101,25 +103,42 @@ def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, overlap=Tr
         yield Clips(clips, n_valid, batch[:, 1], n_shared, heard)
 
 
-def hold_out(n_recordings, fraction, seed):
-    """Split recordings at random into those to train on and those to validate with.
+def hold_out(estimator, identities, random, resume):
+    """Choose the recordings that validate, by a hash of what each is known by: its path, or its samples.
 
-    Returns the indices of both, lists of int.
+    The first fit draws a seed, and a limit below which the ``validation_fraction`` of the hashes lies. Fits that
+    continue it keep both, so that no training recording is used for validation. Clips of a file stay together.
+
+    Returns a bool array with an entry per recording.
     """
-    if not fraction:
-        return list(range(n_recordings)), []
-    n_held_out = max(1, round(fraction * n_recordings))
-    if n_held_out == n_recordings:
-        raise ValueError(
-            f"validation_fraction={fraction:g} leaves nothing to train on of n_samples={n_recordings} "
-            "recording(s); give more recordings or set it to 0."
-        )
-    order = np.random.RandomState(seed).permutation(n_recordings)
-    return sorted(order[n_held_out:].tolist()), order[:n_held_out].tolist()
+    if not estimator.validation_fraction:
+        return np.zeros(len(identities), bool)
+    continues = resume and hasattr(estimator, "_split")
+    seed, limit = estimator._split if continues else (int(random.randint(np.iinfo(np.int32).max)), None)
+    hashes = [_hash(seed, identity) for identity in identities]
+    if limit is None:
+        different = sorted(set(hashes))
+        n_held_out = max(1, round(estimator.validation_fraction * len(different)))
+        if n_held_out >= len(different):
+            raise ValueError(
+                f"validation_fraction={estimator.validation_fraction:g} leaves nothing to train on of n_samples="
+                f"{len(different)} recording(s); give more recordings or set it to 0."
+            )
+        limit = different[n_held_out]
+        estimator._split = seed, limit
+    return np.array(hashes) < limit
+
+
+def _hash(seed, identity):
+    digest = hashlib.blake2b(str(seed).encode(), digest_size=7)
+    digest.update(os.fsencode(identity) if isinstance(identity, str) else identity.tobytes())
+    return int.from_bytes(digest.digest(), "little")
 
 
 def check_trainable(recordings, shape, batch_size, negatives):
     """Raise if no clip of the corpus has a positive or a negative; warn if half of them are mostly padding."""
+    if not recordings:
+        raise ValueError("every recording of X is held out for validation since the first fit; give others.")
     n_clips = sum(map(shape.count_full, recordings))
     if negatives == "across" and min(n_clips, batch_size) < 2:
         raise ValueError(

@@ -71,8 +71,8 @@ class ClipShape(NamedTuple):
             first = np.minimum(first, last) if overlap else first
         else:
             n_clips = n_clips if overlap else min(n_clips, max(1, n_total // self.n_steps))
-            first = np.linspace(0, last, n_clips) if n_clips > 1 else np.array([last // 2])
-            first = np.unique(first.round().astype(int))
+            spread = np.linspace(0, last, n_clips) if n_clips > 1 else np.array([last // 2])
+            first = np.unique(spread.round().astype(int))
         n_shared = np.maximum(0, np.append(0, first[:-1] + self.n_steps - first[1:]))
         return first, n_shared, np.minimum(n_total - first, self.n_steps)
 

@@ -3,12 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from ..nn.pooling import Pooler, n_features
 from .allocator import keep_freed_memory
 from .batches import clips_in_order
 from .clip_geometry import ClipShape
+from .device import for_inference
+from .scoring import contrastive_accuracy
 
 
 class Frames(NamedTuple):
@@ -40,7 +41,7 @@ def embed_source(network, source, *, trim, pooling, **options):
 
 
 @keep_freed_memory()
-@torch.inference_mode()
+@for_inference
 def embed_pooled(network, samples, *, pooling, n_clips, batch_size, dtype, device):
     """Pool every recording, of shape (n_samples,), into one vector of float64.
 
@@ -58,21 +59,27 @@ def embed_pooled(network, samples, *, pooling, n_clips, batch_size, dtype, devic
 
 
 @keep_freed_memory()
-@torch.inference_mode()
-def embed_frames(network, samples, *, layer, batch_size, device):
+@for_inference
+def embed_frames(network, samples, *, layer, batch_size, dtype, device):
     """Embed one recording over time, every step once; returns :class:`Frames`."""
     shape = ClipShape.for_network(network)
     max_samples, shape = batch_size * shape.n_samples, shape.for_embedding(network, {layer})
-    embeddings = []
-    for clips, n_valid, _, n_shared, _ in clips_in_order([samples], shape, None, max_samples, np.float32):
+    clips_embedded = []
+    for clips, n_valid, _, n_shared, _ in clips_in_order([samples], shape, None, max_samples, dtype):
         steps = network.layers(clips.to(device), n_valid.to(device), [layer])[layer].cpu().numpy()
-        embeddings += [clip[start:stop] for clip, start, stop in zip(steps, n_shared, n_valid, strict=True)]
-    embeddings = np.concatenate(embeddings)
+        clips_embedded += [clip[start:stop] for clip, start, stop in zip(steps, n_shared, n_valid, strict=True)]
+    embeddings = np.concatenate(clips_embedded)
     step = shape.n_samples / shape.n_steps / network.sample_rate  # seconds
     return Frames((np.arange(len(embeddings)) + 0.5) * step, embeddings)
 
 
-@torch.inference_mode()
+@for_inference
+def score_recordings(network, samples, *, similarity, n_clips, batch_size, device):
+    """Contrastive accuracy of a network on recordings; see :func:`contrastive_accuracy`."""
+    forecasts = make_forecasts(network, samples, n_clips=n_clips, batch_size=batch_size, device=device)
+    return contrastive_accuracy(forecasts, similarity)
+
+
 def make_forecasts(network, samples, *, n_clips, batch_size, device):
     """Yield the network's forecasts of all clips of recordings, one per batch."""
     shape = ClipShape.for_network(network)

@@ -16,7 +16,7 @@ from torch import nn
 
 from .._constraints import POSITIVE
 from ..persistence.models import SaveMixin, from_bytes, to_bytes
-from .device import match_precision, resolve_device, seeded
+from .device import match_precision, resolve_device, seeded, standard_settings
 from .loop import train
 from .net import check_callbacks
 
@@ -116,7 +116,7 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         resume = (partial or self.warm_start) and hasattr(self, "network_")
         device = resolve_device(self.device)
         random = (resume and self._random) or check_random_state(self.random_state)
-        with _restore_on_error(self), seeded(random, device):
+        with _restore_on_error(self), standard_settings(device), seeded(random, device):
             task = self._plan(X, y, random, partial, resume)
             training = train(
                 task.network,
@@ -158,8 +158,8 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
     def _run(self, rows, part=None):
         """Run rows through the network, or a part of it, in their own precision."""
         device = resolve_device(self.device)
-        network = match_precision(self.network_.to(device), rows.dtype)
-        with torch.inference_mode():
+        with standard_settings(device), torch.inference_mode():
+            network = match_precision(self.network_.to(device), rows.dtype)
             module = network if part is None else getattr(network, part)
             return module(torch.from_numpy(rows).to(device)).cpu().numpy()
 
@@ -207,7 +207,10 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         """State for libraries that store no code, such as skops: for a fitted estimator, its model file."""
         if not hasattr(self, "network_"):
             return super().__getstate__()
-        return {"model": np.frombuffer(to_bytes(self), np.uint8)}
+        try:
+            return {"model": np.frombuffer(to_bytes(self), np.uint8)}
+        except TypeError:  # callbacks, modules and subclasses: the library may store or refuse them itself
+            return super().__getstate__()
 
     def __setstate__(self, state):
         """Take the attributes, or those that a model file describes."""

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -171,6 +172,7 @@ class SequentialSoundFile(sf.SoundFile):
         return False
 
 
+@contextmanager
 def open_audio(path, limits):
     """Open a sound file, or raise a ValueError that says why it cannot be read."""
     status, head = inspect_file(path)
@@ -182,12 +184,9 @@ def open_audio(path, limits):
         if "does not exist" in reason:  # libsndfile's message for an mp3 without sound
             reason = "no sound found"
         raise ValueError(f"is not audio that libsndfile can read, or is damaged ({reason}).") from error
-    try:
+    with audio:
         check_header(audio, status.st_size, limits)
-    except ValueError:
-        audio.close()
-        raise
-    return audio
+        yield audio
 
 
 def check_header(audio, file_size, limits):
@@ -204,10 +203,8 @@ def check_header(audio, file_size, limits):
         )
     compressed = audio.format in ("FLAC", "OGG", "MP3") or audio.subtype.startswith(("ALAC", "MPEG"))
     if not compressed and audio.frames > 8 * file_size:  # under 1 bit per sample: some decoders invent the rest
-        raise ValueError(
-            f"is damaged or cut short ({file_size} bytes are there for {audio.frames} samples); copy it again "
-            "from its source."
-        )
+        found = f"{file_size} bytes are there for {audio.frames} samples"
+        raise ValueError(f"is damaged or cut short ({found}); copy it again from its source.")
 
 
 def inspect_file(path):

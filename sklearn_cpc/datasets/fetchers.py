@@ -25,7 +25,7 @@ CONSTRAINTS: dict[str, list] = {
     "delay": [Interval(Real, 0, 86_400, closed="both")],
 }
 
-# Docstring of every fetcher. A fetcher's own docstring gives the summary, further parameters and attributes.
+# Docstring of every fetcher. The summary, further parameters and attributes come from the fetcher's own docstring.
 DOCSTRING = """\
 {Summary}
 
@@ -36,7 +36,7 @@ Parameters
 data_home : str or path-like or None, default=None
     Folder of all corpora, see :func:`get_data_home`. This corpus is in its sub-folder ``{folder}``.
 download_if_missing : bool, default=True
-    Whether to download the corpus if it is not on disk. If False, an OSError is raised instead.
+    Whether to download the corpus if it is not on disk, instead of raising an OSError.
 return_X_y : bool, default=False
     Whether to return ``(paths, target)`` instead of a Bunch.
 verbose : int, default=1
@@ -62,7 +62,7 @@ corpus : :class:`~sklearn.utils.Bunch`
     target_names : list of str
         The classes, sorted.
     known_bad : list of str
-        Those of the paths that are unusable: {bad_files}.
+        Paths of unusable recordings: {bad_files}.
     DESCR : str
         Description of the corpus, with its source, licence and citation.
 
@@ -85,10 +85,6 @@ Examples
 --------
 >>> from sklearn_cpc.datasets import {function}
 >>> corpus = {function}()  # doctest: +SKIP
->>> {function}(data_home="elsewhere", download_if_missing=False)
-Traceback (most recent call last):
-...
-OSError: {title} is not in 'elsewhere...{folder}'. ...
 """
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -125,7 +121,7 @@ def fetch_esc50(
     Parameters
     ----------
     subset : {"all", "esc10"}, default="all"
-        Whether to list all recordings or only the 400 of the ten classes of ESC-10. All are downloaded either way.
+        Whether to list all recordings or only the 400 of ESC-10. All are downloaded either way.
 
     Attributes
     ----------

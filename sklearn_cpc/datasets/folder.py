@@ -36,12 +36,10 @@ def load_audio_folder(
     Parameters
     ----------
     directory : str or path-like
-        Folder with one sub-folder per class. Sub-folders are searched recursively. Files and folders whose
-        name starts with a dot are skipped.
+        Folder with one sub-folder per class, searched recursively. Names that start with a dot are skipped.
     group_from : str or None, default=None
-        Regular expression that is searched for in each file name (without folders). Its first capturing group,
-        or its match if it has no capturing group, is the group of the file, such as a recording site, a speaker
-        or a fold. If None, there are no groups.
+        Regular expression to search for in each file name (without folders). Its first capturing group, or its
+        match if it has none, is the group of the file: its recording site, speaker or fold. None: no groups.
     extensions : str or tuple or list of str, default=(".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
         Endings of the names of audio files, in upper or lower case. Other files are ignored.
 
@@ -63,7 +61,7 @@ def load_audio_folder(
     ------
     ValueError
         If `directory` is not a directory or has no class folder with audio, if `group_from` is not a valid
-        regular expression, if it does not match every file name, or if a parameter is invalid.
+        regular expression or does not match every file name, or if a parameter is invalid.
 
     Warns
     -----
@@ -136,7 +134,7 @@ def find_groups(names, group_from):
 
 
 def as_bunch(paths, target, groups=None, **attributes):
-    """Put what is known of each recording into a Bunch."""
+    """Put paths and labels into a Bunch."""
     return Bunch(
         paths=[str(path) for path in paths],
         target=np.array(target),

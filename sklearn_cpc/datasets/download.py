@@ -10,7 +10,6 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from os import PathLike
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -42,7 +41,7 @@ class Corpus(NamedTuple):
     known_bad: tuple[str, ...] = ()  # names of unusable recordings
 
 
-def get_data_home(data_home: str | PathLike[str] | None = None) -> str:
+def get_data_home(data_home=None):
     """Return the folder of all fetched corpora, which has a sub-folder for each.
 
     Parameters

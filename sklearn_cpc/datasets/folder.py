@@ -1,7 +1,6 @@
 """Read a folder of recordings that has one sub-folder per class."""
 
 import re
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -23,12 +22,7 @@ AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
     },
     prefer_skip_nested_validation=True,
 )
-def load_audio_folder(
-    directory: str | PathLike[str],
-    *,
-    group_from: str | None = None,
-    extensions: Sequence[str] = AUDIO_EXTENSIONS,
-) -> Bunch:
+def load_audio_folder(directory, *, group_from=None, extensions=AUDIO_EXTENSIONS):
     r"""List the audio files of a directory that has one sub-folder per class.
 
     This function reads file names only. Estimators open the files later.

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from scipy import signal
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._constraints import integers
@@ -28,14 +28,8 @@ from .folder import as_bunch
     prefer_skip_nested_validation=True,
 )
 def make_synthetic_corpus(
-    directory: str | PathLike[str],
-    *,
-    n_per_class: int = 20,
-    n_groups: int = 5,
-    duration: float = 5.0,
-    sample_rate: int = 22050,
-    random_state: int | np.random.RandomState | None = None,
-) -> Bunch:
+    directory, *, n_per_class=20, n_groups=5, duration=5.0, sample_rate=22050, random_state=None
+):
     """Write a small corpus of eight recognisable classes of sound, recorded at several sites.
 
     The classes are alarm (falling sweeps), bird, clock, dog, fire, melody (plucked strings), rain and siren

@@ -392,6 +392,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
 
     @property
     def _n_features_out(self):
+        self._validate_params()
         return n_features(self._check_pooling(self.network_), self.network_.dims)
 
     def __sklearn_tags__(self):

@@ -335,8 +335,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         source = AudioSource(self, X, rate, reset=not resume)
         recordings = source.read()
         samples, rows = recordings.trimmed(self.trim), recordings.readable
-        known_by = [source.clips[row].path if source.clips else recordings.samples[row] for row in rows]
-        held_out = hold_out(self, known_by, random, resume)
+        names = [source.clips[row].path if source.clips else recordings.samples[row] for row in rows]
+        held_out = hold_out(self, names, random, resume)
         train_samples, valid_samples = (
             [samples[i] for i in np.flatnonzero(part)] for part in (~held_out, held_out)
         )
@@ -358,7 +358,6 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         return check_pooling(self.pooling, network, self.encoder, self.autoregressor)
 
     def _embed(self, source, network=None):
-        """Embed the rows of a source, or of Recordings; NaN in those that cannot be used."""
         network, how = self._prepare_network(source.dtype, network)
         pooling = self._check_pooling(network)
         return embed_source(network, source, trim=self.trim, pooling=pooling, n_clips=self.n_clips, **how)
@@ -396,7 +395,6 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         return n_features(self._check_pooling(self.network_), self.network_.dims)
 
     def __sklearn_tags__(self):
-        """Declare that X may hold strings: paths."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
         return tags

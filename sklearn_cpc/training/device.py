@@ -47,13 +47,10 @@ def standard_settings(device):
 
     These are: new tensors are float32 and on the CPU, gradients are on, inference mode and autocast are off.
     """
-    dtype = torch.get_default_dtype()
-    with (
-        torch.device("cpu"),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.autocast(torch.device(device).type, enabled=False),
-    ):
+    dtype, kind = torch.get_default_dtype(), torch.device(device).type
+    # Only where it is on: inside of another autocast, weights that were cast once are never cast anew.
+    autocast = torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
+    with torch.device("cpu"), torch.inference_mode(False), torch.enable_grad(), autocast:
         if dtype != torch.float32:  # a setting of all threads: leave it alone where it is the usual one
             torch.set_default_dtype(torch.float32)
         try:

@@ -73,7 +73,7 @@ def pooled(network, shape, samples, pooling, n_clips=None, batch_size=3, dtype=n
 
 
 def frames_of(network, shape, samples, layer="z", batch_size=2):
-    how = {"layer": layer, "batch_size": batch_size, "device": torch.device("cpu")}
+    how = {"layer": layer, "dtype": np.float32, "batch_size": batch_size, "device": torch.device("cpu")}
     return embed_frames(network, samples, **how)
 
 
@@ -170,11 +170,13 @@ def test_no_recording_gives_no_row_but_all_columns():
 
 @pytest.mark.parametrize("layer", ["z", "c"])
 @each_encoder
-def test_frames_are_the_embeddings_of_clips_laid_end_to_end(encoder, layer):
+def test_frames_are_the_steps_of_clips_laid_end_to_end_each_once(encoder, layer):
     (network, shape), (samples,) = build(encoder), sounds([23 * CLIP + 70])
     pieces = shape.for_embedding(network, {layer})
-    starts = range(0, len(samples), pieces.n_samples)
-    expected = [slow_layers(network, samples, start, pieces)[layer] for start in starts]
+    expected = [
+        slow_layers(network, samples, first * STEP, pieces)[layer][new]
+        for first, new in slow_clips(len(samples), None, pieces)
+    ]
     for batch_size in (1, 2, 100):
         result = frames_of(network, shape, samples, layer, batch_size)
         assert result.embeddings.dtype == np.float32
@@ -208,9 +210,10 @@ def test_click_appears_in_the_frame_of_its_time():
 def test_forecasts_do_not_depend_on_other_clips_in_batch(encoder, context):
     (network, _), samples = build(encoder, context), sounds()
     how = {"n_clips": None, "device": torch.device("cpu")}
-    batches = list(make_forecasts(network, samples, batch_size=3, **how))
-    singles = list(make_forecasts(network, samples, batch_size=0, **how))  # room for no clip: one at a time
-    n_clips = sum(-(-len(x) // CLIP) for x in samples)
+    with torch.inference_mode():
+        batches = list(make_forecasts(network, samples, batch_size=3, **how))
+        singles = list(make_forecasts(network, samples, batch_size=0, **how))  # room for no clip: one at a time
+    n_clips = sum(-(-max(1, int(len(x) / STEP + 0.5)) // N_STEPS) for x in samples)
     assert len(batches) < len(singles) == n_clips
     together = [single for batch in batches for single in zip(*batch, strict=True)]
     for clip, (alone,) in zip(together, ([*zip(*single, strict=True)] for single in singles), strict=True):

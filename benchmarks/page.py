@@ -11,6 +11,13 @@ Training uses {precision} unless a table says otherwise. Every `make bench` rewr
 
 Machines differ, and a busy machine is slower and noisier. So look at the ratios. All competitors run in turns in
 one process, and the best of several rounds counts.
+
+## Beside other programs
+
+The threads that torch computes on wait for each other many times in every step. By default they spin while they
+wait. If other programs use the processor, a training is then 10 to 30 times slower. The package therefore lets
+them sleep soon, if you import it before torch and have not set `GOMP_SPINCOUNT`, `OMP_WAIT_POLICY` or
+`KMP_BLOCKTIME` yourself. If you import torch first, set `GOMP_SPINCOUNT=1000` in the environment.
 """
 
 

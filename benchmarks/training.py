@@ -93,9 +93,8 @@ def get_objective(cpc):
 def make_step(cpc, precision):
     """Build a training step on one batch; return it, a counter of its operations and its seconds of sound."""
     rate, n_steps = get_sample_rate(cpc.encoder), cpc.n_context + cpc.n_future
-    n_samples = round(cpc.clip_duration * rate)
     network = build(cpc).train()
-    shape = ClipShape.for_encoder(network.encoder, n_samples, n_steps)
+    shape = ClipShape.for_network(network)
     clips = 0.1 * torch.randn(cpc.batch_size, shape.n_samples)
     n_valid = torch.full((cpc.batch_size,), n_steps)
     loss = get_objective(cpc)(cpc.n_future)
@@ -154,7 +153,7 @@ def naive_step(cpc, precision):
 def bench_loop(rounds):
     """An epoch of `fit` over 256 clips of one second, against a bare training loop."""
     cpc = make_cpc("small-corpus", augmentation=None)
-    rate, n_steps = get_sample_rate(cpc.encoder), cpc.n_context + cpc.n_future
+    rate = get_sample_rate(cpc.encoder)
     random = np.random.RandomState(0)
     in_ram = list(0.1 * random.standard_normal((256, rate)).astype(np.float32))
     folder = tempfile.TemporaryDirectory()
@@ -163,7 +162,7 @@ def bench_loop(rounds):
     ]
     precision = resolve_precision("auto", torch.device("cpu"))
     network = build(cpc).train()
-    shape = ClipShape.for_encoder(network.encoder, rate, n_steps)
+    shape = ClipShape.for_network(network)
     loss = get_objective(cpc)(cpc.n_future)
 
     @keep_freed_memory()

@@ -1,5 +1,6 @@
 """Audio features learned from your own recordings, as scikit-learn estimators."""
 
+from . import _openmp  # isort: skip  # noqa: F401  # before anything imports torch
 from ._version import __version__
 from .audio.clips import Clip, sample_clips
 from .autoencoder import AutoencoderReducer

@@ -152,41 +152,6 @@ class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netw
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None):
-        """Train the autoencoder.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        self : AutoencoderReducer
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a parameter is out of range or X holds NaN or infinite values.
-        """
-        self._train(X)
-        return self
-
-    def partial_fit(self, X, y=None):
-        """Train for one more epoch, on these rows; the first call also learns the standardisation.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : ignored
-
-        Returns
-        -------
-        self : AutoencoderReducer
-        """
-        self._train(X, partial=True)
-        return self
-
     def transform(self, X):
         """Reduce rows.
 
@@ -250,9 +215,3 @@ class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netw
     @property
     def _n_features_out(self):
         return self.network_.encoder[-2].out_features
-
-    def __sklearn_tags__(self):
-        """Declare that float32 input gives float32 output."""
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

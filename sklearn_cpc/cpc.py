@@ -2,7 +2,7 @@
 
 import functools
 import os
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -16,15 +16,12 @@ from .nn.network import AUTOREGRESSORS, ENCODERS, OBJECTIVES, build_network, get
 from .nn.objective import InfoNCE
 from .nn.pooling import POOLINGS, check_pooling, n_features
 from .training.batches import ClipBatches, check_trainable, hold_out
-from .training.checkpoint import Checkpoint, training_settings
+from .training.checkpoint import Checkpoint, check_resumable, make_checkpoint
 from .training.clip_geometry import ClipShape
 from .training.device import match_precision, resolve_device, resolve_precision
-from .training.embedding import Frames, embed_frames, embed_pooled, make_forecasts
+from .training.embedding import Frames, embed_frames, embed_source, score_recordings
 from .training.estimator import NetworkEstimator, Task
 from .training.schedules import SCHEDULES
-from .training.scoring import contrastive_accuracy
-
-MAX_CLIP = 2**28  # samples: an hour and a half at 48 kHz
 
 
 class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
@@ -38,16 +35,14 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     Parameters
     ----------
     encoder : {"conv1d", "conv2d", "logmel"}, recipe, nn.Module or callable, default="conv1d"
-        Names stand for :class:`Conv1dEncoder`, :class:`Conv2dEncoder` and :class:`LogMelEncoder` with
-        their defaults. Pass a recipe to change its parameters; in a grid they are ``cpc__encoder__n_mels``
-        and the like. A module maps samples of shape (batch, n_samples) to
-        (batch, n_context + n_future, z_dim); a callable is called with ``(n_samples, n_steps)`` and
-        returns such a module. Both need an attribute ``sample_rate``, in Hz. A module that you pass is
-        copied and never trained itself.
+        Names stand for :class:`Conv1dEncoder`, :class:`Conv2dEncoder` and :class:`LogMelEncoder` with their
+        defaults; a recipe has parameters, in a grid ``cpc__encoder__n_mels``. A module maps samples of shape
+        (batch, n_samples) to (batch, n_context + n_future, z_dim); a callable takes ``(n_samples, n_steps)`` and
+        returns such a module. Both need an attribute ``sample_rate``, in Hz. Modules are copied before training.
     autoregressor : {"gru", "lstm", "causal_attention", "attention"}, recipe, nn.Module or callable, default="gru"
         Names stand for :class:`GRUContext`, :class:`LSTMContext`, :class:`CausalAttentionContext` and
         :class:`AttentionContext`. A module maps (batch, steps, z_dim) to (batch, steps, c_dim),
-        causally, or to (batch, c_dim); a callable is called with ``(z_dim, n_context)``.
+        causally, or to (batch, c_dim); a callable takes ``(z_dim, n_context)`` and returns one.
     clip_duration : float, default=4.0
         Length of a training clip in seconds (section 2.2.1). Recordings that are shorter are padded,
         and the padding is left out of negatives and pooling.
@@ -59,21 +54,20 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     n_future : int, default=3
         Steps predicted, K (section 2.2.1).
     objective : {"info_nce"}, InfoNCE, default="info_nce"
-        What the network learns to do; see :class:`InfoNCE` for negatives, similarity, temperature, the weights
-        of the future steps, which positions predict, and projection. The name stands for the report's objective.
+        What the network learns; see :class:`InfoNCE` for negatives, similarity, temperature, step weights, which
+        positions predict, and projection. The name stands for the report's objective.
     augmentation : Augmentation, default=None
-        Alters the past of every training clip, while the future to be predicted stays as it is; see
-        :class:`Augmentation`. Doubles the cost of the encoder. None: off (the report).
+        Alters the past of training clips, not the future to be predicted; doubles the cost of the encoder.
+        None: off (the report).
     max_epochs : int, default=10
-        Passes over the audio. 0 leaves the network untrained, as a baseline. (The report's training heard
-        each second of its audio about nine times.)
+        Passes over the audio (about nine in the report). 0 leaves the network untrained, as a baseline.
     batch_size : int, default=8
         Clips per batch, N (section 2.2.6).
     lr : float, default=1e-5
         Learning rate of Adam (section 2.2.6), meant for days of audio. Small corpora need 1e-4 to 1e-3.
     schedule : {"constant", "cosine"}, default="constant"
-        Course of the learning rate over ``max_epochs``: constant (section 2.2.6), or a linear rise over
-        the first tenth of the batches and half a cosine down to zero. ``partial_fit`` keeps it constant.
+        Course of the learning rate: constant (section 2.2.6), or a linear rise over the first tenth of the
+        batches and half a cosine to zero. ``partial_fit`` keeps it constant.
     validation_fraction : float, default=0.0
         Share of the recordings to hold out from training. After every epoch, :meth:`score` is computed on
         them and recorded as ``valid_score``, for callbacks to stop early or keep the best epoch.
@@ -83,15 +77,14 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         over the first, second and last third. The same exists for c and, if the encoder has mel bands, for
         "mel" (in dB) and "centred" (as the convolutions take them). Several are concatenated.
     n_clips : int, default=None
-        Clips per row at transform, evenly spread; a single clip is in the middle. None: the whole row, in
-        clips of ``clip_duration`` or, if the encoder takes any number of steps ("logmel"), of 20 times that
-        (except for "context").
+        Clips per row at transform, evenly spread; a single clip is in the middle. None: all of the row, in clips
+        of ``clip_duration`` or, for "logmel" and poolings other than "context", of 20 times that.
     on_error : {"raise", "nan"}, default="raise"
         What to do with recordings that cannot be used: raise one error that lists them all, or train
         without them, fill their rows with NaN at transform, and warn.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Type of the forward pass in training; "auto" is bfloat16 where the processor computes in it
-        natively. Embeddings are always computed in the type of the input.
+        Type of the forward pass in training; "auto" is bfloat16 where the processor computes in it natively.
+        Embeddings always have the type of the input.
     device : str or torch.device, default="auto"
         "auto" is a CUDA GPU if there is one, else the CPU.
     callbacks : list of skorch callbacks, default=None
@@ -100,17 +93,15 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     warm_start : bool, default=False
         Whether ``fit`` continues from the network of the last ``fit``.
     memory : str, path-like or joblib.Memory, default=None
-        Directory for decoded recordings, which stay on disk for later fits and other processes. A file that
-        changes is decoded again. None: every call of ``fit`` and ``transform`` decodes the recordings. It
-        keeps up to 1 GB of them in RAM (environment variable SKLEARN_CPC_RAM_GB), the rest in a temporary
-        folder.
+        Directory for decoded recordings, for later fits and other processes. A file that changes is decoded
+        again. None: every call of ``fit`` and ``transform`` decodes the recordings, and keeps up to 1 GB of
+        them in RAM (environment variable SKLEARN_CPC_RAM_GB), the rest in a temporary folder.
     n_jobs : int, default=None
         Threads that decode recordings.
     checkpoint : str, path-like or Checkpoint, default=None
-        Directory in which ``fit`` keeps its state. If a training is stopped, the next ``fit`` with the same
-        parameters and recordings resumes from there; on one thread it ends with the same weights. Another
-        training is refused, so give every training its own directory, and none in a grid search.
-        ``Checkpoint(directory, every=5)`` writes less often. Needs an int as ``random_state``.
+        Directory in which ``fit`` keeps its state. After a stop, the next ``fit`` with the same parameters and
+        recordings resumes from there. Give each training its own directory, and none in a grid search.
+        :class:`Checkpoint` sets how often it is written. Needs an int as ``random_state``.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, clips, order and dropout. Pass an int for the same result in every fit.
     verbose : int, default=0
@@ -123,7 +114,6 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     history_ : list of dict
         Per epoch: ``epoch``, ``train_loss``, ``train_accuracy``, ``train_accuracy_1`` and so on per
         future step, ``valid_score`` if there is one, and ``dur`` in seconds.
-        ``pandas.DataFrame(history_)`` makes a table.
     n_iter_ : int
         Epochs trained.
     interrupted_ : bool
@@ -143,16 +133,11 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     -----
     X, wherever it appears, is one of: a list, tuple, array or Series of paths; of clips
     ``(path, onset, duration)``, also as a DataFrame with columns of these names; or a float array of
-    shape (n_clips, n_samples) already at the encoder's rate. float64 arrays are embedded in float64.
-
-    The result depends only on ``random_state`` and the number of threads: with both the same, it repeats bit
-    for bit. Torch's global generator is left alone.
+    shape (n_clips, n_samples) already at the encoder's rate. float64 arrays are embedded in float64. With the
+    same ``random_state`` and number of threads, results repeat bit for bit.
 
     References
     ----------
-    A. van den Oord, Y. Li, O. Vinyals, "Representation Learning with Contrastive Predictive Coding",
-    arXiv:1807.03748.
-
     J. Bajorath, M. Kang, M. Pink, "Building a framework for self-supervised audio representation
     learning with Contrastive Predictive Coding", 2021 ("the report").
 
@@ -243,28 +228,6 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None):
-        """Train the network on recordings.
-
-        Parameters
-        ----------
-        X : recordings or float array of shape (n_clips, n_samples)
-            See the Notes of the class.
-        y : ignored
-
-        Returns
-        -------
-        self : CPCTransformer
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a parameter, X or a recording cannot be used; raised before training starts. Recordings
-            that cannot be read are listed together.
-        """
-        self._train(X)
-        return self
-
     def fit_transform(self, X, y=None):
         """Train on recordings and return their embeddings; each is decoded once.
 
@@ -279,30 +242,14 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         """
         return self._embed(self._train(X).recordings)
 
-    def partial_fit(self, X, y=None):
-        """Train for one more epoch, on these recordings, from where the last call stopped.
-
-        Parameters
-        ----------
-        X : recordings or float array of shape (n_clips, n_samples)
-        y : ignored
-
-        Returns
-        -------
-        self : CPCTransformer
-        """
-        self._train(X, partial=True)
-        return self
-
     def transform(self, X):
         """Embed recordings: one row per element of X.
 
-        An archive of any size is embedded chunk by chunk, in bounded memory, while the next chunk is decoded.
+        Memory is bounded, however large the archive: the next chunk is decoded while one is embedded.
 
         Parameters
         ----------
         X : recordings or float array of shape (n_clips, n_samples)
-            A path or clip may have any length: statistics are taken over all of its steps.
 
         Returns
         -------
@@ -311,7 +258,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         """
         check_is_fitted(self, "network_")
         self._validate_params()
-        self._check_pooling(self.network_)
+        self._check_pooling(self.network_)  # before anything is decoded
         return self._embed(AudioSource(self, X, self.sample_rate_, reset=False))
 
     def transform_frames(self, X, layer="z"):
@@ -333,34 +280,24 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         self._validate_params()
         if layer not in ("z", "c"):
             raise ValueError(f"layer={layer!r} is unknown; use 'z' or 'c'.")
-        network, device = self._prepare_network(np.float32)
-        if layer == "c" and network.single_context:
-            raise ValueError(
-                f"layer='c' needs a context at every step, but autoregressor={self.autoregressor!r} yields one "
-                "per clip; use layer='z'."
-            )
+        if layer == "c" and self.network_.single_context:
+            came = f"autoregressor={self.autoregressor!r} yields one per clip"
+            raise ValueError(f"layer='c' needs a context at every step, but {came}; use layer='z'.")
         source = AudioSource(self, X, self.sample_rate_, reset=False)
-        frames = [Frames(np.empty(0), np.empty((0, network.dims[layer]), np.float32))] * source.n_rows
+        network, how = self._prepare_network(source.dtype)
+        frames = [Frames(np.empty(0), np.empty((0, network.dims[layer]), source.dtype))] * source.n_rows
         for chunk in source.chunks():
             for i in chunk.readable:
-                frames[chunk.rows[i]] = embed_frames(
-                    network,
-                    chunk.samples[i],
-                    _clip_shape(network),
-                    layer=layer,
-                    sample_rate=self.sample_rate_,
-                    batch_size=self._n_at_once,
-                    device=device,
-                )
+                samples = chunk.samples[i]
+                frames[chunk.rows[i]] = embed_frames(network, samples, layer=layer, dtype=source.dtype, **how)
         return frames
 
     def score(self, X, y=None):
         """Contrastive accuracy on recordings: how well the network tells the future from other sounds.
 
-        The task does not depend on how the network was trained, so that a grid search can compare
-        negatives, batch sizes and similarities: every prediction is judged against 15 windows of the
-        same clip and 16 of other clips, drawn with a fixed seed. Higher is better; chance is 1/32. Steps
-        of another length make another task: compare those with a probe.
+        The task does not depend on how the network was trained, so that a grid search can compare objectives
+        and batch sizes: every prediction is judged against 15 windows of the same clip and 16 of other clips,
+        drawn with a fixed seed. Higher is better; chance is 1/32. Compare steps of other lengths with a probe.
 
         Parameters
         ----------
@@ -375,21 +312,15 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         check_is_fitted(self, "network_")
         self._validate_params()
         recordings = AudioSource(self, X, self.sample_rate_, reset=False).read()
-        return self._score(recordings.trimmed(self.trim), *self._prepare_network(np.float32))
+        return self._score(recordings.trimmed(self.trim))
 
     def _build_network(self, device="cpu"):
         rate = get_sample_rate(self.encoder)
-        n_samples = round(self.clip_duration * rate)
-        if n_samples > MAX_CLIP:
-            raise ValueError(
-                f"clip_duration={self.clip_duration} s at {rate} Hz are {n_samples} samples, and at most "
-                f"{MAX_CLIP} are allowed; use shorter clips."
-            )
         return build_network(
             self.encoder,
             self.autoregressor,
             self._objective,
-            n_samples=n_samples,
+            n_samples=round(self.clip_duration * rate),
             n_context=self.n_context,
             n_future=self.n_future,
             augmentation=None if self.augmentation is None else self.augmentation(rate),
@@ -397,81 +328,51 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         )
 
     def _plan(self, X, y, random, partial, resume):
-        self._check_checkpoint()
+        check_resumable(self)
         network = self._start_network(resume)
         self._check_pooling(network)
-        rate, shape = network.sample_rate, _clip_shape(network)
-        recordings = AudioSource(self, X, rate, reset=not resume).read()
-        samples = recordings.trimmed(self.trim)
-        names = [recordings.names[row] for row in recordings.readable]
-        if self.validation_fraction and not (resume and hasattr(self, "_split_seed")):
-            # Kept for fits that continue this one, so that they validate on the same recordings.
-            self._split_seed = random.randint(np.iinfo(np.int32).max)
-        checkpoint = None
-        if self.checkpoint is not None and not partial:
-            recipe = self.checkpoint if isinstance(self.checkpoint, Checkpoint) else Checkpoint(self.checkpoint)
-            checkpoint = recipe(training_settings(self, network, samples), random)
-        rows, held_out = hold_out(len(samples), self.validation_fraction, getattr(self, "_split_seed", None))
-        held_out, samples = [samples[row] for row in held_out], [samples[row] for row in rows]
+        rate, shape = network.sample_rate, ClipShape.for_network(network)
+        source = AudioSource(self, X, rate, reset=not resume)
+        recordings = source.read()
+        samples, rows = recordings.trimmed(self.trim), recordings.readable
+        names = [source.clips[row].path if source.clips else recordings.samples[row] for row in rows]
+        held_out = hold_out(self, names, random, resume)
+        train_samples, valid_samples = (
+            [samples[i] for i in np.flatnonzero(part)] for part in (~held_out, held_out)
+        )
         if partial or self.max_epochs:
-            check_trainable(samples, shape, self.batch_size, self._objective.negatives)
-        device = resolve_device(self.device)
+            check_trainable(train_samples, shape, self.batch_size, self._objective.negatives)
         options = {
-            "precision": resolve_precision(self.precision, device),
+            "precision": resolve_precision(self.precision, resolve_device(self.device)),
             "schedule": "constant" if partial else self.schedule,
-            "validate": (lambda module: self._score(held_out, module, device)) if held_out else None,
+            "validate": (lambda module: self._score(valid_samples, module)) if valid_samples else None,
             "embedder": lambda X: functools.partial(self._embed, AudioSource(self, X, rate, reset=False).read()),
-            "checkpoint": checkpoint,
+            "checkpoint": None if partial else make_checkpoint(self, network, samples, random),
         }
-        batches = ClipBatches(samples, shape, self.batch_size, random, [names[row] for row in rows])
+        names = [recordings.names[row] for row in rows[~held_out]]
+        batches = ClipBatches(train_samples, shape, self.batch_size, random, names)
         return Task(network, batches, self._objective(self.n_future), options, recordings)
-
-    def _check_checkpoint(self):
-        """Raise unless a stopped training could be resumed exactly, or there are no checkpoints."""
-        if self.checkpoint is None:
-            return
-        if not isinstance(self.random_state, Integral):
-            raise ValueError(
-                f"checkpoint={str(self.checkpoint)!r} needs an int for random_state, got {self.random_state!r}: a "
-                "training with other random numbers cannot be resumed."
-            )
-        if self.warm_start:
-            raise ValueError(
-                f"checkpoint={str(self.checkpoint)!r} excludes warm_start=True: both say where fit starts from."
-            )
 
     def _check_pooling(self, network):
         """Return ``pooling`` as a tuple, or raise if the network has no such features."""
         return check_pooling(self.pooling, network, self.encoder, self.autoregressor)
 
     def _embed(self, source, network=None):
-        """Embed the rows of a source, or of Recordings; NaN in those that cannot be used."""
-        network, device = self._prepare_network(source.dtype, network)
+        network, how = self._prepare_network(source.dtype, network)
         pooling = self._check_pooling(network)
-        embeddings = np.full((source.n_rows, n_features(pooling, network.dims)), np.nan, source.dtype)
-        for chunk in source.chunks():
-            embeddings[chunk.rows[chunk.readable]] = embed_pooled(
-                network,
-                chunk.trimmed(self.trim),
-                _clip_shape(network),
-                pooling=pooling,
-                n_clips=self.n_clips,
-                batch_size=self._n_at_once,
-                dtype=source.dtype,
-                device=device,
-            )
-        return embeddings
+        return embed_source(network, source, trim=self.trim, pooling=pooling, n_clips=self.n_clips, **how)
 
-    def _score(self, samples, network, device):
-        """Contrastive accuracy of a network on recordings."""
-        how = {"n_clips": self.n_clips, "batch_size": self._n_at_once, "device": device}
-        forecasts = make_forecasts(network, samples, _clip_shape(network), **how)
-        return contrastive_accuracy(forecasts, self._objective.similarity)
+    def _score(self, samples, network=None):
+        """Contrastive accuracy of the network, or of one in training, on recordings."""
+        network, how = self._prepare_network(np.float32, network)
+        similarity = self._objective.similarity
+        return score_recordings(network, samples, similarity=similarity, n_clips=self.n_clips, **how)
 
     def _prepare_network(self, dtype, network=None):
-        """Return the network, or one in training, for embedding input of a dtype, and its device."""
+        """Return the network, or one in training, ready for input of a dtype, and how to embed with it."""
         device = resolve_device(self.device)
-        return match_precision((network or self.network_).to(device).eval(), dtype), device
+        network = match_precision((network or self.network_).to(device).eval(), dtype)
+        return network, {"batch_size": max(self.batch_size, 8), "device": device}
 
     @property
     def sample_rate_(self):
@@ -489,20 +390,11 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         return self._objective.n_candidates(self.batch_size, self.n_context + self.n_future)
 
     @property
-    def _n_at_once(self):
-        return max(self.batch_size, 8)  # clips that are embedded together
-
-    @property
     def _n_features_out(self):
+        self._validate_params()
         return n_features(self._check_pooling(self.network_), self.network_.dims)
 
     def __sklearn_tags__(self):
-        """Declare that X may hold strings (paths) and that float32 input gives float32 output."""
         tags = super().__sklearn_tags__()
         tags.input_tags.string = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _clip_shape(network):
-    return ClipShape.for_encoder(network.encoder, network.n_samples, network.n_context + network.n_future)

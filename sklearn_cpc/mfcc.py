@@ -41,7 +41,7 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     See Also
     --------
-    CPCTransformer : Features learned from the recordings. X has the same forms: paths, clips, or an array.
+    CPCTransformer : Features learned from recordings. It takes the same X: paths, clips or an array.
 
     Examples
     --------

@@ -139,7 +139,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y):
+    def fit(self, X, y):  # type: ignore[override]  # y is required
         """Train the classifier.
 
         Parameters
@@ -160,7 +160,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
         self._train(X, (y, None))
         return self
 
-    def partial_fit(self, X, y, classes=None):
+    def partial_fit(self, X, y, classes=None):  # type: ignore[override]
         """Train for one more epoch, on these rows; the first call also learns the standardisation.
 
         Parameters

@@ -1,5 +1,6 @@
 """CPCTransformer: what goes in, what comes out, and what training promises."""
 
+import contextlib
 import functools
 import itertools
 import math
@@ -160,8 +161,53 @@ def test_training_on_clips_hears_the_clips_alone(corpus, samples):
 
 def test_the_context_of_a_path_is_the_mean_over_its_clips(corpus, fitted):
     path = corpus.paths[0]
-    clips = fitted.transform([Clip(path, onset, 0.4) for onset in (0.0, 0.3, 0.6)])
+    clips = fitted.transform([Clip(path, onset, 0.4) for onset in (0.0, 0.4, 0.6)])
     assert_allclose(fitted.transform([path])[0], clips.mean(axis=0), **CLOSE)
+
+
+class WindowMeans(nn.Module):
+    """An encoder whose embedding of a step is the mean of its samples, and their maximum."""
+
+    sample_rate = RATE
+
+    def forward(self, samples):
+        windows = samples.reshape(len(samples), N_STEPS, -1)
+        return torch.stack([windows.mean(2), windows.amax(2)], dim=2)
+
+
+def window_means(**changes):
+    pooling = ("z_mean", "z_std", "z_max", "z_thirds")
+    return small_cpc(encoder=WindowMeans(), pooling=pooling, max_epochs=0, **changes)
+
+
+STEP = CLIP // N_STEPS
+
+
+@pytest.mark.parametrize("n_samples", [5 * CLIP, 5 * CLIP - 3 * STEP, 7 * CLIP + STEP, 2 * CLIP + 5 * STEP, CLIP])
+@pytest.mark.parametrize("n_clips", [None, 40])
+def test_every_step_counts_once_in_statistics(n_samples, n_clips, tmp_path):
+    n_steps = n_samples // STEP
+    first = np.where(np.arange(n_samples) < n_samples / 5, 1.0, 0.0)
+    ramp = np.repeat((np.arange(n_steps) + 0.5) / n_steps, STEP)
+    paths = write_samples(tmp_path, [first, ramp])
+    cpc = window_means(n_clips=n_clips).fit(paths)
+    fifth, line = cpc.transform(paths)[:, ::2]
+    steps = first.reshape(n_steps, STEP).mean(1)
+    assert_allclose(fifth[:3], [0.2, steps.std(), steps.max()], atol=1e-6)
+    assert_allclose(line[:3], [0.5, ramp.std(), ramp.max()], atol=1e-6)
+    thirds = np.repeat(ramp[::STEP], 3).reshape(3, n_steps).mean(1)  # near 1/6, 1/2, 5/6
+    assert_allclose(line[3:], thirds, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_samples", [1, 30, 70, CLIP - 1, CLIP + 1, 3 * CLIP - 30, 5 * CLIP + 120])
+def test_statistics_are_those_of_the_frames(n_samples, tmp_path):
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (3, n_samples))
+    paths = write_samples(tmp_path, samples)
+    for encoder in (WindowMeans(), small_logmel(), small_logmel(centring=None)):
+        cpc = small_cpc(encoder=encoder, pooling=("z_mean", "z_max"), max_epochs=0).fit(paths)
+        frames = [frame.embeddings for frame in cpc.transform_frames(paths)]
+        expected = [np.concatenate([steps.mean(0), steps.max(0)]) for steps in frames]
+        assert_allclose(cpc.transform(paths), expected, **CLOSE)
 
 
 @pytest.mark.parametrize("encoder", [small_encoder(), small_logmel(centring=None)], ids=["conv1d", "logmel"])
@@ -1176,6 +1222,77 @@ def test_a_bad_pooling_at_transform_is_named_before_anything_is_decoded(corpus, 
     with pytest.raises(ValueError, match="'pooling' parameter of CPCTransformer"):
         cpc.set_params(pooling="mean").transform(corpus.paths)
     assert opened == []
+
+
+# Settings of the process
+
+
+@contextlib.contextmanager
+def default_dtype(dtype):
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+SETTINGS = {
+    "double by default": lambda: default_dtype(torch.float64),
+    "no gradients": torch.no_grad,
+    "inference mode": torch.inference_mode,
+    "on the device meta": lambda: torch.device("meta"),
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("encoder", [small_encoder(), small_logmel()], ids=["conv1d", "logmel"])
+def test_settings_of_torch_change_no_result(name, encoder, corpus):
+    cpc = small_cpc(encoder=encoder, pooling=("context", "z_max"), max_epochs=2, validation_fraction=0.2)
+    expected = clone(cpc).fit(corpus.paths)
+    with SETTINGS[name]():
+        found = clone(cpc).fit(corpus.paths)
+        embeddings, score = found.transform(corpus.paths), found.score(corpus.paths)
+        frames = found.transform_frames(corpus.paths[:1])[0].embeddings
+    assert differences(weights_of(found.network_), weights_of(expected.network_)) == []
+    assert_array_equal(embeddings, expected.transform(corpus.paths))
+    assert_array_equal(frames, expected.transform_frames(corpus.paths[:1])[0].embeddings)
+    assert score == expected.score(corpus.paths)
+    found.partial_fit(corpus.paths)
+
+
+# Validation
+
+
+def test_clips_of_a_file_validate_together(corpus):
+    trained = []
+
+    class Heard(Callback):
+        def on_batch_begin(self, net, batch=None, **_):
+            trained.extend(batch[0]["clips"].numpy())
+
+    clips = [Clip(path, onset, 0.5) for path in corpus.paths[:6] for onset in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)]
+    small_cpc(validation_fraction=0.5, callbacks=[Heard()]).fit(clips)
+    sounds = [read_audio(path, RATE) for path in corpus.paths[:6]]
+    shared = [[len(np.intersect1d(clip, sound)) > CLIP // 2 for clip in trained] for sound in sounds]
+    n_clips = np.sum(shared, axis=1)
+    assert sorted(n_clips) == [0, 0, 0, 6, 6, 6]  # all clips of a file are trained on, or none
+
+
+def test_later_fits_hold_out_the_same_recordings(tones):
+    heard = []
+
+    class Heard(Callback):
+        def on_batch_begin(self, net, batch=None, **_):
+            heard.extend(clip.tobytes() for clip in batch[0]["clips"].numpy())
+
+    cpc = small_cpc(validation_fraction=0.5, callbacks=[Heard()]).fit(tones)
+    first, names = set(heard), {clip.tobytes() for clip in tones}
+    assert len(first) == len(tones) // 2
+    more = np.concatenate([tones[::-1], rising_tones(4, seed=7)])
+    heard.clear()
+    cpc.partial_fit(more)
+    assert set(heard) & names == first
 
 
 # The report's configuration

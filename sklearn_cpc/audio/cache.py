@@ -1,8 +1,7 @@
-"""Where decoded recordings are stored: in RAM, in scratch files, or in the directory ``memory``.
+"""Store decoded recordings: in RAM, in scratch files, or in the directory ``memory``.
 
-:class:`ScratchCache`, :class:`DirectoryCache` and :class:`JoblibCache` have one method,
-``read(path, status, sample_rate)``. It returns the samples of a recording, decoded or from the cache, or raises
-an error of the types in ``errors`` if decoded samples cannot be stored.
+The ``read`` method of each cache returns the samples of a recording. It raises an error of the types in ``errors``
+if they cannot be stored.
 """
 
 import contextlib
@@ -32,15 +31,15 @@ from .reading import decode, printable, read_audio
 DECODER_VERSION = 1  # part of the cache key: raise it whenever decoding gives other samples
 CHECKSUM = struct.Struct("<I")
 UNFINISHED_FOLDER = "unfinished"
-MAX_UNFINISHED_AGE = 24 * 3600  # seconds; whoever was writing an older file must have been killed
+MAX_UNFINISHED_AGE = 24 * 3600  # seconds; the process that was writing an older file must have been killed
 
 
 @dataclass(frozen=True)
 class StoredSamples:
     """Samples in a file: sliced like an array, and read only when NumPy needs an array.
 
-    They are read rather than memory-mapped: mapped pages would count as memory of the process, and the
-    process would crash if another one truncated the file.
+    They are not memory-mapped: mapped pages would count as memory of the process, and the process would crash if
+    another one truncated the file.
     """
 
     file: str  # float32 samples, followed by a checksum if this class wrote them
@@ -94,16 +93,13 @@ class StoredSamples:
         start, stop, _ = index.indices(len(self))
         return replace(self, start=self.start + start, stop=self.start + max(start, stop))
 
-    def __array__(self, dtype=None, copy=None):
-        if copy is False:
-            raise ValueError("samples on disk cannot become an array without a copy.")
-        return np.asarray(self._read(), dtype)
-
     def __getstate__(self):
         return {**vars(self), "owner": None}
 
-    def _read(self):
-        """Read the samples; if the file has been removed or truncated, decode the recording again."""
+    def __array__(self, dtype=None, copy=None):
+        """Read the samples; if the file has been removed or damaged, decode the recording again."""
+        if copy is False:
+            raise ValueError("samples on disk cannot become an array without a copy.")
         try:
             with open(self.file, "rb") as stream:
                 status = os.fstat(stream.fileno())
@@ -113,7 +109,7 @@ class StoredSamples:
                 stream.seek(self.offset + samples.itemsize * self.start)
                 if stream.readinto(samples.data) < samples.nbytes:
                     raise ValueError(f"{self.file} is truncated")
-            return samples
+            return np.asarray(samples, dtype)
         except (OSError, ValueError) as error:
             if self.path is None or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
                 raise
@@ -122,11 +118,11 @@ class StoredSamples:
             raise RuntimeError(f"{printable(self.path)} has changed while it was in use; start again.")
         with contextlib.suppress(OSError):
             self.write(self.file, self.path, self.sample_rate, [samples])
-        return samples[self.start : self.stop]
+        return np.asarray(samples[self.start : self.stop], dtype)
 
 
 def file_version(status):
-    """Return the inode and modification time, which tell a file from one that has replaced it."""
+    """Return the inode and modification time, which change if the file is replaced."""
     return status.st_ino, status.st_mtime_ns
 
 
@@ -147,10 +143,9 @@ def count_samples(file, size, version):
 
 
 class DirectoryCache:
-    """Decoded recordings in a directory, which any number of processes may fill and read at once.
+    """Decoded recordings in a directory that any number of processes may fill and read at once.
 
-    Files are written elsewhere and renamed, so that no process sees half of one. A file that does not match
-    its checksum is decoded again.
+    Complete files are renamed into place, so no process sees half of one. Damaged files are decoded again.
     """
 
     errors = OSError
@@ -207,7 +202,7 @@ class ScratchCache:
 
 
 def _remove_in_process(folder, pid):
-    """Remove a folder in the process that made it, not in its forks."""
+    """Remove a folder, but only in the process that made it, not in its forks."""
     if os.getpid() == pid:
         shutil.rmtree(folder, ignore_errors=True)
 

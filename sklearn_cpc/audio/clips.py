@@ -1,4 +1,4 @@
-"""What X may be: paths and clips of recordings in any container, or numbers."""
+"""Convert X to clips of recordings; X may hold paths, clips or numbers in any container."""
 
 import os
 from numbers import Real
@@ -37,21 +37,11 @@ class Clip(NamedTuple):
 
 
 def as_clips(X):
-    """Convert X to a list of :class:`Clip`, or return None if X holds numbers instead of recordings.
+    """Convert X to a list of :class:`Clip`, or return None if X holds numbers.
 
-    Parameters
-    ----------
-    X : list, tuple, ndarray, Series or DataFrame
-        Paths, clips (tuples of path, onset, duration; a DataFrame with columns of these names), or numbers.
-
-    Returns
-    -------
-    list of Clip or None
-
-    Raises
-    ------
-    TypeError, ValueError
-        If X is a single path, is empty, mixes recordings with something else, or has invalid times.
+    X is a list, tuple, array, Series or DataFrame of paths, clips (tuples of path, onset, duration; or columns of
+    these names) or numbers. Raises a TypeError or ValueError if X is a single path, is empty, mixes recordings
+    with something else, or has invalid times.
     """
     if isinstance(X, (str, bytes, os.PathLike)):
         raise TypeError(f"X is a single path, {os.fspath(X)!r}; put it in a list: [{os.fspath(X)!r}].")
@@ -132,7 +122,7 @@ def _as_clip(row, index):
 def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state=None):
     """Cut several clips from every recording, for several embeddings per file.
 
-    The report's ``num_em_samples_per_data`` (section 2.3): gradually shifted cuts of 4 seconds, much
+    The report's ``num_em_samples_per_data`` (section 2.3): cuts of 4 seconds, each shifted a little, much
     like data augmentation. Only headers are read.
 
     Parameters
@@ -154,8 +144,8 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     clips : list of Clip
         ``n_per_file`` for each recording, in its order.
     index : int ndarray of shape (n_clips,)
-        Recording of each clip: ``y[index]`` and ``groups[index]`` match ``clips``. Grouping by
-        ``index`` keeps the clips of a recording in one fold.
+        Recording of each clip: ``y[index]`` and ``groups[index]`` match ``clips``. Pass ``index`` as groups
+        to keep the clips of a recording in one fold.
 
     Raises
     ------
@@ -164,7 +154,7 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
 
     See Also
     --------
-    CPCTransformer : Its parameter ``n_clips`` averages over clips instead.
+    CPCTransformer : Set its parameter ``n_clips`` to average over clips instead.
 
     Examples
     --------

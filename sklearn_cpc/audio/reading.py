@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,21 +25,9 @@ NEVER_TAGGED = tuple(b"RIFF RIFX RF64 riff FORM caff .snd Crea NIST PVF1 2BIT MA
 
 
 class UnreadableAudioError(ValueError):
-    """Some recordings cannot be used; the message lists each with its reason.
+    """Some of ``n_total`` recordings cannot be used; the message lists each with its reason.
 
-    Parameters
-    ----------
-    reasons : dict of {str: str}
-        Reason by path.
-    n_total : int
-        Number of recordings, unusable ones included.
-    advice : str, default="repair them or leave them out"
-        What the user can do about it.
-
-    Attributes
-    ----------
-    reasons : dict of {str: str}
-        Reason by path, complete even where the message is cut.
+    The attribute ``reasons`` is a dict of the reason for each path. It has all of them even if the message is cut.
     """
 
     max_listed = 50  # a folder of a million missing files should not fill the screen
@@ -70,9 +59,7 @@ def printable(path):
 
 def environment_number(name, default):
     """Return the positive number that an environment variable holds, or the default if it is not set."""
-    text = os.environ.get(name, "")
-    if not text:
-        return default
+    text = os.environ.get(name) or str(default)
     try:
         number = float(text)
     except ValueError:
@@ -86,8 +73,7 @@ def environment_number(name, default):
 class Limits:
     """Duration and number of channels beyond which recordings are refused.
 
-    They keep files that grow without bounds when they are decoded, and damaged headers, from filling the
-    memory. The defaults can be set by environment variables.
+    These limits stop endless files and damaged headers from filling the memory.
     """
 
     hours: float = field(default_factory=lambda: environment_number("SKLEARN_CPC_MAX_HOURS", 24.0))
@@ -95,40 +81,19 @@ class Limits:
 
 
 def read_audio(path, sample_rate, limits=None):
-    """Decode a recording, mix it to mono and resample it.
+    """Decode a recording, mix it to mono and resample it to ``sample_rate`` in Hz.
 
-    Memory use is about twice the size of the result, whatever rate, channels and length the file states.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A file in any format of libsndfile (wav, flac, ogg, mp3, aiff and more).
-    sample_rate : int
-        Rate of the result, in Hz.
-    limits : Limits, default=None
-        Limits beyond which the recording is refused. None: ``Limits()``.
-
-    Returns
-    -------
-    float32 ndarray of shape (n_samples,)
-
-    Raises
-    ------
-    ValueError
-        If the file is missing, not audio, empty, cut short, beyond the limits, or holds NaN, infinite or
-        absurdly large samples. The message is the reason alone, without the path.
+    Returns a float32 array of shape (n_samples,). Memory use is about twice its size, whatever the header states.
+    Raises a ValueError if the file is missing, not audio, empty, cut short, beyond the limits, or holds NaN,
+    infinite or absurdly large samples. The message is the reason alone, without the path.
     """
     return np.concatenate([np.empty(0, np.float32), *decode(path, sample_rate, limits)])
 
 
 def decode(path, sample_rate, limits=None):
-    """Decode a recording block by block, in bounded memory; see :func:`read_audio`.
+    """Yield the samples of a recording in float32 blocks, in bounded memory; see :func:`read_audio`.
 
-    Some damage shows only at the end, after all blocks.
-
-    Yields
-    ------
-    float32 ndarray of shape (n_samples_of_block,)
+    Some damage is found only at the end, after all blocks.
     """
     limits = limits or Limits()
     with open_audio(path, limits) as audio:
@@ -199,7 +164,7 @@ def check_duration(audio, n_samples, limits, path=None):
 class SequentialSoundFile(sf.SoundFile):
     """A sound file that is read from beginning to end.
 
-    After every read soundfile seeks in seekable files, which fails at the end of files of unknown length.
+    soundfile seeks after every read of a seekable file, which fails at the end of files of unknown length.
     """
 
     def seekable(self):
@@ -207,6 +172,7 @@ class SequentialSoundFile(sf.SoundFile):
         return False
 
 
+@contextmanager
 def open_audio(path, limits):
     """Open a sound file, or raise a ValueError that says why it cannot be read."""
     status, head = inspect_file(path)
@@ -218,12 +184,9 @@ def open_audio(path, limits):
         if "does not exist" in reason:  # libsndfile's message for an mp3 without sound
             reason = "no sound found"
         raise ValueError(f"is not audio that libsndfile can read, or is damaged ({reason}).") from error
-    try:
+    with audio:
         check_header(audio, status.st_size, limits)
-    except ValueError:
-        audio.close()
-        raise
-    return audio
+        yield audio
 
 
 def check_header(audio, file_size, limits):
@@ -240,10 +203,8 @@ def check_header(audio, file_size, limits):
         )
     compressed = audio.format in ("FLAC", "OGG", "MP3") or audio.subtype.startswith(("ALAC", "MPEG"))
     if not compressed and audio.frames > 8 * file_size:  # under 1 bit per sample: some decoders invent the rest
-        raise ValueError(
-            f"is damaged or cut short ({file_size} bytes are there for {audio.frames} samples); copy it again "
-            "from its source."
-        )
+        found = f"{file_size} bytes are there for {audio.frames} samples"
+        raise ValueError(f"is damaged or cut short ({found}); copy it again from its source.")
 
 
 def inspect_file(path):
@@ -272,25 +233,21 @@ def inspect_file(path):
 def refuse_hanging_files(path, head):
     """Raise for files on which libsndfile may hang.
 
-    It searches forever for the end of damaged chunks behind an ID3 tag, and it opens the resource fork of an
-    unknown file, which waits for a writer if the fork is a named pipe.
+    It searches forever for the end of damaged chunks after an ID3 tag. It also opens the resource fork of an
+    unknown file, and waits for a writer if the fork is a named pipe.
     """
     if head.startswith(b"ID3"):
         with open(path, "rb") as file:
             skip_id3_tags(file)
             if file.read(4) in NEVER_TAGGED:
-                raise ValueError(
-                    "has an ID3 tag where none belongs, before a file that is not mp3; remove the tag."
-                )
+                raise ValueError("has an ID3 tag but is not mp3; remove the tag.")
     if RECOGNISED.match(head):
         return
     folder, name = os.path.split(os.fsencode(path))
     for fork in (b"._" + name, os.path.join(b".AppleDouble", name)):
         fork = os.path.join(folder, fork)
         if os.path.exists(fork) and not os.path.isfile(fork) and not os.path.isdir(fork):
-            raise ValueError(
-                f"lies beside {printable(os.fsdecode(fork))}, which is not a regular file; remove that."
-            )
+            raise ValueError(f"has a resource fork that is not a file; remove {printable(os.fsdecode(fork))}.")
 
 
 def skip_id3_tags(file):
@@ -306,8 +263,8 @@ def skip_id3_tags(file):
 def find_truncation(path, audio, n_read):
     """Say why a decoded file looks truncated, or return None.
 
-    libsndfile reads the rest of a truncated file without an error. So compare what the file states with what
-    is there: the size in bytes of wav and similar files, the number of samples of others.
+    libsndfile reads a truncated file without an error. So compare what the file states with what is there:
+    the size in bytes of wav and similar files, the number of samples of others.
     """
     log = audio.extra_info
     for stated, found in STATED_SIZE.findall(log):

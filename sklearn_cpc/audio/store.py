@@ -55,31 +55,15 @@ class Recordings:
 class AudioSource:
     """The recordings in X, to be read all together or in chunks.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Its parameters memory, n_jobs, on_error and verbose are used; its ``n_features_in_`` is set
-        (``reset=True``) or checked if X is an array.
-    X : recordings or array-like of shape (n_clips, n_samples)
-        See :func:`~sklearn_cpc.audio.clips.as_clips`. Arrays must be at ``sample_rate`` already.
-    sample_rate : int
-        In Hz.
-    reset : bool
-        Whether the estimator is being fitted.
-
-    Attributes
-    ----------
-    n_rows : int
-        Rows of X.
-    dtype : dtype
-        float64 if X is a float64 array, else float32.
-    clips : list of Clip or None
-        The clip of each row; None if X is an array.
+    The parameters memory, n_jobs, on_error and verbose of the estimator are used. X has any form that
+    :func:`~sklearn_cpc.audio.clips.as_clips` takes; an array must have shape (n_clips, n_samples) and be at
+    ``sample_rate`` already. For an array, ``n_features_in_`` is set (``reset=True``, in fits) or checked.
     """
 
     def __init__(self, estimator, X, sample_rate, *, reset):
         self.estimator, self.sample_rate, self.reset = estimator, int(sample_rate), reset
-        self.clips, self.dtype = as_clips(X), np.dtype(np.float32)
+        self.clips = as_clips(X)  # None if X is an array
+        self.dtype = np.dtype(np.float32)  # float64 if X is a float64 array
         if self.clips is None:
             self._array = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
             self.dtype = self._array.dtype
@@ -94,10 +78,8 @@ class AudioSource:
     def read(self):
         """Return all rows as :class:`Recordings`; what exceeds ``SKLEARN_CPC_RAM_GB`` (default 1) is on disk.
 
-        Raises
-        ------
-        UnreadableAudioError
-            If recordings cannot be used and ``on_error="raise"``, or if no usable one is left to fit.
+        Raises an UnreadableAudioError if recordings cannot be used and ``on_error="raise"``, or if none is left
+        to fit.
         """
         if self.clips is None:
             rows, names = np.arange(self.n_rows), [f"row {row}" for row in range(self.n_rows)]
@@ -110,12 +92,8 @@ class AudioSource:
     def chunks(self):
         """Yield :class:`Recordings` of some rows at a time, in bounded memory.
 
-        All clips of a file are in one chunk. The next chunk is read while the last is in use.
-
-        Raises
-        ------
-        UnreadableAudioError
-            As :meth:`read`, but at the end; discard chunks already yielded.
+        All clips of a file are in one chunk. The next chunk is read while the last is in use. Raises the errors
+        of :meth:`read`, but at the end; discard chunks already yielded.
         """
         if self.clips is None:
             yield self.read()
@@ -129,7 +107,7 @@ class AudioSource:
         self._report()
 
     def _read_chunks(self, chunk_bytes, ram_bytes):
-        """Yield chunks of so many bytes of decoded sound, of which up to ``ram_bytes`` are in RAM."""
+        """Yield chunks of at least ``chunk_bytes`` of decoded sound, with up to ``ram_bytes`` in RAM."""
         rows = collections.defaultdict(list)
         for row, clip in enumerate(self.clips):
             rows[clip.path].append(row)
@@ -175,7 +153,7 @@ class AudioSource:
         return Recordings(samples, np.array(rows, dtype=int), self.sample_rate, self.dtype, names)
 
     def _cut(self, clip, samples):
-        """Cut a clip from the samples of its file; None if there are none, or if they end before."""
+        """Cut a clip from the samples of its file; None if there are none, or if they end before the clip."""
         if samples is None:
             return None
         start = round(clip.onset * self.sample_rate)

@@ -1,4 +1,4 @@
-"""What is known of each public corpus: where it is, how it is verified, and how its recordings are labelled."""
+"""Describe each public corpus: where to download it, how to verify it, and how its recordings are labelled."""
 
 import csv
 
@@ -31,11 +31,6 @@ def read_fsdd(folder):
     return as_bunch(paths, digits, speakers, take=[int(take) for take in takes])
 
 
-def read_gtzan(folder):
-    """Read the folders of genres."""
-    return load_audio_folder(folder / "genres", extensions=".wav")
-
-
 def read_fma_small(folder):
     """Read the table of all FMA tracks, which has three header rows."""
     with open(folder / "fma_metadata" / "tracks.csv", newline="", encoding="utf-8") as file:
@@ -61,8 +56,7 @@ ESC50 = Corpus(
     folder="esc50",
     size="0.6 GB (0.9 GB on disk)",
     archives={
-        # GitHub does not promise that the bytes of an archive stay the same, but several public projects that pin
-        # this commit state this sha256.
+        # GitHub may pack the archive anew, but several public projects that pin this commit state this sha256.
         f"https://github.com/karolpiczak/ESC-50/archive/{ESC50_COMMIT}.zip": "sha256:"
         "661183a6f53ef04f12c9bd618fed0ddc1713280d6c94a5a5431e844ba6f6a21f"
     },
@@ -76,8 +70,8 @@ ESC50 = Corpus(
 ESC-50: Dataset for Environmental Sound Classification
 
 2000 recordings of 5 seconds (44.1 kHz, mono wav) in 50 classes of 40 recordings: animals, natural soundscapes,
-human sounds without speech, indoor and outdoor sounds, cut from field recordings of freesound.org. Clips from one
-source are in the same one of 5 official folds. ESC-10 is a subset of ten classes.
+human sounds without speech, indoor and outdoor sounds, cut from field recordings of freesound.org. All clips of a
+field recording are in the same one of 5 official folds. ESC-10 is a subset of ten classes.
 
 - Source: https://github.com/karolpiczak/ESC-50, a fixed commit; the sha256 of the archive is checked
 - Licence: CC BY-NC 3.0 (https://creativecommons.org/licenses/by-nc/3.0/); ESC-10: CC BY 3.0
@@ -97,7 +91,7 @@ FSDD = Corpus(
     },
     unpack=unzip,
     members=("recordings/*.wav", "metadata.py", "README.md"),
-    # A public project that fetches this release states it, and recordings from another source have it too.
+    # Stated by a public project that fetches this release. Recordings from another source have it too.
     recordings_sha256="45a9b976ba3397a2fd5c70a9f2e43c34f442a3a6be47392ecfc41174b678f37e",
     read=read_fsdd,
     n_classes=10,
@@ -125,7 +119,7 @@ GTZAN = Corpus(
     archives={f"https://huggingface.co/datasets/marsyas/gtzan/resolve/{GTZAN_COMMIT}/data/genres.tar.gz": None},
     unpack=untar,
     members=("genres/*/*.wav",),
-    read=read_gtzan,
+    read=lambda folder: load_audio_folder(folder / "genres", extensions=".wav"),
     n_classes=10,
     n_per_class=100,
     groups="None, because the artists are unknown",
@@ -135,9 +129,9 @@ GTZAN genre collection
 
 1000 excerpts of music of 30 seconds (22.05 kHz, mono wav), 100 of each of 10 genres: blues, classical, country,
 disco, hiphop, jazz, metal, pop, reggae, rock. They were collected in 2000 and 2001 from CDs, radio and microphone
-recordings. Artists and titles are unknown. Some recordings occur more than once, some artists many times, and some
-labels are wrong. Without groups, scores on random splits are too high; FMA-small has groups. One file is not
-readable: leave out ``known_bad``, or set ``on_error="nan"`` in the estimator.
+recordings. Artists and titles are unknown. Some recordings and many artists occur more than once, and some labels
+are wrong. Without groups, scores on random splits are too high; FMA-small has groups. One file is not readable:
+leave out ``known_bad``, or set ``on_error="nan"`` in the estimator.
 
 - Source: https://huggingface.co/datasets/marsyas/gtzan, a fixed commit of a mirror; the original server is gone.
   No hash of the archive is published, so only the checksum inside it is checked.
@@ -170,9 +164,8 @@ FMA-small, a subset of FMA: A Dataset for Music Analysis
 
 8000 excerpts of music of 30 seconds (mp3), 1000 of each of 8 genres: Electronic, Experimental, Folk, Hip-Hop,
 Instrumental, International, Pop, Rock. They come from the Free Music Archive, with artist numbers and an official
-split into training, validation and test set. No artist is in more than one of the three. Six files are bad, three
-of them too short and three empty: leave out ``known_bad``, or set ``on_error="nan"`` in the estimator. Unpacking
-needs 16 GB of disk space.
+split into training, validation and test set that share no artist. Three files are too short and three are empty:
+leave out ``known_bad``, or set ``on_error="nan"`` in the estimator. Unpacking needs 16 GB of disk space.
 
 - Source: https://github.com/mdeff/fma; the sha1 of both archives is checked
 - Licence: metadata CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/); each track has the licence that its

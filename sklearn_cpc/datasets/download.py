@@ -10,7 +10,6 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from os import PathLike
 from pathlib import Path, PureWindowsPath
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -25,7 +24,7 @@ DAMAGED_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.
 
 
 class Corpus(NamedTuple):
-    """What is known of a corpus before it is fetched."""
+    """How to download, verify and read a corpus, and the facts for its documentation."""
 
     title: str
     folder: str  # name of its folder in the data home
@@ -42,8 +41,8 @@ class Corpus(NamedTuple):
     known_bad: tuple[str, ...] = ()  # names of unusable recordings
 
 
-def get_data_home(data_home: str | PathLike[str] | None = None) -> str:
-    """Return the folder of all fetched corpora. Each corpus has a sub-folder of its own.
+def get_data_home(data_home=None):
+    """Return the folder of all fetched corpora, which has a sub-folder for each.
 
     Parameters
     ----------
@@ -110,8 +109,7 @@ def install(corpus, folder, advice, verbose, n_retries, delay):
 def download(url, known_hash, path, advice, verbose, n_retries, delay):
     """Download an archive and check its hash.
 
-    `pooch.retrieve` and `pooch.Pooch` are not used: the former does not retry, the latter does so without a
-    warning and with delays of its own, and both log to stderr even if the user asks for silence.
+    `pooch.retrieve` does not retry, `pooch.Pooch` retries without a warning, and both always log to stderr.
     """
     downloader = pooch.HTTPDownloader(progressbar=bool(verbose), chunk_size=2**20)
     for n_left in range(n_retries, -1, -1):
@@ -134,7 +132,7 @@ def download(url, known_hash, path, advice, verbose, n_retries, delay):
 
 
 def list_recordings(corpus, folder, advice):
-    """List the recordings of a corpus, and make sure that each class is complete."""
+    """List the recordings of a corpus, and check that each class is complete."""
     try:
         recordings = corpus.read(folder)
     except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
@@ -162,12 +160,12 @@ def hash_files(paths):
     return digest.hexdigest()
 
 
-# Unpacking. `pooch.Unzip` and `pooch.Untar` are not used: they take prefixes of names instead of patterns, search
-# all names once for each prefix, accept links, and do not compare the checksum at the end of a gzip file.
+# `pooch.Unzip` and `pooch.Untar` take prefixes instead of patterns, are slow if there are many, accept links, and
+# do not verify the checksum at the end of a gzip file.
 
 
 def unzip(path, folder, patterns):
-    """Unpack the needed files of a zip archive. `zipfile` compares their checksums."""
+    """Unpack the needed files of a zip archive. `zipfile` verifies their checksums."""
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder, [name for name in archive.namelist() if is_needed(name, patterns)])
 
@@ -179,12 +177,12 @@ def untar(path, folder, patterns):
         archive.extraction_filter = getattr(tarfile, "data_filter", None)
         members = (member for member in archive if is_needed(member.name, patterns) and member.isfile())
         archive.extractall(folder, members)
-        while stream.read(2**20):  # gzip compares its checksum at the very end, which tarfile does not read
+        while stream.read(2**20):  # gzip verifies its checksum at the very end, which tarfile does not read
             pass
 
 
 def is_needed(name, patterns):
-    """Whether to unpack a file. A name that leads out of the folder makes the archive unacceptable."""
+    """Whether to unpack a file. Raises a ValueError if its name leads out of the folder."""
     path = PureWindowsPath(name)  # knows drives and both kinds of slashes, on any system
     if path.anchor or ".." in path.parts:
         raise ValueError(f"it contains {name!r}, which would be written outside of its folder")

@@ -3,18 +3,16 @@
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Callable
 from itertools import compress
 from numbers import Real
 from os import PathLike
-from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from .._constraints import integers
 from .corpora import ESC50, FMA_SMALL, FSDD, GTZAN
-from .download import Corpus, load_corpus
+from .download import load_corpus
 
 CONSTRAINTS: dict[str, list] = {
     "data_home": [str, PathLike, None],
@@ -25,7 +23,7 @@ CONSTRAINTS: dict[str, list] = {
     "delay": [Interval(Real, 0, 86_400, closed="both")],
 }
 
-# Docstring of every fetcher. A fetcher's own docstring gives the summary, further parameters and attributes.
+# Docstring of every fetcher. The summary, further parameters and attributes come from the fetcher's own docstring.
 DOCSTRING = """\
 {Summary}
 
@@ -36,7 +34,7 @@ Parameters
 data_home : str or path-like or None, default=None
     Folder of all corpora, see :func:`get_data_home`. This corpus is in its sub-folder ``{folder}``.
 download_if_missing : bool, default=True
-    Whether to download the corpus if it is not on disk. If False, an OSError is raised instead.
+    Whether to download the corpus if it is not on disk, instead of raising an OSError.
 return_X_y : bool, default=False
     Whether to return ``(paths, target)`` instead of a Bunch.
 verbose : int, default=1
@@ -62,7 +60,7 @@ corpus : :class:`~sklearn.utils.Bunch`
     target_names : list of str
         The classes, sorted.
     known_bad : list of str
-        Those of the paths that are unusable: {bad_files}.
+        Paths of unusable recordings: {bad_files}.
     DESCR : str
         Description of the corpus, with its source, licence and citation.
 
@@ -91,10 +89,8 @@ Traceback (most recent call last):
 OSError: {title} is not in 'elsewhere...{folder}'. ...
 """
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 
-
-def fetcher(corpus: Corpus, **constraints: list) -> Callable[[Function], Function]:
+def fetcher(corpus, **constraints):
     """Complete the docstring of a function that fetches a corpus, and validate its parameters."""
 
     def decorate(function):
@@ -111,21 +107,14 @@ def fetcher(corpus: Corpus, **constraints: list) -> Callable[[Function], Functio
 
 @fetcher(ESC50, subset=[StrOptions({"all", "esc10"})])
 def fetch_esc50(
-    *,
-    data_home: str | PathLike[str] | None = None,
-    download_if_missing: bool = True,
-    return_X_y: bool = False,
-    verbose: int = 1,
-    n_retries: int = 3,
-    delay: float = 1.0,
-    subset: str = "all",
-) -> Any:
+    *, data_home=None, download_if_missing=True, return_X_y=False, verbose=1, n_retries=3, delay=1.0, subset="all"
+):
     """Fetch ESC-50, 2000 environmental sounds of 50 classes.
 
     Parameters
     ----------
     subset : {"all", "esc10"}, default="all"
-        Whether to list all recordings or only the 400 of the ten classes of ESC-10. All are downloaded either way.
+        Whether to list all recordings or only the 400 of ESC-10. All are downloaded either way.
 
     Attributes
     ----------
@@ -144,15 +133,7 @@ def fetch_esc50(
 
 
 @fetcher(FSDD)
-def fetch_fsdd(
-    *,
-    data_home: str | PathLike[str] | None = None,
-    download_if_missing: bool = True,
-    return_X_y: bool = False,
-    verbose: int = 1,
-    n_retries: int = 3,
-    delay: float = 1.0,
-) -> Any:
+def fetch_fsdd(*, data_home=None, download_if_missing=True, return_X_y=False, verbose=1, n_retries=3, delay=1.0):
     """Fetch the Free Spoken Digit Dataset (FSDD), 3000 digits spoken by 6 speakers.
 
     Attributes
@@ -165,15 +146,7 @@ def fetch_fsdd(
 
 
 @fetcher(GTZAN)
-def fetch_gtzan(
-    *,
-    data_home: str | PathLike[str] | None = None,
-    download_if_missing: bool = True,
-    return_X_y: bool = False,
-    verbose: int = 1,
-    n_retries: int = 3,
-    delay: float = 1.0,
-) -> Any:
+def fetch_gtzan(*, data_home=None, download_if_missing=True, return_X_y=False, verbose=1, n_retries=3, delay=1.0):
     """Fetch GTZAN, 1000 pieces of music of 10 genres."""
     corpus = load_corpus(GTZAN, data_home, download_if_missing, verbose, n_retries, delay)
     return (corpus.paths, corpus.target) if return_X_y else corpus
@@ -181,14 +154,8 @@ def fetch_gtzan(
 
 @fetcher(FMA_SMALL)
 def fetch_fma_small(
-    *,
-    data_home: str | PathLike[str] | None = None,
-    download_if_missing: bool = True,
-    return_X_y: bool = False,
-    verbose: int = 1,
-    n_retries: int = 3,
-    delay: float = 1.0,
-) -> Any:
+    *, data_home=None, download_if_missing=True, return_X_y=False, verbose=1, n_retries=3, delay=1.0
+):
     """Fetch FMA-small, 8000 pieces of music of 8 genres.
 
     Attributes

@@ -1,7 +1,6 @@
 """Read a folder of recordings that has one sub-folder per class."""
 
 import re
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -23,12 +22,7 @@ AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
     },
     prefer_skip_nested_validation=True,
 )
-def load_audio_folder(
-    directory: str | PathLike[str],
-    *,
-    group_from: str | None = None,
-    extensions: Sequence[str] = AUDIO_EXTENSIONS,
-) -> Bunch:
+def load_audio_folder(directory, *, group_from=None, extensions=AUDIO_EXTENSIONS):
     r"""List the audio files of a directory that has one sub-folder per class.
 
     This function reads file names only. Estimators open the files later.
@@ -36,12 +30,10 @@ def load_audio_folder(
     Parameters
     ----------
     directory : str or path-like
-        Folder with one sub-folder per class. Sub-folders are searched recursively. Files and folders whose
-        name starts with a dot are skipped.
+        Folder with one sub-folder per class, searched recursively. Names that start with a dot are skipped.
     group_from : str or None, default=None
-        Regular expression that is searched for in each file name (without folders). Its first capturing group,
-        or its match if it has no capturing group, is the group of the file, such as a recording site, a speaker
-        or a fold. If None, there are no groups.
+        Regular expression to search for in each file name (without folders). Its first capturing group, or its
+        match if it has none, is the group of the file: its recording site, speaker or fold. None: no groups.
     extensions : str or tuple or list of str, default=(".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
         Endings of the names of audio files, in upper or lower case. Other files are ignored.
 
@@ -63,7 +55,7 @@ def load_audio_folder(
     ------
     ValueError
         If `directory` is not a directory or has no class folder with audio, if `group_from` is not a valid
-        regular expression, if it does not match every file name, or if a parameter is invalid.
+        regular expression or does not match every file name, or if a parameter is invalid.
 
     Warns
     -----
@@ -136,7 +128,7 @@ def find_groups(names, group_from):
 
 
 def as_bunch(paths, target, groups=None, **attributes):
-    """Put what is known of each recording into a Bunch."""
+    """Put paths and labels into a Bunch."""
     return Bunch(
         paths=[str(path) for path in paths],
         target=np.array(target),

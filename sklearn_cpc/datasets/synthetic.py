@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from scipy import signal
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._constraints import integers
@@ -28,40 +28,32 @@ from .folder import as_bunch
     prefer_skip_nested_validation=True,
 )
 def make_synthetic_corpus(
-    directory: str | PathLike[str],
-    *,
-    n_per_class: int = 20,
-    n_groups: int = 5,
-    duration: float = 5.0,
-    sample_rate: int = 22050,
-    random_state: int | np.random.RandomState | None = None,
-) -> Bunch:
+    directory, *, n_per_class=20, n_groups=5, duration=5.0, sample_rate=22050, random_state=None
+):
     """Write a small corpus of eight recognisable classes of sound, recorded at several sites.
 
     The classes are alarm (falling sweeps), bird, clock, dog, fire, melody (plucked strings), rain and siren
     (rising sweeps). Pitch, pace, timing and loudness vary from recording to recording. Each site has its own
-    background noise, equalisation and reverberation, so scores should be cross-validated by group.
-
-    Averaged spectra cannot distinguish all classes. An alarm is a siren played backwards. The clicks of a clock
-    and of a fire may sound alike, but only those of the clock are regular.
+    background noise, equalisation and reverberation, so cross-validate scores by group. Averaged spectra cannot
+    distinguish all classes: an alarm is a siren played backwards, and only the clicks of a clock are regular, not
+    those of a fire.
 
     Parameters
     ----------
     directory : str or path-like
-        Folder for the files, created if it is missing. They are named ``<class>/<group>-<index>.wav`` and are
-        16-bit mono. Existing files of these names are overwritten; all other files are kept.
+        Folder for the files ``<class>/<group>-<index>.wav`` (16-bit, mono), created if it is missing. Existing
+        files of these names are overwritten; all other files are kept.
     n_per_class : int, default=20
         Number of recordings of each class.
     n_groups : int, default=5
-        Number of recording sites. The recordings of each class are spread evenly over them.
+        Number of recording sites, over which the recordings of each class are spread evenly.
     duration : float, default=5.0
         Length of each recording, in seconds.
     sample_rate : int, default=22050
         Samples per second, in Hz; at least 8000.
     random_state : int, RandomState instance or None, default=None
-        Seed of the sounds and of the sites. Pass an int to write the same files at every call. A recording
-        depends on this seed, its class, its index, its site, `duration` and `sample_rate`, but not on any other
-        recording.
+        Seed of the sounds and sites; an int writes the same files at every call. A recording depends on this
+        seed, its class, index and site, `duration` and `sample_rate`, but not on any other recording.
 
     Returns
     -------
@@ -188,7 +180,7 @@ def mix(events, onsets, n_samples, sample_rate):
     return sound
 
 
-# The classes of sound. The order of random draws is part of each sound.
+# The classes of sound. Changing the order of random draws would change the sounds.
 
 
 def sweeps(rng, n_samples, sample_rate, *, rising):

@@ -23,8 +23,7 @@ class AutoregressorRecipe(BaseEstimator):
         z_dim : int
             Size of the embedding of one step.
         n_context : int
-            Number of past steps (T). Only AttentionContext needs exactly this many steps; all others accept
-            any number.
+            Number of past steps (T). Only the network of AttentionContext needs exactly this many.
 
         Returns
         -------
@@ -58,7 +57,7 @@ class RecurrentRecipe(AutoregressorRecipe):
 class GRUContext(RecurrentRecipe):
     """Recipe for the report's recurrent autoregressor, a GRU (section 2.2.3).
 
-    The context after each step depends on that step and those before it, so every step can predict.
+    The context after each step depends on that step and all earlier ones, so every step can predict.
     With the defaults and z of 256 dimensions it has 1,182,720 weights.
 
     Parameters
@@ -80,7 +79,7 @@ class GRUContext(RecurrentRecipe):
 class LSTMContext(RecurrentRecipe):
     """Recipe for an LSTM as autoregressor.
 
-    The context after each step depends on that step and those before it, so every step can predict. It has
+    The context after each step depends on that step and all earlier ones, so every step can predict. It has
     a third more weights than :class:`GRUContext`, the report's recurrent network.
 
     Parameters
@@ -146,10 +145,10 @@ class CausalAttentionContext(AutoregressorRecipe):
 class AttentionContext(AutoregressorRecipe):
     """Recipe for the report's attention-based autoregressor (section 2.2.3, Table 3).
 
-    A transformer encoder over the entire past. Its outputs are flattened, and dense layers combine them into
-    **one** context per clip. So only the last position predicts: use it with ``predict_from="last"``, or
-    :class:`CausalAttentionContext` for a context after every step. With the defaults, z of 256 dimensions
-    and a past of 27 steps it has 1,374,508 weights.
+    Dense layers combine the flattened outputs of a transformer encoder over the entire past into **one** context
+    per clip. So only the last position predicts: use it with ``predict_from="last"``, or use
+    :class:`CausalAttentionContext` for a context after every step. With the defaults, z of 256 dimensions and a
+    past of 27 steps it has 1,374,508 weights.
 
     Parameters
     ----------

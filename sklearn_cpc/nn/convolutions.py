@@ -6,7 +6,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
-MAX_MATMUL_OUTPUTS = 16  # up to so many outputs per filter, a matrix product gives the weights' gradient sooner
+MAX_MATMUL_OUTPUTS = 16  # outputs per filter; up to here, a matrix product computes the weights' gradient faster
 
 
 class Conv1d(nn.Conv1d):
@@ -52,8 +52,8 @@ def convolve(images, weight, bias, stride, padding):
 class MatmulGradientConv2d(torch.autograd.Function):
     """A 2-D convolution that computes the weights' gradient as a product of two matrices.
 
-    Both have a row for each output position of each image. One holds the gradients of the filters' outputs
-    there, the other the pixels that these outputs were computed from.
+    Both have a row for each output position of each image. One holds the gradients of the outputs there, the
+    other the pixels that these outputs were computed from.
     """
 
     @staticmethod

@@ -14,22 +14,12 @@ from .frontends import BandStandardizer, LogMel, Scale
 
 
 class PerWindow(nn.Module):
-    """Apply a network to each of the equal windows that a clip, or its spectrogram, is cut into.
+    """Cut a clip into ``n_steps`` windows of equal length and apply a network to each.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Maps windows of shape (batch, 1, length), or (batch, 1, n_mels, length) of a spectrogram, to
-        (batch, z_dim).
-    n_steps : int
-        Windows per clip. What is left over at the end of the clip is not used.
-    spectrogram : nn.Module, default=None
-        Maps (batch, n_samples) to (batch, n_mels, n_frames). None: windows of the samples themselves.
-    length : int, default=None
-        Samples or frames of a window. None: as many as fit ``n_steps`` times into the clip.
+    The network maps windows of shape (batch, 1, length) to (batch, z_dim). With a ``spectrogram``, which maps
+    (batch, n_samples) to (batch, n_mels, n_frames), windows have the shape (batch, 1, n_mels, length). Without a
+    ``length``, in samples or frames, windows are as long as fits. The rest of the clip is not used.
 
-    Examples
-    --------
     >>> encoder = PerWindow(nn.Sequential(nn.Flatten(), nn.Linear(100, 8)), n_steps=30)
     >>> encoder(torch.zeros(4, 3000)).shape
     torch.Size([4, 30, 8])
@@ -65,10 +55,8 @@ class EncoderRecipe(BaseEstimator):
 
         Parameters
         ----------
-        n_samples : int
-            Samples of a clip.
-        n_steps : int
-            Steps to cut it into.
+        n_samples, n_steps : int
+            Samples and steps of a clip.
 
         Returns
         -------
@@ -79,7 +67,7 @@ class EncoderRecipe(BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is out of range, parameters do not fit each other, or the clip is too short for them.
+            If a parameter is out of range, parameters contradict each other, or the clip is too short for them.
         """
         self._validate_params()
         if len(self.kernel_sizes) != len(self.strides):

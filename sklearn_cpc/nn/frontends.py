@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 BANDS_PER_MATMUL = 16  # neighbouring bands share one matrix product over their bins: a mel matrix is mostly zeros
-SAMPLES_PER_BLOCK = 2**19  # size of a block of frames: with its spectrum, it fits in the cache of a processor
-BLOCKS_PER_THREAD = 16  # fewer are done sooner than another thread starts
+SAMPLES_PER_BLOCK = 2**19  # size of a block of frames: with its spectrum, it fits in a processor's cache
+BLOCKS_PER_THREAD = 16  # starting another thread takes longer than computing fewer blocks
 
 
 def without_autocast(device):
@@ -23,23 +23,9 @@ class LogMel(nn.Module):
     """Log-mel spectrogram in decibels, equal to librosa's.
 
     Same as ``librosa.power_to_db(librosa.feature.melspectrogram(...), top_db=None)`` with librosa's
-    defaults: Hann window, centred frames, zeros beyond the ends, Slaney's mel scale and norm.
+    defaults: Hann window, centred frames, zeros beyond the ends, Slaney's mel scale and norm. But the power of
+    each band is averaged over ``band_smoothing`` neighbouring bands; 1 for librosa's bands.
 
-    Parameters
-    ----------
-    sample_rate : int
-        Rate of the samples, in Hz.
-    n_fft : int
-        Length of the Fourier transform, in samples.
-    hop_length : int
-        Samples from one frame to the next.
-    n_mels : int
-        Number of mel bands.
-    band_smoothing : int, default=1
-        Neighbouring bands over which the power of each is averaged; 1 for librosa's bands.
-
-    Examples
-    --------
     >>> LogMel(22050, n_fft=2048, hop_length=512, n_mels=64)(torch.zeros(2, 22050)).shape
     torch.Size([2, 64, 44])
     """
@@ -64,8 +50,8 @@ class LogMel(nn.Module):
         n_clips, n_samples = samples.shape
         n_fft, hop, half = self.n_fft, self.hop_length, self.n_fft // 2
         n_frames = 1 + n_samples // hop
-        # All clips form one row, cut into frames without a copy. Zeros between two clips keep the n_frames frames
-        # of one from reaching into the next; frames beyond these are dropped.
+        # All clips form one row, which is cut into frames without a copy. Zeros between clips keep the n_frames
+        # frames of each from reaching into the next clip. All further frames are dropped.
         n_cut = n_frames + (n_fft - 1) // hop
         row = F.pad(samples, (half, n_cut * hop - half - n_samples)).flatten()
         frames = F.pad(row, (0, max(0, n_fft - hop))).unfold(0, n_fft, hop)  # (n_clips * n_cut, n_fft)
@@ -86,7 +72,7 @@ class LogMel(nn.Module):
 def mel_power(frames, window, bands):
     """Map frames of shape (n_frames, n_fft) to the power in every band, of shape (n_frames, n_mels).
 
-    Bands come in groups: their bins, and the weights of these, of shape (n_bins, n_bands).
+    Bands come in groups: a slice of bins, and their weights of shape (n_bins, n_bands).
     """
     parts = torch.view_as_real(torch.fft.rfft(frames * window)).square_()
     power = parts[..., 0] + parts[..., 1]  # sum(-1) and abs() are several times slower
@@ -96,8 +82,8 @@ def mel_power(frames, window, bands):
 def map_in_threads(function, items, n_threads):
     """Return the results of a function for all items, computed by this thread and ``n_threads - 1`` others.
 
-    Torch's own threads share every small operation, and wait for each other after each one. A pool with a future
-    for each item is slower too, and its threads do not keep their memory.
+    Torch's own threads split every small operation and wait for each other after it, which is slower. So is a pool
+    with a future for each item, whose threads do not keep their memory.
     """
     if n_threads <= 1:
         return list(map(function, items))
@@ -117,7 +103,7 @@ def map_in_threads(function, items, n_threads):
             other.result()
         return results
     finally:
-        torch.set_num_threads(n_torch_threads)  # work has changed it for threads still to be started, too
+        torch.set_num_threads(n_torch_threads)  # work() changed it, for threads that start later too
 
 
 class Scale(nn.Module):
@@ -137,17 +123,17 @@ def sounding_frames(decibels):
 class BandCentring(nn.Module):
     """Subtract from every mel band a share of its level in the clip's long-term spectrum.
 
-    The long-term spectrum is the mean power over time, in decibels. It depends on the microphone, the room
-    and the voice, but in a short clip also on the sound itself: a word may be little more than one vowel.
-    So only a share of its shape is subtracted. Its mean over the bands, the level of the clip, is subtracted
-    completely. With a share of 1, filters that do not change during the clip have no effect. Frames of
-    digital silence (padding, for example) do not count. Levels more than ``dynamic_range`` dB below the
-    loudest of the clip are raised to that limit: they are noise floor or rounding. ``width`` dB become 1.
+    The long-term spectrum is the mean power over time, in decibels. It depends on the microphone, the room and
+    the voice, but in a short clip also on the sound itself: a word may be little more than one vowel. So only a
+    share of its shape is subtracted, but all of its mean over the bands, which is the level of the clip. With a
+    share of 1, filters that do not change during the clip have no effect. Frames of digital silence (padding, for
+    example) do not count. Levels more than ``dynamic_range`` dB below the loudest of the clip are raised to that
+    limit: they are noise floor or rounding. A level of 20 dB becomes 1.
     """
 
-    def __init__(self, share, dynamic_range, width=20.0):
+    def __init__(self, share, dynamic_range):
         super().__init__()
-        self.share, self.dynamic_range, self.width = share, dynamic_range, width
+        self.share, self.dynamic_range = share, dynamic_range
 
     def forward(self, decibels):
         """Map (batch, n_mels, n_frames) to the same shape."""
@@ -159,15 +145,15 @@ class BandCentring(nn.Module):
         audible = sounding.amax(dim=2, keepdim=True)  # a silent clip has no spectrum, and becomes zero
         spectrum = floor + 10 * torch.log10(mean.clamp_min(1))
         centre = torch.lerp(spectrum.mean(dim=1, keepdim=True), spectrum, self.share)
-        return (decibels - centre) * audible / self.width
+        return (decibels - centre) * audible / 20
 
 
 class BandStandardizer(nn.Module):
     """Give every mel band of every clip zero mean and unit variance over time, then smooth it over time.
 
-    The report's implementation does this to its spectrograms. Frames of digital silence (padding, for
-    example) do not count in the statistics and become zero. ``time_smoothing`` is the standard deviation of
-    the smoothing Gaussian, in frames; 0 for none.
+    The report's implementation does this to its spectrograms. Frames of digital silence (padding, for example)
+    do not count in the statistics and become zero. ``time_smoothing`` is the standard deviation of the smoothing
+    Gaussian, in frames; 0 for none.
     """
 
     kernel: torch.Tensor
@@ -191,7 +177,7 @@ class BandStandardizer(nn.Module):
         if not self.time_smoothing:
             return bands
         reach = self.kernel.shape[-1] // 2
-        # Rows as the channels of one clip, each with its own kernel, are several times faster than as many clips.
+        # Rows as channels of a single clip, each with its own kernel, are several times faster than rows as clips.
         rows = F.pad(bands.flatten(0, 1), (reach, reach), mode="replicate")
         kernel = self.kernel.expand(len(rows), 1, -1)
         return F.conv1d(rows[None], kernel, groups=len(rows)).reshape_as(bands)

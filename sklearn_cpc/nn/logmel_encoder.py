@@ -15,11 +15,10 @@ from .frontends import BandCentring, LogMel, Scale
 class LogMelEncoder(EncoderRecipe):
     """Recipe for a small encoder: a few 1-D convolutions over log-mel frames.
 
-    Frames of a mel spectrogram in decibels, one every 10 ms or so, go through convolutions over time
-    with layer normalisation and GELU. It costs a tenth of :class:`Conv2dEncoder` per second of sound,
-    and accepts clips of any number of steps, so that short recordings need no padding to a full clip.
-
-    The hop is ``n_samples // (n_steps * prod(strides))``: 10 ms with clips of 2 s, 100 steps and default strides.
+    Frames of a mel spectrogram in decibels go through convolutions over time with layer normalisation and GELU.
+    The hop from frame to frame is ``n_samples // (n_steps * prod(strides))``: 10 ms with clips of 2 s, 100 steps
+    and default strides. It costs a tenth of :class:`Conv2dEncoder` per second of sound, and accepts clips of any
+    number of steps, so that short recordings need no padding to a full clip.
 
     Parameters
     ----------
@@ -42,14 +41,13 @@ class LogMelEncoder(EncoderRecipe):
         Number of neighbouring bands over which the power of each band is averaged, 1 for none. This blurs the
         harmonics of a voice, which depend on the speaker, and keeps its formants, which depend on the words.
     centring : float or None, default=0.5
-        Share of the clip's long-term spectrum (mean power of every band, in dB) that is subtracted from its
-        bands, 0 to 1. More of it removes more of the differences between microphones, rooms and voices, but
-        also more of any sound that lasts as long as the clip. 0 removes only the level of the clip, None
-        nothing. (Because of this, embeddings of past steps depend on the mean of the entire clip, as they do
-        with the report's spectrograms.)
+        Share, 0 to 1, of the clip's long-term spectrum (mean power of every band, in dB) that is subtracted
+        from its bands. A larger share removes more of the differences between microphones, rooms and voices,
+        but also more of any sound that lasts as long as the clip. 0 removes only the level of the clip, None
+        nothing. Unless None, embeddings of the past depend on the entire clip's mean, as in the report.
     dynamic_range : float, default=50.0
-        With ``centring``: levels more than this many dB below the loudest of the clip are raised to that
-        limit. They are noise floor rather than sound.
+        With ``centring``, raise levels that are more than this many dB below the loudest of the clip to that
+        limit: they are noise floor rather than sound.
     dropout : float, default=0.0
         Dropout after every convolution.
 
@@ -133,8 +131,8 @@ class LogMelEncoder(EncoderRecipe):
             )
         spectrogram = LogMel(self.sample_rate, n_fft, hop, self.n_mels, self.band_smoothing)
         layers, channels = [], self.n_mels
-        # How far an embedding depends on samples after the end of its step: half the Fourier transform, what the
-        # convolutions pad on the right, and with centring all frames that contain the end of the sound.
+        # Samples after the end of a step on which its embedding depends: half the Fourier transform, what the
+        # convolutions pad on the right, and, with centring, all frames that contain the end of the sound.
         ahead, spacing = n_fft // 2 - hop, hop
         for filters, kernel, step in convolutions:
             layers.append(FrameConv(channels, filters, kernel, step, self.dropout))
@@ -151,7 +149,7 @@ class FrameConv(nn.Module):
     """Convolution over time, layer normalisation of every frame, GELU and dropout.
 
     The input is padded so that n frames become exactly n / stride. Normalising over the channels of one frame,
-    not over time or the batch, keeps the future out of the past (and clips apart).
+    not over time or the batch, keeps the future out of the past and clips independent of each other.
     """
 
     def __init__(self, in_channels, out_channels, kernel_size, stride, dropout):
@@ -169,10 +167,10 @@ class FrameConv(nn.Module):
 
 
 class FrameEncoder(nn.Module):
-    """Log-mel frames, then convolutions: clips of any number of steps to one embedding per step.
+    """Map clips of any number of steps to one embedding per step, by convolutions over log-mel frames.
 
     There are ``hop`` samples from one frame to the next and ``stride`` frames per step. An embedding depends on
-    ``lookahead`` later steps. Modules with ``samples_per_step`` accept clips of any number of steps.
+    ``lookahead`` later steps. The attribute ``samples_per_step`` marks encoders that take any number of steps.
     """
 
     def __init__(self, spectrogram, scale, convolutions, hop, stride, lookahead):
@@ -186,13 +184,9 @@ class FrameEncoder(nn.Module):
         return self.convolutions(self.scale(self._decibels(samples))).transpose(1, 2)
 
     def with_mel(self, samples):
-        """Compute embeddings and the means over each step of the bands that they are made of.
+        """Return embeddings and a dict of mel bands (batch, n_steps, n_mels), averaged over each step.
 
-        Returns
-        -------
-        z : Tensor of shape (batch, n_steps, z_dim)
-        bands : dict of {str: Tensor of shape (batch, n_steps, n_mels)}
-            "mel": in decibels; "centred": scaled, the input of the convolutions.
+        "mel" are in decibels, "centred" are scaled: the input of the convolutions.
         """
         decibels = self._decibels(samples)
         frames = self.scale(decibels)

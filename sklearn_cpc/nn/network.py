@@ -20,6 +20,7 @@ AUTOREGRESSORS = {
     "causal_attention": CausalAttentionContext,
 }
 OBJECTIVES = {"info_nce": InfoNCE}
+MAX_CLIP = 2**28  # samples: an hour and a half at 48 kHz
 
 
 class Forecast(NamedTuple):
@@ -34,70 +35,42 @@ class Forecast(NamedTuple):
 class CPCNetwork(nn.Module):
     """Encoder, autoregressor and one linear predictor per future step (the report's figure 1).
 
-    z_t is the embedding of step t, c_t the context after steps 1 to t, and W_k c_t the prediction of
-    z_{t+k}.
-
-    Parameters
-    ----------
-    encoder : nn.Module
-        Maps clips of shape (batch, n_samples) to z of shape (batch, n_context + n_future, z_dim).
-    autoregressor : nn.Module
-        Maps z of shape (batch, steps, z_dim) to contexts of shape (batch, steps, c_dim), each knowing
-        only its step and those before; or to one context per clip, of shape (batch, c_dim).
-    n_context, n_future : int
-        Steps heard (T) and steps predicted (K).
-    z_dim, c_dim : int
-        Sizes of z and c.
-    single_context : bool
-        Whether the autoregressor yields one context per clip.
-    predict_from : {"last", "all"}
-        Whether only step T predicts or every step does.
-    projection : int, default=None
-        Size of a linear map of z that is predicted in its place. None: z itself.
-    augmentation : nn.Module, default=None
-        Alters the clips that the context hears, in training; the targets of the prediction stay unchanged.
-    n_samples, sample_rate : int, default=None
-        Of the clips it was built for, and in Hz. The network itself does not use them.
+    z_t is the embedding of step t, c_t the context after steps 1 to t, and W_k c_t the prediction of z_{t+k}.
+    The objective says which steps predict, and whether they predict a projection of z. The augmentation alters
+    the clips that the context hears in training. ``n_samples`` (of a clip) and ``sample_rate`` (in Hz or None)
+    only record what the network was built for.
     """
 
     def __init__(
         self,
         encoder,
         autoregressor,
+        objective,
+        *,
         n_context,
         n_future,
         z_dim,
         c_dim,
         single_context,
-        predict_from,
-        projection=None,
-        augmentation=None,
-        n_samples=None,
-        sample_rate=None,
+        augmentation,
+        n_samples,
+        sample_rate,
     ):
         super().__init__()
         self.n_samples, self.sample_rate = n_samples, sample_rate
         self.encoder, self.autoregressor = encoder, autoregressor
+        projection = objective.projection
         self.predictor = nn.Linear(c_dim, n_future * (projection or z_dim), bias=False)
         self.projector = nn.Linear(z_dim, projection) if projection else nn.Identity()
         self.augmentation = augmentation
         self.n_context, self.n_future = n_context, n_future
-        self.single_context, self.predict_from = single_context, predict_from
+        self.single_context, self.predict_from = single_context, objective.predict_from
         self.dims = {"z": z_dim, "c": c_dim, "context": c_dim}
         if hasattr(encoder, "with_mel"):
             self.dims["mel"] = self.dims["centred"] = encoder.n_mels
 
     def forward(self, clips, n_valid):
-        """Encode every window once and predict; returns a :class:`Forecast`.
-
-        Once more, in training, if there is an augmentation.
-
-        Parameters
-        ----------
-        clips : float Tensor of shape (batch, n_samples)
-        n_valid : int Tensor of shape (batch,)
-            Steps of each clip that hold sound.
-        """
+        """Map clips (batch, n_samples), of which n_valid (batch,) steps hold sound, to a :class:`Forecast`."""
         z = past = self.encoder(clips)  # (batch, n_steps, z_dim)
         if self.training and self.augmentation is not None:
             past = self.encoder(self.augmentation(clips))
@@ -112,7 +85,7 @@ class CPCNetwork(nn.Module):
         return Forecast(predictions.float(), self.projector(z).float(), positions, n_valid)
 
     def context(self, z, heard):
-        """Context after the first ``heard`` (batch,) steps of each clip, of shape (batch, c_dim)."""
+        """Return the context after the first ``heard`` (batch,) steps of each clip, of shape (batch, c_dim)."""
         z = z[:, : self.n_context]
         if self.single_context:
             z = nn.functional.pad(z, (0, 0, 0, self.n_context - z.shape[1]))  # batches may be cut shorter
@@ -121,20 +94,11 @@ class CPCNetwork(nn.Module):
         return self.autoregressor(z)[torch.arange(len(z), device=z.device), heard - 1]
 
     def layers(self, clips, n_valid, names):
-        """Embed every step of clips.
+        """Embed every step of clips: a dict of tensors (batch, n_steps, dim) with these names.
 
-        Parameters
-        ----------
-        clips : float Tensor of shape (batch, n_samples)
-        n_valid : int Tensor of shape (batch,)
-        names : collection of {"z", "c", "context", "mel", "centred"}
-            Embeddings; contexts after every step; the context after the first ``n_context`` steps; mel
-            bands in decibels and as the convolutions take them, of an encoder that has ``with_mel``.
-
-        Returns
-        -------
-        dict of {str: Tensor of shape (batch, n_steps, dim)}
-            By name; "context" has one step.
+        "z": embeddings. "c": contexts after every step. "context": the one after the first ``n_context`` steps,
+        as a single step. "mel" and "centred", for encoders that have ``with_mel``: mel bands in decibels, and as
+        the convolutions take them.
         """
         with_mel = not {"mel", "centred"}.isdisjoint(names)
         z, bands = self.encoder.with_mel(clips) if with_mel else (self.encoder(clips), {})
@@ -151,35 +115,19 @@ def build_network(
 ):
     """Build a CPCNetwork from names, recipes, modules or callables, and check that the parts fit.
 
-    Parameters
-    ----------
-    encoder, autoregressor : str, recipe, nn.Module or callable
-        See :class:`~sklearn_cpc.CPCTransformer`.
-    objective : InfoNCE
-        Says which positions predict, and a projection of what.
-    n_samples : int
-        Samples of a clip.
-    n_context, n_future, augmentation
-        See :class:`CPCNetwork`.
-    device : str, default="cpu"
-        Where to try the parts on a batch, to learn their shapes. "meta" computes nothing and takes no memory,
-        but not every module of a user's runs there.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit.
-    TypeError
-        If an argument neither is nor returns a module.
+    The parts are tried on a batch, on this device, to learn their shapes. "meta" computes nothing and takes no
+    memory, but not every user's module runs there. Parts whose shapes do not fit raise a ValueError, parts that
+    neither are nor return modules a TypeError.
     """
-    n_steps, n_clip = n_context + n_future, n_samples
+    n_steps = n_context + n_future
+    if n_samples > MAX_CLIP:
+        raise ValueError(f"clip_duration makes clips of {n_samples} samples; at most {MAX_CLIP} are allowed.")
     encoder_net = build_module("encoder", encoder, ENCODERS, n_samples, n_steps)
-    if hasattr(encoder_net, "samples_per_step"):
-        n_samples = n_steps * encoder_net.samples_per_step
-    z = try_module("encoder", encoder_net, torch.zeros(2, n_samples, device=device))
+    n_tried = n_steps * encoder_net.samples_per_step if hasattr(encoder_net, "samples_per_step") else n_samples
+    z = try_module("encoder", encoder_net, torch.zeros(2, n_tried, device=device))
     if z.ndim != 3 or z.shape[:2] != (2, n_steps):
         raise ValueError(
-            f"encoder={encoder!r} maps samples of shape (2, {n_samples}) to {tuple(z.shape)}; it must return "
+            f"encoder={encoder!r} maps samples of shape (2, {n_tried}) to {tuple(z.shape)}; it must return "
             f"(2, {n_steps}, z_dim): one embedding for each of n_context + n_future steps."
         )
     context_net = build_module("autoregressor", autoregressor, AUTOREGRESSORS, z.shape[2], n_context)
@@ -200,48 +148,29 @@ def build_network(
     return CPCNetwork(
         encoder_net,
         context_net,
+        objective,
         n_context=n_context,
         n_future=n_future,
         z_dim=z.shape[2],
         c_dim=c.shape[-1],
         single_context=single,
-        predict_from=objective.predict_from,
-        projection=objective.projection,
         augmentation=augmentation,
-        n_samples=n_clip,
+        n_samples=n_samples,
         sample_rate=getattr(resolve_recipe("encoder", encoder, ENCODERS), "sample_rate", None),
     )
 
 
 def resolve_recipe(name, value, known):
-    """Return a recipe, nn.Module or callable as it is, and for a name the recipe that it stands for.
-
-    Parameters
-    ----------
-    name : str
-        Name of the parameter.
-    value : object
-    known : dict of {str: type}
-        Classes of recipes by name.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-    TypeError
-        If the value cannot build a module.
-    """
-    names = ", ".join(map(repr, known))
+    """Return a recipe, nn.Module or callable as it is, and for a name the recipe that ``known`` has for it."""
+    use = f"use {', '.join(map(repr, known))}, a recipe, an nn.Module or a callable returning one."
     if isinstance(value, str):
         if value not in known:
-            raise ValueError(
-                f"{name}={value!r} is unknown; use {names}, a recipe, or a callable returning an nn.Module."
-            )
+            raise ValueError(f"{name}={value!r} is unknown; {use}")
         return known[value]()
     if isinstance(value, type) and not issubclass(value, nn.Module):
         raise TypeError(f"{name} is a class of recipes; use an instance of it: {value.__name__}().")
     if not callable(value):
-        raise TypeError(f"{name}={value!r}; use {names}, a recipe, an nn.Module or a callable returning one.")
+        raise TypeError(f"{name}={value!r}; {use}")
     return value
 
 
@@ -253,9 +182,8 @@ def build_module(name, value, known, *sizes):
     value = resolve_recipe(name, value, known)
     module = value if isinstance(value, nn.Module) else value(*sizes)
     if not isinstance(module, nn.Module):
-        names = ", ".join(map(repr, known))
-        came = f"{name}={value!r} returned {type(module).__name__}"
-        raise TypeError(f"{came}; use {names}, a recipe, an nn.Module or a callable returning one.")
+        names, kind = ", ".join(map(repr, known)), type(module).__name__
+        raise TypeError(f"{name}={value!r} returned {kind}; use {names} or a callable returning an nn.Module.")
     return copy.deepcopy(module).to(torch.get_default_device())
 
 
@@ -276,17 +204,8 @@ def try_module(name, module, batch):
 
 
 def get_sample_rate(encoder):
-    """Return the rate in Hz at which an encoder wants its samples, from its ``sample_rate`` attribute.
-
-    Raises
-    ------
-    ValueError
-        If the encoder is unknown or does not say its rate.
-    TypeError
-        If it is no encoder at all.
-    """
-    encoder = resolve_recipe("encoder", encoder, ENCODERS)
-    rate = getattr(encoder, "sample_rate", None)
+    """Return the rate in Hz at which an encoder wants its samples, from its ``sample_rate`` attribute."""
+    rate = getattr(resolve_recipe("encoder", encoder, ENCODERS), "sample_rate", None)
     if not isinstance(rate, Integral) or rate < 1:
         raise ValueError(
             f"encoder={encoder!r} has sample_rate={rate!r}, but recordings must be read at some rate; give it an "

@@ -1,4 +1,4 @@
-"""The objective, InfoNCE: tell the true future from other windows."""
+"""InfoNCE, the objective: tell the true future from other windows."""
 
 from typing import NamedTuple
 
@@ -28,16 +28,14 @@ class InfoNCE(BaseEstimator):
         Where negatives come from. "across": the other clips of the batch (section 2.2.1 of the report).
         "within": all other windows of the same clip. "mixed": both.
     n_across : int, default=None
-        Number of negatives from other clips. They are drawn anew for every batch, and all predictions share
-        them. None: the same position and step in every other clip (section 2.2.1), which are at most
-        ``batch_size - 1``.
+        Number of negatives from other clips, drawn anew for every batch and shared by all predictions. None:
+        the same position and step in every other clip (section 2.2.1), at most ``batch_size - 1``.
     similarity : {"dot", "cosine"}, default="dot"
         How predictions and embeddings are compared: by their dot product (section 2.2.5) or its cosine.
     temperature : float, default=None
         Divides the similarity. None: 1 for "dot", 0.1 for "cosine".
     step_weights : {"uniform", "linear"}, default="uniform"
-        Weights of the future steps in the loss: equal, or falling linearly so that the near future weighs
-        more (section 4).
+        Weights of the future steps in the loss: equal, or falling linearly with distance (section 4).
     predict_from : {"last", "all"}, default="last"
         Predict from the last step of the past alone (the report) or from every step (the paper).
     projection : int, default=None
@@ -108,10 +106,8 @@ class InfoNCE(BaseEstimator):
 
         Parameters
         ----------
-        batch_size : int
-            Clips per batch.
-        n_steps : int
-            Steps per clip.
+        batch_size, n_steps : int
+            Clips per batch, and steps per clip.
 
         Returns
         -------
@@ -161,9 +157,9 @@ def info_nce(
 ):
     r"""InfoNCE loss of predicted embeddings against the true future and negatives.
 
-    For the prediction of step k made at position t of a clip, the positive is :math:`z_{t+k}` of that
-    clip, and the loss is the cross entropy of picking it among the negatives. A positive is never
-    among its own negatives, nor are padding windows.
+    For the prediction of step k made at position t of a clip, the positive is :math:`z_{t+k}` of that clip, and
+    the loss is the cross entropy of picking it among the negatives. A prediction's negatives never include its
+    own positive or windows of padding.
 
     Parameters
     ----------
@@ -181,9 +177,9 @@ def info_nce(
     Returns
     -------
     LossAndAccuracy
-        ``loss`` and ``accuracy``: the share of predictions per step whose positive scores above
-        every negative (NaN where a step has no prediction). A prediction with no positive (padding)
-        or no negative does not count; with none left the loss is 0.
+        ``loss`` and, per future step, ``accuracy``: the share of predictions whose positive scores above every
+        negative, NaN without predictions. Predictions without a positive (padding) or negatives do not count;
+        if none is left, the loss is 0.
 
     Raises
     ------
@@ -258,10 +254,7 @@ def info_nce(
 
 
 def draw_windows(n_valid, n_windows):
-    """Draw windows that hold sound, uniformly and with replacement, from all clips of a batch.
-
-    Returns their clips and steps, both int Tensors of shape (n_windows,).
-    """
+    """Draw windows that hold sound, uniformly and with replacement: their clips and steps, (n_windows,) each."""
     end = n_valid.cumsum(0)
     window = torch.randint(int(end[-1]), (n_windows,), device=n_valid.device)
     clips = torch.searchsorted(end, window, right=True)
@@ -274,8 +267,8 @@ def rounding_bound(length, other_length):
 
 
 def future_weights(kind, n_future, like):
-    """Weights of the future steps, of shape (n_future,), which sum to 1."""
-    weights = torch.ones(n_future, device=like.device, dtype=like.dtype)
-    if kind == "linear":
-        weights = torch.arange(n_future, 0, -1, device=like.device, dtype=like.dtype)
+    """Return the weights of the future steps, of shape (n_future,), which sum to 1."""
+    weights = torch.arange(n_future, 0, -1, device=like.device, dtype=like.dtype)
+    if kind == "uniform":
+        weights = torch.ones_like(weights)
     return weights / weights.sum()

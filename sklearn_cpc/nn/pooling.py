@@ -1,4 +1,4 @@
-"""Pooling: the steps of a recording's clips to one vector, clip after clip in bounded memory."""
+"""Pooling: combine the steps of a recording into one vector, clip by clip and in bounded memory."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,12 +11,12 @@ N_THIRDS = 3
 
 
 class Pooling(NamedTuple):
-    """A way to pool: a statistic of the valid steps of a recording, from what its clips add up to."""
+    """A way to pool: a statistic of the valid steps of a recording, computed from sums over its clips."""
 
     layer: str  # "context", "z", "c", "mel" or "centred"
-    per_clip: Callable  # maps (steps, mask, heard), as Pooler.update has them, to arrays (batch, some width)
-    result: Callable  # maps these arrays, added up by recording, to the statistic
-    width: int = 1  # numbers per dimension
+    per_clip: Callable  # maps steps (batch, steps, dim), mask (batch, steps, 1) and heard to arrays (batch, width)
+    result: Callable  # maps these arrays, summed by recording, to the statistic
+    width: int = 1  # features per dimension
     add: np.ufunc = np.add
     start: float = 0.0
 
@@ -74,22 +74,14 @@ POOLINGS: dict[str, Pooling] = {
 
 
 class Pooler:
-    """Gathers the statistics of many recordings from their clips, which may come in any order.
+    """Gathers statistics of ``n_rows`` recordings from their clips, which may come in any order.
 
-    Parameters
-    ----------
-    pooling : sequence of str
-        Keys of ``POOLINGS``; the features are concatenated in this order.
-    n_rows : int
-        Recordings.
-    dims : dict of {str: int}
-        Size of the embeddings, by layer.
+    Features are concatenated in the order of ``pooling``, keys of ``POOLINGS``. ``dims`` are the sizes of the
+    embeddings, by layer.
 
-    Examples
-    --------
     >>> pooler = Pooler(("z_mean", "z_max"), n_rows=1, dims={"z": 2})
     >>> steps = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])  # the last one is padding
-    >>> pooler.update([0], {"z": steps}, n_valid=torch.tensor([2]), heard=torch.tensor([[0, 2]]))
+    >>> pooler.update([0], {"z": steps}, torch.tensor([2]), torch.tensor([0]), torch.tensor([[0, 2]]))
     >>> pooler.result()
     array([[2., 3., 3., 4.]])
     """
@@ -102,23 +94,19 @@ class Pooler:
             widths = [values.shape[1] for values in chosen.per_clip(*no_clips)]
             self.parts.append((chosen, [np.full((n_rows, width), chosen.start) for width in widths]))
 
-    def update(self, rows, layers, n_valid, heard):
-        """Add a batch of clips.
+    def update(self, rows, layers, n_valid, n_shared, heard):
+        """Add a batch of clips: the recording of each in ``rows``, and the result of CPCNetwork.layers.
 
-        Parameters
-        ----------
-        rows : int ndarray of shape (batch,)
-            Recording of each clip.
-        layers : dict of {str: Tensor of shape (batch, steps, dim)}
-            Embeddings of every step, by layer; "context" has one step.
-        n_valid : int Tensor of shape (batch,)
-            Steps that hold sound.
-        heard : int Tensor of shape (batch, 2)
-            Valid steps of the recording in the clips before this one, and in all of them.
+        ``n_valid`` (batch,) counts the steps of each clip that hold sound, ``n_shared`` (batch,) those at its
+        beginning that an earlier clip has added. ``heard`` (batch, 2) counts the steps of the recording before
+        this clip begins, and all of them.
         """
         for chosen, sums in self.parts:
             steps = layers[chosen.layer]
-            mask = torch.arange(steps.shape[1], device=steps.device) < n_valid[:, None]
+            step = torch.arange(steps.shape[1], device=steps.device)
+            mask = step < n_valid[:, None]
+            if chosen.layer != "context":  # of which every clip has its own
+                mask &= step >= n_shared[:, None]
             per_clip = chosen.per_clip(steps, mask[..., None].to(steps.dtype), heard)
             for total, values in zip(sums, per_clip, strict=True):
                 chosen.add.at(total, rows, values)
@@ -129,15 +117,9 @@ class Pooler:
 
 
 def check_pooling(pooling, network, encoder, autoregressor):
-    """Return ``pooling`` as a tuple, or raise an error if the network, built of these parts, does not offer it."""
-    names = (pooling,) if isinstance(pooling, str) else pooling
-    if not isinstance(names, (tuple, list)):
-        raise TypeError(f"pooling={pooling!r} must be a str or a tuple of str, of {', '.join(POOLINGS)}.")
-    if not names:
-        raise ValueError(f"pooling={pooling!r} is empty; name at least one of {', '.join(POOLINGS)}.")
+    """Return ``pooling`` as a tuple; raise if the network, built from these parts, lacks a layer it needs."""
+    names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
     for name in names:
-        if not isinstance(name, str) or name not in POOLINGS:
-            raise ValueError(f"pooling={name!r} is unknown; use {', '.join(map(repr, POOLINGS))}.")
         layer = POOLINGS[name].layer
         if network.single_context and layer == "c":
             raise ValueError(
@@ -149,7 +131,7 @@ def check_pooling(pooling, network, encoder, autoregressor):
                 f"pooling={name!r} needs an encoder with mel bands, but encoder={encoder!r} has none; use "
                 "encoder='logmel' or statistics of z and c."
             )
-    return tuple(names)
+    return names
 
 
 def n_features(pooling, dims):

@@ -23,27 +23,13 @@ CODE = (
 
 
 class Allowed(NamedTuple):
-    """How objects of a class are stored.
+    """How objects of a class are stored."""
 
-    Attributes
-    ----------
-    module : str
-        Where the class is.
-    fitted : dict or None
-        Constraints on what fit sets, by attribute; those with None among them are optional. None for recipes.
-    shapes : callable
-        Returns the shapes of the arrays among them, by attribute, for an estimator that has all attributes.
-    dropped : tuple of str
-        Parameters that are not stored: directories of one machine.
-    check : callable
-        Called with what was built; raises if its parameters do not make sense together.
-    """
-
-    module: str
-    fitted: dict | None = None
-    shapes: Callable = lambda estimator: {}
-    dropped: tuple = ()
-    check: Callable = lambda built: None
+    module: str  # where the class is
+    fitted: dict | None = None  # constraints on what fit sets; None among them: optional. None for recipes
+    shapes: Callable = lambda estimator: {}  # returns the shapes of arrays that fit sets, by attribute
+    dropped: tuple = ()  # parameters that are not stored: directories of one machine
+    check: Callable = lambda built: None  # raises if parameters do not make sense together
 
 
 def _count_outputs(classifier):
@@ -66,7 +52,7 @@ SAMPLES = {**FEATURES, "n_features_in_": [integers(1, 2**31), None]}
 CLASSES = {
     "CPCTransformer": Allowed(
         "sklearn_cpc.cpc",
-        {**SAMPLES, **NETWORK, **OUTPUT, "_split_seed": [integers(0, 2**31), None]},
+        {**SAMPLES, **NETWORK, **OUTPUT, "_split": [Each(integers(0, 2**62), least=2, most=2), None]},
         dropped=("memory", "checkpoint"),
     ),
     "AutoencoderReducer": Allowed(
@@ -124,12 +110,7 @@ IGNORED = {"_optimizer_state"}
 def take_apart(built):
     """Describe a recipe or fitted estimator by its class, parameters and what fit has set.
 
-    Raises
-    ------
-    NotFittedError
-        If it is an estimator that is not fitted.
-    TypeError
-        If its class is not allowed, or it has attributes that would be lost.
+    Raises NotFittedError, and TypeError if its class is not allowed or it has attributes that would be lost.
     """
     name, allowed = type(built).__name__, CLASSES.get(type(built).__name__)
     if allowed is None or type(built) is not _import(name):
@@ -159,13 +140,7 @@ def take_apart(built):
 
 
 def put_together(description):
-    """Build the recipe or fitted estimator that a description stands for.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If it stands for none.
-    """
+    """Build the recipe or fitted estimator that a description stands for; raises if it stands for none."""
     name, parameters, state = (description[key] for key in ("class", "parameters", "fitted"))
     if name not in CLASSES:
         raise ValueError(f"its class {name!r:.60} is unknown to this version, which loads {', '.join(CLASSES)}")

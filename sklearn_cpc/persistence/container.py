@@ -27,12 +27,7 @@ ADVICE = "take another copy of it, or make it again"
 def pack(value):
     """Turn a value into the bytes of a file.
 
-    Raises
-    ------
-    TypeError
-        If a part of the value cannot be stored.
-    ValueError
-        If its description is too long.
+    Raises TypeError if a part of it cannot be stored, ValueError if its description is too long.
     """
     arrays: dict = {}
     content = encode(value, arrays, "")
@@ -48,18 +43,9 @@ def pack(value):
 
 
 def unpack(data):
-    """Turn the bytes of a file back into the value.
+    """Turn the bytes of a file back into the value, and the versions of the libraries that wrote it.
 
-    Returns
-    -------
-    value : object
-    versions : dict of {str: str}
-        Of the libraries that wrote the file.
-
-    Raises
-    ------
-    ValueError
-        If anything is wrong with the bytes.
+    Raises ValueError if anything is wrong with the bytes.
     """
     try:
         arrays = {name: array.copy() for name, array in safetensors.numpy.load(data).items()}
@@ -112,15 +98,7 @@ def hash_arrays(arrays):
 
 
 def read_file(path):
-    """Read the bytes of a file, unless its beginning shows that it is none of ours.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    ValueError
-        If it is none of ours.
-    """
+    """Read the bytes of a file; raises ValueError if its beginning shows that it is none of ours."""
     if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: a pipe would never end
         raise ValueError("it is a directory or a device, not a file")
     with open(path, "rb") as file:
@@ -131,13 +109,7 @@ def read_file(path):
 
 
 def write_file(path, data):
-    """Write a file atomically: what was there before stays until everything is on the disk.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
-    """
+    """Write a file atomically: what was there before stays until everything is on the disk."""
     target = os.path.realpath(path)  # a link stays a link
     if os.path.isdir(target):
         raise IsADirectoryError(f"{target} is a directory; name a file in it, such as model.safetensors.")

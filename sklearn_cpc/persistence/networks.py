@@ -10,18 +10,9 @@ PLAIN = bool, int, float, str, tuple, list, dict, type(None), np.generic
 
 
 def rebuild_network(estimator, weights):
-    """Build the network of an estimator and load weights into it, if they are exactly those it needs.
+    """Build the network of an estimator from its parameters and load weights into it, a dict of tensors.
 
-    Parameters
-    ----------
-    estimator : estimator
-        With all that ``_build_network`` needs.
-    weights : dict of {str: Tensor}
-
-    Raises
-    ------
-    ValueError
-        If the network cannot be built, or needs other weights.
+    Raises ValueError if the network cannot be built, or needs other weights.
     """
     # First where tensors take no memory: the sizes are only numbers in a file until the weights confirm them.
     needed = {name: (t.shape, t.dtype) for name, t in _build(estimator, "meta").state_dict().items()}

@@ -14,22 +14,10 @@ MAX_CHARACTERS = 2**24  # of an array of text, whose entries are padded to the l
 
 
 def encode(value, arrays, name):
-    """Turn a value into what JSON can hold.
+    """Turn a value into what JSON can hold; its arrays go to ``arrays``, under names that begin with ``name``.
 
-    Parameters
-    ----------
-    value : object
-        None, a bool, number or str, an array or tensor, or a tuple, list or dict of these, and what else
-        :data:`FORMS` knows.
-    arrays : dict of {str: ndarray}
-        Gets the arrays of the value, under names that begin with ``name``.
-    name : str
-        What the value is, for the arrays and for messages.
-
-    Raises
-    ------
-    TypeError
-        If the value cannot be stored.
+    A value is None, a bool, number or str, an array or tensor, a tuple, list or dict of these, or what else
+    :data:`FORMS` knows. Raises TypeError for anything else.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -56,13 +44,7 @@ def _join(name, key):
 
 
 def decode(entry, arrays):
-    """Return the value that JSON stands for; takes its arrays out of ``arrays``.
-
-    Raises
-    ------
-    ValueError, TypeError, KeyError
-        If it stands for none.
-    """
+    """Return the value that JSON stands for, with its arrays taken out of ``arrays``; raises if there is none."""
     if type(entry) is list:
         return [decode(item, arrays) for item in entry]
     if type(entry) is not dict:

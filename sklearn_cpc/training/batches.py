@@ -1,5 +1,7 @@
 """Batches: rows of tensors, and clips cut from recordings, as a network takes them."""
 
+import hashlib
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +14,7 @@ N_SORTED = 16  # batches' worth of clips that are sorted by length together
 
 
 class TensorBatches(IterableDataset):
-    """Shuffled batches of tensors in memory: one slice per batch, no work per row.
-
-    Parameters
-    ----------
-    inputs : Tensor of shape (n_rows, ...)
-    targets : Tensor of shape (n_rows, ...)
-    batch_size : int
-        Rows per batch at most; see :func:`split_evenly`.
-    """
+    """Shuffled batches of inputs and targets in memory, (n_rows, ...): one slice per batch, no work per row."""
 
     def __init__(self, inputs, targets, batch_size):
         self.inputs, self.targets, self.batch_size = inputs, targets, batch_size
@@ -34,19 +28,9 @@ class TensorBatches(IterableDataset):
 class ClipBatches(IterableDataset):
     """Batches of clips, drawn anew from the recordings in every epoch.
 
-    A recording gives as many clips as fit into it, at least one, one after the other from a random
-    offset: an epoch hears about all of every recording once, and no clip overlaps another. Clips of
-    similar length share a batch.
-
-    Parameters
-    ----------
-    recordings : list of float ndarray of shape (n_samples,)
-    shape : ClipShape
-    batch_size : int
-        Clips per batch at most; see :func:`split_evenly`.
-    random : RandomState
-    names : list of str, default=()
-        Names of the recordings, for messages.
+    A recording, of shape (n_samples,), gives as many clips as fit into it, at least one, one after the other
+    from a random offset: an epoch hears about all of every recording once, and no clip overlaps another.
+    Clips of similar length share a batch. The names of the recordings are for messages.
     """
 
     def __init__(self, recordings, shape, batch_size, random, names=()):
@@ -92,65 +76,69 @@ class Clips(NamedTuple):
     clips: torch.Tensor  # (batch, n_samples)
     n_valid: torch.Tensor  # (batch,): steps that hold sound
     rows: np.ndarray  # (batch,): recording of each clip
-    heard: torch.Tensor  # (batch, 2): valid steps of the recording in earlier clips, and in all of them
+    n_shared: torch.Tensor  # (batch,): steps at the beginning that an earlier clip of the recording holds too
+    heard: torch.Tensor  # (batch, 2): steps heard when this clip begins, and in all, each counted once
 
 
-def clips_in_order(recordings, shape, n_clips, max_samples, dtype):
-    """Cut every recording into evenly spread clips and yield them in batches, the longest first.
+def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, overlap=True):
+    """Cut every recording into clips (see :meth:`ClipShape.lay_out`) and yield :class:`Clips`, the longest first.
 
-    Parameters
-    ----------
-    recordings : list of ndarray of shape (n_samples,)
-    shape : ClipShape
-    n_clips : int or None
-        Clips per recording; None: as many as cover it.
-    max_samples : int
-        Samples per batch at most, unless one clip has more: larger batches take memory and are no faster.
-    dtype : numpy dtype
-
-    Yields
-    ------
-    Clips
-        Those of one recording follow each other.
+    A batch has at most ``max_samples``, unless one clip has more: larger batches take memory and are no faster.
     """
-    plan = []  # rows of (n_valid, recording, start, heard before, heard in all)
+    plan: list = []  # rows of (valid, recording, start, shared, heard when it begins, heard in all)
     for row, samples in enumerate(recordings):
-        starts = np.unique(shape.spread_starts(len(samples), n_clips))
-        n_valid = shape.count_valid(np.minimum(len(samples) - starts, shape.n_samples))
-        before = n_valid.cumsum() - n_valid
-        plan += [
-            (n, row, start, heard, n_valid.sum()) for n, start, heard in zip(n_valid, starts, before, strict=True)
-        ]
+        first, n_shared, n_valid = shape.lay_out(len(samples), n_clips, overlap=overlap)
+        starts = np.round(first * (shape.n_samples / shape.n_steps)).astype(int)
+        n_new = n_valid - n_shared
+        begins = n_new.cumsum() - n_new - n_shared
+        plan += zip(n_valid, [row] * len(first), starts, n_shared, begins, [n_new.sum()] * len(first), strict=True)
     plan.sort(key=lambda clip: -clip[0])
     done = 0
     while done < len(plan):
         longest = shape.count_needed(plan[done][0])
         batch = np.array(plan[done : done + max(1, max_samples // longest)])
         done += len(batch)
-        pieces = [(recordings[row], start) for row, start in batch[:, 1:3]]
-        clips, n_valid = shape.stack(pieces, dtype)
-        yield Clips(clips, n_valid, batch[:, 1], torch.from_numpy(batch[:, 3:]))
+        clips, _ = shape.stack([(recordings[row], start) for row, start in batch[:, 1:3]], dtype)
+        n_valid, n_shared, heard = (torch.from_numpy(batch[:, columns]) for columns in (0, 3, slice(4, 6)))
+        yield Clips(clips, n_valid, batch[:, 1], n_shared, heard)
 
 
-def hold_out(n_recordings, fraction, seed):
-    """Split recordings at random into those to train on and those to validate with.
+def hold_out(estimator, identities, random, resume):
+    """Choose the recordings that validate, by a hash of what each is known by: its path, or its samples.
 
-    Returns the indices of both, lists of int.
+    The first fit draws a seed, and a limit below which the ``validation_fraction`` of the hashes lies. Fits that
+    continue it keep both, so that no training recording is used for validation. Clips of a file stay together.
+
+    Returns a bool array with an entry per recording.
     """
-    if not fraction:
-        return list(range(n_recordings)), []
-    n_held_out = max(1, round(fraction * n_recordings))
-    if n_held_out == n_recordings:
-        raise ValueError(
-            f"validation_fraction={fraction:g} leaves nothing to train on of n_samples={n_recordings} "
-            "recording(s); give more recordings or set it to 0."
-        )
-    order = np.random.RandomState(seed).permutation(n_recordings)
-    return sorted(order[n_held_out:].tolist()), order[:n_held_out].tolist()
+    if not estimator.validation_fraction:
+        return np.zeros(len(identities), bool)
+    continues = resume and hasattr(estimator, "_split")
+    seed, limit = estimator._split if continues else (int(random.randint(np.iinfo(np.int32).max)), None)
+    hashes = [_hash(seed, identity) for identity in identities]
+    if limit is None:
+        different = sorted(set(hashes))
+        n_held_out = max(1, round(estimator.validation_fraction * len(different)))
+        if n_held_out >= len(different):
+            raise ValueError(
+                f"validation_fraction={estimator.validation_fraction:g} leaves nothing to train on of n_samples="
+                f"{len(different)} recording(s); give more recordings or set it to 0."
+            )
+        limit = different[n_held_out]
+        estimator._split = seed, limit
+    return np.array(hashes) < limit
+
+
+def _hash(seed, identity):
+    digest = hashlib.blake2b(str(seed).encode(), digest_size=7)
+    digest.update(os.fsencode(identity) if isinstance(identity, str) else identity.tobytes())
+    return int.from_bytes(digest.digest(), "little")
 
 
 def check_trainable(recordings, shape, batch_size, negatives):
     """Raise if no clip of the corpus has a positive or a negative; warn if half of them are mostly padding."""
+    if not recordings:
+        raise ValueError("every recording of X is held out for validation since the first fit; give others.")
     n_clips = sum(map(shape.count_full, recordings))
     if negatives == "across" and min(n_clips, batch_size) < 2:
         raise ValueError(

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ class Checkpoint(BaseEstimator):
 
         Returns
         -------
-        CheckpointWriter
+        skorch callback
         """
         self._validate_params()
         return CheckpointWriter(self.directory, settings, random, self.every)
@@ -166,16 +167,31 @@ class CheckpointWriter(Callback):
         return state
 
 
-def training_settings(estimator, network, recordings):
-    """Collect what the weights at the end depend on, each as text.
+def check_resumable(estimator):
+    """Raise unless a stopped training of an estimator could be resumed exactly, or it writes no checkpoints."""
+    if estimator.checkpoint is None:
+        return
+    checkpoint = f"checkpoint={str(estimator.checkpoint)!r}"
+    if not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            f"{checkpoint} needs an int for random_state, got {estimator.random_state!r}: a training with other "
+            "random numbers cannot be resumed."
+        )
+    if estimator.warm_start:
+        raise ValueError(f"{checkpoint} excludes warm_start=True: both say where fit starts from.")
 
-    Parameters
-    ----------
-    estimator : estimator
-    network : nn.Module
-        Before training.
-    recordings : list of ndarray
-    """
+
+def make_checkpoint(estimator, network, recordings, random):
+    """Build the callback of an estimator that writes checkpoints; None if it writes none."""
+    if estimator.checkpoint is None:
+        return None
+    is_recipe = isinstance(estimator.checkpoint, Checkpoint)
+    recipe = estimator.checkpoint if is_recipe else Checkpoint(estimator.checkpoint)
+    return recipe(training_settings(estimator, network, recordings), random)
+
+
+def training_settings(estimator, network, recordings):
+    """Collect what the weights at the end depend on, each as text; ``network`` is that before training."""
     parameters = {k: describe(v) for k, v in estimator.get_params(deep=False).items() if k not in IRRELEVANT}
     sounds = hash_arrays({f"{i:09d}": np.asarray(samples) for i, samples in enumerate(recordings)})
     return {**parameters, "initial weights": _hash_weights(network), "recordings": sounds.hex()}

@@ -21,13 +21,15 @@ class ClipShape(NamedTuple):
     lookahead: int = 0  # steps after its own that an embedding depends on
 
     @classmethod
-    def for_encoder(cls, encoder, n_samples, n_steps):
-        """Shape for an encoder: any length if it has ``samples_per_step``, full clips if not."""
-        samples_per_step = getattr(encoder, "samples_per_step", None)
+    def for_network(cls, network):
+        """Shape for a CPCNetwork: any length if its encoder has ``samples_per_step``, full clips if not."""
+        n_steps = network.n_context + network.n_future
+        samples_per_step = getattr(network.encoder, "samples_per_step", None)
         if samples_per_step is None:
-            return cls(n_samples, n_steps)
+            return cls(network.n_samples, n_steps)
         # A clip of a fraction of a step more would let steps and samples drift apart.
-        return cls(n_steps * samples_per_step, n_steps, samples_per_step, getattr(encoder, "lookahead", 0))
+        lookahead = getattr(network.encoder, "lookahead", 0)
+        return cls(n_steps * samples_per_step, n_steps, samples_per_step, lookahead)
 
     def for_embedding(self, network, layers):
         """Shape in which a network embeds recordings: longer clips, if these layers take any length."""
@@ -53,19 +55,26 @@ class ClipShape(NamedTuple):
         # At least two steps, or there is nothing to predict.
         return min(self.n_samples, max(2, n_valid + self.lookahead) * self.samples_per_step)
 
-    def spread_starts(self, length, n_clips=None):
-        """Spread clips evenly over a recording and return where they start; a single clip is in the middle.
+    def lay_out(self, length, n_clips=None, *, overlap=True):
+        """Lay clips over a recording of ``length`` samples, on the grid of its steps.
 
-        Parameters
-        ----------
-        length : int
-            Samples of the recording.
-        n_clips : int, default=None
-            Number of clips. None: as many as cover the recording.
+        ``n_clips`` are spread evenly, a single one in the middle. None: clips end to end, the last moved back to
+        be full. Without ``overlap``, the last one stays in its place, and there are as many as fit at most.
+
+        Returns three int arrays with an entry per clip: its first step, how many of its steps an earlier clip
+        holds too, and its valid steps.
         """
-        n_clips = max(1, -(-length // self.n_samples)) if n_clips is None else n_clips
-        last = max(0, length - self.n_samples)
-        return np.array([last // 2]) if n_clips == 1 else np.linspace(0, last, n_clips).round().astype(int)
+        n_total = max(1, int(length * self.n_steps / self.n_samples + 0.5))  # of at least half a step of sound
+        last = max(0, n_total - self.n_steps)
+        if n_clips is None:
+            first = np.arange(0, n_total, self.n_steps)
+            first = np.minimum(first, last) if overlap else first
+        else:
+            n_clips = n_clips if overlap else min(n_clips, max(1, n_total // self.n_steps))
+            spread = np.linspace(0, last, n_clips) if n_clips > 1 else np.array([last // 2])
+            first = np.unique(spread.round().astype(int))
+        n_shared = np.maximum(0, np.append(0, first[:-1] + self.n_steps - first[1:]))
+        return first, n_shared, np.minimum(n_total - first, self.n_steps)
 
     def stack(self, pieces, dtype):
         """Copy clips into one tensor, with zeros after the end of their recording.

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 
 import numpy as np
 import torch
@@ -38,6 +39,36 @@ def resolve_precision(precision, device):
 def match_precision(module, dtype):
     """Return the module itself for float32, a double copy of it for float64 input."""
     return copy.deepcopy(module).double() if dtype == np.float64 else module
+
+
+@contextlib.contextmanager
+def standard_settings(device):
+    """Run the block with torch's usual settings, whatever the process or the caller has set.
+
+    These are: new tensors are float32 and on the CPU, gradients are on, inference mode and autocast are off.
+    """
+    dtype, kind = torch.get_default_dtype(), torch.device(device).type
+    # Only where it is on: inside of another autocast, weights that were cast once are never cast anew.
+    autocast = torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
+    with torch.device("cpu"), torch.inference_mode(False), torch.enable_grad(), autocast:
+        if dtype != torch.float32:  # a setting of all threads: leave it alone where it is the usual one
+            torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            if dtype != torch.float32:
+                torch.set_default_dtype(dtype)
+
+
+def for_inference(function):
+    """Let a function with a keyword argument ``device`` run without gradients and in the standard settings."""
+
+    @functools.wraps(function)
+    def run(*args, device, **options):
+        with standard_settings(device), torch.inference_mode():
+            return function(*args, device=device, **options)
+
+    return run
 
 
 @contextlib.contextmanager

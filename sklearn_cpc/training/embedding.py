@@ -3,11 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from ..nn.pooling import Pooler
+from ..nn.pooling import Pooler, n_features
 from .allocator import keep_freed_memory
 from .batches import clips_in_order
+from .clip_geometry import ClipShape
+from .device import for_inference
+from .scoring import contrastive_accuracy
 
 
 class Frames(NamedTuple):
@@ -25,60 +27,63 @@ class Frames(NamedTuple):
     embeddings: np.ndarray
 
 
-@keep_freed_memory()
-@torch.inference_mode()
-def embed_pooled(network, samples, shape, *, pooling, n_clips, batch_size, dtype, device):
-    """Pool every recording into one vector.
+def embed_source(network, source, *, trim, pooling, **options):
+    """Pool every row of a source of recordings, chunk by chunk; rows that cannot be used become NaN.
 
-    Parameters
-    ----------
-    network : CPCNetwork
-        On ``device`` and in ``dtype``.
-    samples : list of ndarray of shape (n_samples,)
-        Recordings.
-    shape : ClipShape
-    pooling : sequence of str
-        Keys of :data:`~sklearn_cpc.nn.pooling.POOLINGS`.
-    n_clips : int or None
-        Clips per recording, evenly spread; None: as many as cover it, longer ones if the network takes them.
-    batch_size : int
-        Full clips per batch; more if they are shorter, one if it is longer.
-    dtype : numpy dtype
-    device : torch.device
-
-    Returns
-    -------
-    float64 ndarray of shape (n_recordings, n_features)
+    Returns an array of the source's dtype, of shape (n_rows, n_features). Options: see :func:`embed_pooled`.
     """
-    pooler, max_samples = Pooler(pooling, len(samples), network.dims), batch_size * shape.n_samples
+    embeddings = np.full((source.n_rows, n_features(pooling, network.dims)), np.nan, source.dtype)
+    for chunk in source.chunks():
+        samples = chunk.trimmed(trim)
+        pooled = embed_pooled(network, samples, pooling=pooling, dtype=source.dtype, **options)
+        embeddings[chunk.rows[chunk.readable]] = pooled
+    return embeddings
+
+
+@keep_freed_memory()
+@for_inference
+def embed_pooled(network, samples, *, pooling, n_clips, batch_size, dtype, device):
+    """Pool every recording, of shape (n_samples,), into one vector of float64.
+
+    ``n_clips`` are spread evenly over each recording; None: as many as cover it, longer ones if the network
+    takes them. ``batch_size`` counts full clips: a batch has more clips if they are shorter, one if it is longer.
+    """
+    pooler, shape = Pooler(pooling, len(samples), network.dims), ClipShape.for_network(network)
+    max_samples = batch_size * shape.n_samples
     shape = shape if n_clips else shape.for_embedding(network, pooler.layers)
-    for clips, n_valid, rows, heard in clips_in_order(samples, shape, n_clips, max_samples, dtype):
+    for clips, n_valid, rows, n_shared, heard in clips_in_order(samples, shape, n_clips, max_samples, dtype):
         n_valid = n_valid.to(device)
         layers = network.layers(clips.to(device), n_valid, pooler.layers)
-        pooler.update(rows, layers, n_valid, heard.to(device))
+        pooler.update(rows, layers, n_valid, n_shared.to(device), heard.to(device))
     return pooler.result()
 
 
 @keep_freed_memory()
-@torch.inference_mode()
-def embed_frames(network, samples, shape, *, layer, sample_rate, batch_size, device):
-    """Embed one recording over time, from clips laid end to end; returns :class:`Frames`."""
+@for_inference
+def embed_frames(network, samples, *, layer, batch_size, dtype, device):
+    """Embed one recording over time, every step once; returns :class:`Frames`."""
+    shape = ClipShape.for_network(network)
     max_samples, shape = batch_size * shape.n_samples, shape.for_embedding(network, {layer})
-    # Leave out a last piece that fills less than half a step.
-    starts = range(0, max(1, len(samples) - shape.n_samples // (2 * shape.n_steps)), shape.n_samples)
-    pieces = [samples[start : start + shape.n_samples] for start in starts]
-    times, embeddings = [], []
-    for clips, n_valid, rows, _ in clips_in_order(pieces, shape, 1, max_samples, np.float32):
+    clips_embedded = []
+    for clips, n_valid, _, n_shared, _ in clips_in_order([samples], shape, None, max_samples, dtype):
         steps = network.layers(clips.to(device), n_valid.to(device), [layer])[layer].cpu().numpy()
-        for piece, n, embedded in zip(rows, n_valid.tolist(), steps, strict=True):
-            times.append((piece + (np.arange(n) + 0.5) / shape.n_steps) * shape.n_samples / sample_rate)
-            embeddings.append(embedded[:n])
-    return Frames(np.concatenate(times), np.concatenate(embeddings))
+        clips_embedded += [clip[start:stop] for clip, start, stop in zip(steps, n_shared, n_valid, strict=True)]
+    embeddings = np.concatenate(clips_embedded)
+    step = shape.n_samples / shape.n_steps / network.sample_rate  # seconds
+    return Frames((np.arange(len(embeddings)) + 0.5) * step, embeddings)
 
 
-@torch.inference_mode()
-def make_forecasts(network, samples, shape, *, n_clips, batch_size, device):
+@for_inference
+def score_recordings(network, samples, *, similarity, n_clips, batch_size, device):
+    """Contrastive accuracy of a network on recordings; see :func:`contrastive_accuracy`."""
+    forecasts = make_forecasts(network, samples, n_clips=n_clips, batch_size=batch_size, device=device)
+    return contrastive_accuracy(forecasts, similarity)
+
+
+def make_forecasts(network, samples, *, n_clips, batch_size, device):
     """Yield the network's forecasts of all clips of recordings, one per batch."""
+    shape = ClipShape.for_network(network)
     max_samples = batch_size * shape.n_samples
-    for clips, n_valid, _, _ in clips_in_order(samples, shape, n_clips, max_samples, np.float32):
+    # Without overlap: a window must not be among its own negatives.
+    for clips, n_valid, *_ in clips_in_order(samples, shape, n_clips, max_samples, np.float32, overlap=False):
         yield network(clips.to(device), n_valid.to(device))

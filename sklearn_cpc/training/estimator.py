@@ -16,31 +16,20 @@ from torch import nn
 
 from .._constraints import POSITIVE
 from ..persistence.models import SaveMixin, from_bytes, to_bytes
-from .device import match_precision, resolve_device, seeded
+from .device import match_precision, resolve_device, seeded, standard_settings
 from .loop import train
 from .net import check_callbacks
 
 
 @dataclass
 class Task:
-    """What an estimator trains, and on what.
-
-    Attributes
-    ----------
-    network : nn.Module
-    batches : IterableDataset
-    criterion : nn.Module
-    options : dict
-        Further keyword arguments of :func:`~sklearn_cpc.training.loop.train`.
-    recordings : Recordings or None
-        What was read, for ``fit_transform``.
-    """
+    """What an estimator trains, and on what."""
 
     network: nn.Module
     batches: Any
     criterion: nn.Module
-    options: dict = field(default_factory=dict)
-    recordings: Any = None
+    options: dict = field(default_factory=dict)  # further arguments of training.loop.train
+    recordings: Any = None  # what was read, for fit_transform
 
 
 class NetworkEstimator(SaveMixin, BaseEstimator):
@@ -73,6 +62,41 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
     network_: Any
     history_: list[dict]
 
+    def fit(self, X, y=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like, or recordings where the estimator takes them
+        y : ignored, except by classifiers
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, X or y cannot be used; raised before training starts.
+        """
+        self._train(X, y)
+        return self
+
+    def partial_fit(self, X, y=None):
+        """Train for one more epoch on this X, from where the last call of ``fit`` or ``partial_fit`` stopped.
+
+        Parameters
+        ----------
+        X : array-like, or recordings where the estimator takes them
+        y : ignored, except by classifiers
+
+        Returns
+        -------
+        self : estimator
+        """
+        self._train(X, y, partial=True)
+        return self
+
     def _build_network(self, device="cpu"):
         """Build the network from the parameters; try it on this device if its shapes have to be found out."""
         raise NotImplementedError
@@ -92,7 +116,7 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         resume = (partial or self.warm_start) and hasattr(self, "network_")
         device = resolve_device(self.device)
         random = (resume and self._random) or check_random_state(self.random_state)
-        with _unchanged_on_error(self), seeded(random, device):
+        with _restore_on_error(self), standard_settings(device), seeded(random, device):
             task = self._plan(X, y, random, partial, resume)
             training = train(
                 task.network,
@@ -134,8 +158,8 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
     def _run(self, rows, part=None):
         """Run rows through the network, or a part of it, in their own precision."""
         device = resolve_device(self.device)
-        network = match_precision(self.network_.to(device), rows.dtype)
-        with torch.inference_mode():
+        with standard_settings(device), torch.inference_mode():
+            network = match_precision(self.network_.to(device), rows.dtype)
             module = network if part is None else getattr(network, part)
             return module(torch.from_numpy(rows).to(device)).cpu().numpy()
 
@@ -164,6 +188,13 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
 
     _recipes: dict = {}  # classes of recipes by name, by parameter
 
+    def __sklearn_tags__(self):
+        """Declare that transformers give float32 for float32."""
+        tags = super().__sklearn_tags__()
+        if tags.transformer_tags is not None:
+            tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
     def __reduce_ex__(self, protocol):
         """Pickle and copy the attributes, without the optimizer; the network on the CPU, for any machine."""
         state = dict(super().__getstate__())  # a copy: it may be the attributes
@@ -176,7 +207,10 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         """State for libraries that store no code, such as skops: for a fitted estimator, its model file."""
         if not hasattr(self, "network_"):
             return super().__getstate__()
-        return {"model": np.frombuffer(to_bytes(self), np.uint8)}
+        try:
+            return {"model": np.frombuffer(to_bytes(self), np.uint8)}
+        except TypeError:  # callbacks, modules and subclasses: the library may store or refuse them itself
+            return super().__getstate__()
 
     def __setstate__(self, state):
         """Take the attributes, or those that a model file describes."""
@@ -190,7 +224,7 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
 
 
 @contextlib.contextmanager
-def _unchanged_on_error(estimator):
+def _restore_on_error(estimator):
     """Give an estimator its attributes back if the block raises."""
     before = vars(estimator).copy()
     try:

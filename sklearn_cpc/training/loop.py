@@ -41,11 +41,10 @@ def train(
     embedder=None,
     checkpoint=None,
 ):
-    """Train a module in place with Adam.
+    """Train a module in place with Adam, and return a :class:`Training`.
 
-    An error or Ctrl-C after the first epoch does not undo what was learned: the module is then as after its
-    last finished epoch, and the error is returned, to be raised by
-    :class:`~sklearn_cpc.training.estimator.FittedNetworkMixin`.
+    If an error or Ctrl-C stops the training after the first epoch, the module keeps the weights of its last
+    finished epoch, and the error is returned, for the estimator to raise.
 
     Parameters
     ----------
@@ -55,24 +54,12 @@ def train(
         Yields ``(inputs, targets)``; ``inputs`` is a tensor or a dict of keyword arguments.
     criterion : nn.Module
         Maps ``(outputs, targets)`` to the loss and a dict of metrics named in ``criterion.metrics``.
-    max_epochs : int
-        Passes over ``batches``.
-    lr : float
-        Learning rate of Adam.
-    device : torch.device
-        Where to train; the module stays there.
     precision : {"float32", "bfloat16"}
         Type of the forward pass; the weights and the loss are float32.
     callbacks : list of skorch callbacks, default=None
         Copied, so that the caller's own stay unchanged.
-    verbose : int
-        0 for silence, otherwise a progress bar over epochs.
-    title : str
-        Name of the progress bar.
     optimizer_state : dict, default=None
         State of Adam to continue with.
-    schedule : {"constant", "cosine"}, default="constant"
-        Course of the learning rate; see :mod:`~sklearn_cpc.training.schedules`.
     validate : callable, default=None
         Called with the module after every epoch; its result is recorded as ``valid_score``.
     embedder : callable, default=None
@@ -80,10 +67,6 @@ def train(
         a module.
     checkpoint : CheckpointWriter, default=None
         Writes checkpoints; if there is one already, the training resumes from it.
-
-    Returns
-    -------
-    Training
     """
     metrics = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
     before = [*metrics, ("forget", ForgetBatches()), ("progress", ProgressBar(title, verbose))]

@@ -12,22 +12,8 @@ CHUNK = 1024  # rows, which fit in the processor's cache
 def standardize(estimator, X, *, reset, **check):
     """Validate features and standardise them for a network, chunk by chunk.
 
-    Sets ``scaler_`` of the estimator if ``reset``.
-
-    Parameters
-    ----------
-    estimator : estimator
-    X : array-like of shape (n_samples, n_features)
-    reset : bool
-        Whether to fit the scaler anew.
-    **check
-        ``y``, for scikit-learn's ``validate_data``.
-
-    Returns
-    -------
-    rows : float32 Tensor of shape (n_samples, n_features)
-    y : ndarray
-        Only if ``y`` was given.
+    Returns a float32 Tensor of the shape of X, and y if ``check`` has it for scikit-learn's ``validate_data``.
+    Fits ``scaler_`` of the estimator anew if ``reset``.
     """
     checked = validate_data(estimator, X, **check, dtype=[np.float64, np.float32], reset=reset)
     X, *y = checked if check else (checked,)

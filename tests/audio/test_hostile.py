@@ -249,7 +249,7 @@ def test_id3_tags_before_chunked_formats_are_refused(tmp_path, ending, n_tags):
     path = Path(write(tmp_path / f"a.{ending}"))
     path.write_bytes(n_tags * id3(20) + path.read_bytes())
     for read in READERS:
-        assert reason_of(path, read).startswith("has an ID3 tag where none belongs")
+        assert reason_of(path, read) == "has an ID3 tag but is not mp3; remove the tag."
     path.write_bytes(path.read_bytes()[: n_tags * 30 + 50])  # truncated, where libsndfile would hang
     assert reason_of(path).startswith("has an ID3 tag")
 
@@ -273,7 +273,7 @@ def test_named_pipe_as_resource_fork_does_not_block(tmp_path, fork, ending, cont
     beside = tmp_path / fork.format(path.name)
     beside.parent.mkdir(exist_ok=True)
     os.mkfifo(beside)
-    assert reason_of(path) == f"lies beside {beside}, which is not a regular file; remove that."
+    assert reason_of(path) == f"has a resource fork that is not a file; remove {beside}."
     beside.unlink()
     beside.write_text("not a fork")
     assert reason_of(path).startswith("is not audio")

@@ -265,8 +265,8 @@ def test_silent_frames_do_not_count_in_the_long_term_spectrum():
 
 def test_levels_below_the_dynamic_range_are_raised():
     decibels = torch.tensor([[[-70.0, -90.0, -85.0], [-40.0, -20.0, -60.0]]])
-    bands = BandCentring(0.0, 60, width=1)(torch.cat([decibels, decibels - 10]))
-    steps = bands - bands[:, :1, :1]  # -80 is the lowest level of the one, -90 of the other
+    bands = BandCentring(0.0, 60)(torch.cat([decibels, decibels - 10]))
+    steps = 20 * (bands - bands[:, :1, :1])  # the lowest level is -80 in one clip and -90 in the other
     np.testing.assert_allclose(steps, [[[0, -10, -10], [30, 50, 10]]] * 2, atol=1e-4)
 
 

@@ -122,7 +122,7 @@ def test_a_forecast_has_the_promised_shapes(autoregressor, predict_from, n_posit
     assert info_nce(*forecast).loss.isfinite()
 
 
-def test_prediction_from_the_last_position_is_a_linear_map_of_the_context_there():
+def test_last_position_predicts_by_a_linear_map_of_its_context():
     network, (clips, n_valid) = build(), clips_of()
     forecast = network(clips, n_valid)
     c = network.autoregressor(network.encoder(clips)[:, :N_CONTEXT])[:, -1]
@@ -132,7 +132,7 @@ def test_prediction_from_the_last_position_is_a_linear_map_of_the_context_there(
     assert forecast.positions.tolist() == [[N_CONTEXT - 1]] * 4
 
 
-def test_prediction_from_all_positions_is_the_same_map_of_every_context():
+def test_all_positions_predict_by_the_same_map_of_their_context():
     network, (clips, n_valid) = build(predict_from="all"), clips_of()
     forecast = network(clips, n_valid)
     c = network.autoregressor(network.encoder(clips))[:, :-1]
@@ -154,7 +154,7 @@ def test_a_prediction_does_not_hear_the_future(predict_from):
 
 
 @pytest.mark.parametrize("autoregressor", AUTOREGRESSORS)
-def test_a_short_recording_predicts_its_own_last_windows_from_those_before(autoregressor):
+def test_short_recording_predicts_its_own_last_windows(autoregressor):
     network = build(autoregressor).eval()
     n_valid = torch.tensor([7, 6, 5, 4, 3, 2, 1])
     forecast = network(torch.randn(7, N_SAMPLES), n_valid)
@@ -164,7 +164,7 @@ def test_a_short_recording_predicts_its_own_last_windows_from_those_before(autor
 
 
 @pytest.mark.parametrize("autoregressor", AUTOREGRESSORS)
-def test_predictions_and_contexts_of_short_recordings_do_not_depend_on_their_padding(autoregressor):
+def test_padding_changes_no_prediction_or_context_of_short_recordings(autoregressor):
     network = build(autoregressor).eval()
     clips, n_valid = torch.randn(4, N_SAMPLES), torch.tensor([7, 4, 2, 1])
     other = torch.where(torch.arange(N_SAMPLES) < WINDOW * n_valid[:, None], clips, 1e3)
@@ -184,7 +184,7 @@ def test_the_context_depends_on_every_step_heard_and_on_no_other(autoregressor):
         assert torch.equal(network.context(other, heard), c) == (step >= 3)
 
 
-def test_the_loss_and_its_inputs_are_float32_whatever_the_forward_pass():
+def test_loss_and_its_inputs_are_float32_in_any_precision():
     network = build()
     with torch.autocast("cpu", torch.bfloat16):
         forecast = network(*clips_of())
@@ -219,7 +219,7 @@ def test_a_batch_of_short_clips_may_be_cut(autoregressor, predict_from, n_steps)
 # What is predicted in place of z
 
 
-def test_a_projection_is_what_the_loss_sees_and_no_part_of_the_embeddings():
+def test_projection_enters_the_loss_but_not_the_embeddings():
     network, (clips, n_valid) = build(projection=4), clips_of()
     forecast = network(clips, n_valid)
     z = network.encoder(clips)
@@ -251,7 +251,7 @@ def test_a_projection_is_trained():
 
 
 @pytest.mark.parametrize("predict_from", ["last", "all"])
-def test_in_training_the_context_hears_augmented_clips_and_predicts_the_clean_future(predict_from):
+def test_context_hears_augmented_clips_and_predicts_clean_future(predict_from):
     network = build(predict_from=predict_from, augmentation=Louder()).train()
     clips, n_valid = clips_of()
     network.encoder.shapes.clear()
@@ -435,7 +435,7 @@ def test_a_module_that_comes_with_weights_keeps_them():
     assert_close(state_of(network.encoder), state_of(encoder))
 
 
-def test_trying_the_parts_changes_neither_their_statistics_nor_their_mode():
+def test_trying_parts_keeps_their_statistics_and_mode():
     encoder = nn.Sequential(nn.Unflatten(1, (N_STEPS, WINDOW)), nn.Dropout(0.5), nn.BatchNorm1d(N_STEPS))
     network = build(nn.Linear(WINDOW, C_DIM), encoder=encoder)
     assert network.encoder[2].num_batches_tracked == 0
@@ -461,7 +461,7 @@ def test_lazy_layers_are_trained_like_any_other():
         (
             "conv3d",
             "gru",
-            "encoder='conv3d' is unknown; use 'conv1d', 'conv2d', 'logmel', a recipe, or a callable",
+            "encoder='conv3d' is unknown; use 'conv1d', 'conv2d', 'logmel', a recipe, an nn.Module or a callable",
         ),
         (
             WindowEncoder,
@@ -478,7 +478,7 @@ def test_lazy_layers_are_trained_like_any_other():
         (WindowEncoder, nn.AdaptiveAvgPool2d((4, 3)), r"to \(2, 4, 3\); it must return \(2, 5, c_dim\)"),
     ],
 )
-def test_a_part_that_does_not_fit_is_a_value_error_that_says_what_is_needed(encoder, autoregressor, message):
+def test_part_of_wrong_shape_raises_value_error(encoder, autoregressor, message):
     with pytest.raises(ValueError, match=message):
         build(autoregressor, encoder=encoder)
 
@@ -495,7 +495,7 @@ def test_a_part_that_does_not_fit_is_a_value_error_that_says_what_is_needed(enco
         (WindowEncoder, nn.GRU(Z_DIM, C_DIM, batch_first=True), "autoregressor must return a tensor, got tuple"),
     ],
 )
-def test_a_part_that_is_no_module_is_a_type_error_that_says_what_to_use(encoder, autoregressor, message):
+def test_part_that_is_no_module_raises_type_error(encoder, autoregressor, message):
     with pytest.raises(TypeError, match=message):
         build(autoregressor, encoder=encoder)
 
@@ -506,7 +506,7 @@ def test_one_context_per_clip_cannot_predict_from_all_positions(autoregressor):
         build(autoregressor, predict_from="all")
 
 
-def test_an_autoregressor_for_n_context_steps_only_cannot_predict_from_all_positions():
+def test_autoregressor_of_fixed_length_cannot_predict_from_all():
     class Positions(nn.Module):
         def __init__(self):
             super().__init__()

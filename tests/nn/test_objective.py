@@ -177,7 +177,7 @@ def test_the_loss_equals_the_slow_loop_for_any_shape(data):
 
 @pytest.mark.parametrize("negatives", NEGATIVES)
 @pytest.mark.parametrize("k", range(N_FUTURE))
-def test_the_gradient_reaches_the_true_future_its_negatives_and_nothing_else(negatives, k):
+def test_gradient_reaches_only_the_true_future_and_its_negatives(negatives, k):
     positions = [[0, 3], [1, 3], [2, 3], [0, 2]]
     n_valid = [7, 7, 5, 7]
     for b, i in product(range(BATCH), range(2)):
@@ -217,7 +217,7 @@ def test_only_a_prediction_of_step_k_at_t_plus_k_is_right(positions, negatives):
 
 
 @pytest.mark.parametrize("negatives", ["across", "mixed"])
-def test_the_gradient_reaches_the_windows_drawn_from_other_clips_and_none_of_padding(negatives):
+def test_gradient_reaches_drawn_windows_but_no_padding(negatives):
     positions, n_valid, n_across = [[0, 3], [1, 3], [2, 3], [0, 2]], [7, 7, 5, 7], 12
     for b in range(BATCH):
         target = positions[b][0] + 2
@@ -245,7 +245,7 @@ def test_windows_of_its_own_clip_are_no_negatives_of_a_prediction():
         assert loss.item() == pytest.approx(math.log(1 + n_other))
 
 
-def test_without_a_window_of_another_clip_there_is_nothing_to_tell_apart():
+def test_loss_is_zero_without_windows_of_other_clips():
     predictions, z = draw(batch=1)
     loss, accuracy = info_nce(predictions, z, torch.full((1, 1), 3), n_across=20)
     assert loss == 0
@@ -285,7 +285,7 @@ def test_every_window_is_drawn_equally_often():
     np.testing.assert_allclose(counts[valid] / n, 1 / 14, atol=5 * math.sqrt(1 / 14 / n))
 
 
-def test_draws_repeat_with_the_seed_of_torch_and_differ_from_batch_to_batch():
+def test_draws_repeat_with_the_seed_and_differ_between_batches():
     predictions, z = draw()
     batch = predictions, z, torch.full((BATCH, 1), 3)
     losses = [seeded(info_nce, *batch, n_across=5, seed=seed).loss.item() for seed in (0, 0, 1)]
@@ -318,9 +318,7 @@ def test_nothing_is_drawn_unless_it_is_needed(negatives, n_across):
         ("mixed", [30] * 5 + [20, 10, 1], 34),
     ],
 )
-def test_constant_embeddings_cost_the_logarithm_of_the_number_of_candidates(
-    negatives, n_valid, candidates, similarity
-):
+def test_loss_of_constant_embeddings_is_log_n_candidates(negatives, n_valid, candidates, similarity):
     predictions = torch.full((8, 1, 3, 16), 0.3)
     n_valid = None if n_valid is None else torch.tensor(n_valid)
     positions = torch.full((8, 1), 26)
@@ -335,7 +333,7 @@ def test_constant_embeddings_cost_the_logarithm_of_the_number_of_candidates(
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize(("negatives", "within"), [("across", 0), ("mixed", 29)])
-def test_constant_embeddings_cost_the_logarithm_of_the_number_of_windows_drawn(negatives, within, similarity):
+def test_loss_of_constant_embeddings_is_log_n_drawn_windows(negatives, within, similarity):
     z, predictions = torch.ones(8, 30, 16), torch.full((8, 1, 3, 16), 0.3)
     options = {"negatives": negatives, "similarity": similarity, "n_across": 100}
     loss, accuracy = seeded(info_nce, predictions, z, torch.full((8, 1), 26), **options)
@@ -385,7 +383,7 @@ def test_a_temperature_is_a_division_of_the_predictions(negatives):
 
 
 @pytest.mark.parametrize(("similarity", "temperature"), [("dot", 1.0), ("cosine", 0.1)])
-def test_the_default_temperature_is_one_for_dot_and_a_tenth_for_cosine(similarity, temperature):
+def test_default_temperature_is_1_for_dot_and_01_for_cosine(similarity, temperature):
     predictions, z = draw()
     at = torch.full((BATCH, 1), 3)
     named = info_nce(predictions, z, at, similarity=similarity, temperature=temperature)
@@ -410,7 +408,7 @@ def test_step_weights_sum_to_one(kind, n_future):
     assert (weights > 0).all()
 
 
-def test_linear_weights_fall_by_the_same_amount_and_uniform_ones_are_equal():
+def test_linear_weights_fall_evenly_and_uniform_weights_are_equal():
     like = torch.empty(0)
     assert_close(future_weights("linear", 3, like), torch.tensor([3, 2, 1]) / 6)
     assert_close(future_weights("uniform", 3, like), torch.ones(3) / 3)

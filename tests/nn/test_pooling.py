@@ -56,7 +56,7 @@ def pool(names, recordings, order=None, batch_size=100, padding=1e9):
                 layers[layer][i, : len(clip[layer])] = torch.from_numpy(clip[layer])
             layers[layer] = layers[layer].to(torch.from_numpy(clips[0][layer]).dtype)
         heard = torch.tensor(list(zip(before, total, strict=True)))
-        pooler.update(np.array(rows), layers, torch.tensor(n_valid), heard)
+        pooler.update(np.array(rows), layers, torch.tensor(n_valid), torch.zeros(len(rows), dtype=int), heard)
     return pooler.result()
 
 

@@ -1,5 +1,6 @@
 """Batches hold every row or stretch of sound once, in an order that only the seed decides."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -210,36 +211,29 @@ def test_no_batch_is_too_small(n_rows, sizes):
     st.lists(st.integers(1, 80), min_size=1, max_size=8),
     st.integers(1, 9),
     st.sampled_from([WHOLE, ANY_LENGTH, AHEAD]),
+    st.sampled_from([None, 1, 2, 5]),
 )
-def test_clips_in_order_cover_all_of_every_recording(lengths, batch_size, shape):
-    recordings = numbered(lengths)
-    batches = list(clips_in_order(recordings, shape, None, batch_size * CLIP, np.float32))
-    n_clips = [-(-length // CLIP) for length in lengths]
-    sounds = np.concatenate([batch.clips.numpy().ravel() for batch in batches])
-    for samples in recordings:
-        missing = (~np.isin(samples, sounds)).sum()
-        assert missing == 0 or (shape is not WHOLE and len(samples) < CLIP and missing <= 1)
+def test_clips_in_order_are_cut_at_their_steps_and_count_each_step_once(lengths, batch_size, shape, n_clips):
+    recordings, step = numbered(lengths), CLIP // N_STEPS
+    batches = list(clips_in_order(recordings, shape, n_clips, batch_size * CLIP, np.float32))
     assert all(batch.clips.numel() <= batch_size * CLIP for batch in batches)
-    for clips, n_valid, rows, _ in batches:
-        for clip, n, row in zip(clips.numpy(), n_valid, rows, strict=True):
-            sound = clip[clip > 0]
-            start = int(sound[0] - recordings[row][0])
+    counted = {row: [] for row in range(len(lengths))}
+    for clips, n_valid, rows, n_shared, heard in batches:
+        for clip, n, row, shared, (begins, total) in zip(
+            clips.numpy(), n_valid, rows, n_shared, heard, strict=True
+        ):
+            start = int(clip[0] - recordings[row][0])
+            assert start % step == 0
             expected = recordings[row][start : start + len(clip)]
             assert (clip[: len(expected)] == expected).all()
             assert (clip[len(expected) :] == 0).all()
-            assert n == steps_of(len(recordings[row][start : start + CLIP]))
-    assert np.bincount(np.concatenate([batch.rows for batch in batches])).tolist() == n_clips
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.integers(1, 80), min_size=1, max_size=8), st.integers(1, 9), st.sampled_from([None, 1, 2, 5]))
-def test_clips_report_preceding_and_total_steps_of_recording(lengths, batch_size, n_clips):
-    batches = list(clips_in_order(numbered(lengths), WHOLE, n_clips, batch_size * CLIP, np.float32))
-    n_valid, rows, heard = (np.concatenate([batch[i] for batch in batches]) for i in (1, 2, 3))
-    for row in range(len(lengths)):
-        steps = n_valid[rows == row]
-        assert heard[rows == row, 0].tolist() == [sum(steps[:i]) for i in range(len(steps))]
-        assert set(heard[rows == row, 1]) == {sum(steps)}
+            assert begins + shared == len(counted[row])
+            counted[row] += range(start // step + shared, start // step + n)
+            assert total >= len(counted[row])
+    for row, length in enumerate(lengths):
+        n_total = max(1, (length + step // 2) // step)
+        assert counted[row] == sorted(set(counted[row]))
+        assert n_clips or counted[row] == list(range(n_total))
 
 
 @settings(deadline=None, max_examples=50)
@@ -258,8 +252,8 @@ def test_longest_clips_first_and_recordings_stay_together(lengths, batch_size, n
 
 @pytest.mark.parametrize("n_clips", [1, 2, 3])
 def test_n_clips_are_spread_evenly_and_one_clip_is_centred(n_clips):
-    (batch,) = clips_in_order(numbered([32]), WHOLE, n_clips, 16 * CLIP, np.float32)
-    assert (batch.clips[:, 0] - 1).tolist() == {1: [10], 2: [0, 20], 3: [0, 10, 20]}[n_clips]
+    (batch,) = clips_in_order(numbered([36]), WHOLE, n_clips, 16 * CLIP, np.float32)
+    assert (batch.clips[:, 0] - 1).tolist() == {1: [12], 2: [0, 24], 3: [0, 12, 24]}[n_clips]
 
 
 def test_clips_have_requested_dtype_for_any_batch_size():
@@ -268,7 +262,7 @@ def test_clips_have_requested_dtype_for_any_batch_size():
     parts = list(clips_in_order(recordings, WHOLE, None, 3 * CLIP, np.float64))
     assert len(together) == 1
     assert together[0].clips.dtype == torch.float64
-    for i in range(4):
+    for i in range(5):
         np.testing.assert_array_equal(np.concatenate([part[i] for part in parts]), together[0][i])
 
 
@@ -344,14 +338,16 @@ def test_a_short_clip_alone_is_cut_after_its_lookahead():
 
 
 def test_shape_is_variable_if_encoder_has_samples_per_step():
-    assert ClipShape.for_encoder(nn.Flatten(), 40, 4) == ClipShape(40, 4, None, 0)
     encoder = nn.Flatten()
+    network = SimpleNamespace(encoder=encoder, n_samples=40, n_context=3, n_future=1)
+    assert ClipShape.for_network(network) == ClipShape(40, 4, None, 0)
     encoder.samples_per_step = 10
-    assert ClipShape.for_encoder(encoder, 40, 4) == ClipShape(40, 4, 10, 0)
+    assert ClipShape.for_network(network) == ClipShape(40, 4, 10, 0)
     encoder.lookahead = 3
-    assert ClipShape.for_encoder(encoder, 40, 4) == ClipShape(40, 4, 10, 3)
-    encoder = LogMelEncoder(n_mels=8, sample_rate=1000)(1000, 10)
-    assert ClipShape.for_encoder(encoder, 1000, 10) == ClipShape(1000, 10, 100, encoder.lookahead)
+    assert ClipShape.for_network(network) == ClipShape(40, 4, 10, 3)
+    network.encoder = encoder = LogMelEncoder(n_mels=8, sample_rate=1000)(1000, 10)
+    network.n_samples, network.n_context = 1000, 9
+    assert ClipShape.for_network(network) == ClipShape(1000, 10, 100, encoder.lookahead)
 
 
 class Network(NamedTuple):

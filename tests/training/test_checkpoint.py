@@ -15,7 +15,6 @@ from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
 from sklearn_cpc import Augmentation, Checkpoint, EmbeddingMonitor, GRUContext, LSTMContext
-from sklearn_cpc import cpc as estimators
 from sklearn_cpc.training import checkpoint as module
 from sklearn_cpc.training.checkpoint import FILE
 
@@ -87,8 +86,8 @@ def test_a_training_cut_short_ends_as_one_in_a_single_go(name, epoch, tmp_path, 
 
 def ignore_callbacks(monkeypatch):
     """Let one callback more be the same training."""
-    original = estimators.training_settings
-    monkeypatch.setattr(estimators, "training_settings", lambda *args: {**original(*args), "callbacks": ""})
+    original = module.training_settings
+    monkeypatch.setattr(module, "training_settings", lambda *args: {**original(*args), "callbacks": ""})
 
 
 def test_epochs_that_are_done_are_not_trained_again(tmp_path, monkeypatch):

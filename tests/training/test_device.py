@@ -90,7 +90,7 @@ def test_networks_train_and_embed_on_their_device(encoder, autoregressor, elsewh
     names = [name for name, how in pooling.POOLINGS.items() if how.layer in dims]
     pooler = pooling.Pooler(names, 4, dims)
     heard = torch.tensor([[0, 30]] * 4, device=elsewhere)
-    pooler.update(np.arange(4), network.eval().layers(clips, n_valid, pooler.layers), n_valid, heard)
+    pooler.update(np.arange(4), network.eval().layers(clips, n_valid, pooler.layers), n_valid, 0 * n_valid, heard)
     assert pooler.result().shape == (4, pooling.n_features(names, dims))
 
 

@@ -50,7 +50,7 @@ def build(encoder="logmel", context="gru", n_samples=CLIP):
             n_context=N_CONTEXT,
             n_future=N_FUTURE,
         )
-    return network.eval(), ClipShape.for_encoder(network.encoder, n_samples, N_STEPS)
+    return network.eval(), ClipShape.for_network(network)
 
 
 def sounds(lengths=LENGTHS, seed=0):
@@ -69,12 +69,12 @@ def poolings_of(network):
 
 def pooled(network, shape, samples, pooling, n_clips=None, batch_size=3, dtype=np.float32):
     how = {"pooling": pooling, "n_clips": n_clips, "batch_size": batch_size, "dtype": dtype}
-    return embed_pooled(network, samples, shape, **how, device=torch.device("cpu"))
+    return embed_pooled(network, samples, **how, device=torch.device("cpu"))
 
 
 def frames_of(network, shape, samples, layer="z", batch_size=2):
-    how = {"layer": layer, "sample_rate": RATE, "batch_size": batch_size, "device": torch.device("cpu")}
-    return embed_frames(network, samples, shape, **how)
+    how = {"layer": layer, "dtype": np.float32, "batch_size": batch_size, "device": torch.device("cpu")}
+    return embed_frames(network, samples, **how)
 
 
 def slow_layers(network, samples, start, shape):
@@ -88,9 +88,26 @@ def slow_layers(network, samples, start, shape):
     return {name: layers[name][0, :n_valid].double().numpy() for name in names}
 
 
+def slow_clips(length, n_clips, shape):
+    """First step of every clip, and those of its steps that no earlier clip has heard, one after the other."""
+    n_total = max(1, int(length * shape.n_steps / shape.n_samples + 0.5))
+    last = max(0, n_total - shape.n_steps)
+    if n_clips is None:
+        firsts = [*range(0, last, shape.n_steps), last]
+    else:
+        firsts = [last // 2] if n_clips == 1 else [round(i * last / (n_clips - 1)) for i in range(n_clips)]
+    heard = set()
+    for first in dict.fromkeys(firsts):
+        new = [step for step in range(first, min(first + shape.n_steps, n_total)) if step not in heard]
+        heard.update(new)
+        yield first, [step - first for step in new]
+
+
 def slow_pool(network, samples, name, n_clips, shape):
-    starts = np.unique(shape.spread_starts(len(samples), n_clips))
-    clips = [slow_layers(network, samples, start, shape) for start in starts]
+    clips = []
+    for first, new in slow_clips(len(samples), n_clips, shape):
+        layers = slow_layers(network, samples, first * shape.n_samples // shape.n_steps, shape)
+        clips.append({"context": layers.pop("context")} | {key: steps[new] for key, steps in layers.items()})
     if name == "context":
         return np.mean([clip["context"][0] for clip in clips], axis=0)
     layer, statistic = name.split("_")
@@ -153,11 +170,13 @@ def test_no_recording_gives_no_row_but_all_columns():
 
 @pytest.mark.parametrize("layer", ["z", "c"])
 @each_encoder
-def test_frames_are_the_embeddings_of_clips_laid_end_to_end(encoder, layer):
+def test_frames_are_the_steps_of_clips_laid_end_to_end_each_once(encoder, layer):
     (network, shape), (samples,) = build(encoder), sounds([23 * CLIP + 70])
     pieces = shape.for_embedding(network, {layer})
-    starts = range(0, len(samples), pieces.n_samples)
-    expected = [slow_layers(network, samples, start, pieces)[layer] for start in starts]
+    expected = [
+        slow_layers(network, samples, first * STEP, pieces)[layer][new]
+        for first, new in slow_clips(len(samples), None, pieces)
+    ]
     for batch_size in (1, 2, 100):
         result = frames_of(network, shape, samples, layer, batch_size)
         assert result.embeddings.dtype == np.float32
@@ -189,11 +208,12 @@ def test_click_appears_in_the_frame_of_its_time():
 @pytest.mark.parametrize("context", CONTEXTS)
 @each_encoder
 def test_forecasts_do_not_depend_on_other_clips_in_batch(encoder, context):
-    (network, shape), samples = build(encoder, context), sounds()
+    (network, _), samples = build(encoder, context), sounds()
     how = {"n_clips": None, "device": torch.device("cpu")}
-    batches = list(make_forecasts(network, samples, shape, batch_size=3, **how))
-    singles = list(make_forecasts(network, samples, shape, batch_size=0, **how))  # room for no clip: one at a time
-    n_clips = sum(-(-len(x) // CLIP) for x in samples)
+    with torch.inference_mode():
+        batches = list(make_forecasts(network, samples, batch_size=3, **how))
+        singles = list(make_forecasts(network, samples, batch_size=0, **how))  # room for no clip: one at a time
+    n_clips = sum(-(-max(1, int(len(x) / STEP + 0.5)) // N_STEPS) for x in samples)
     assert len(batches) < len(singles) == n_clips
     together = [single for batch in batches for single in zip(*batch, strict=True)]
     for clip, (alone,) in zip(together, ([*zip(*single, strict=True)] for single in singles), strict=True):
@@ -205,5 +225,5 @@ def test_forecasts_do_not_depend_on_other_clips_in_batch(encoder, context):
 
 
 def test_no_clips_give_no_forecasts():
-    network, shape = build()
-    assert list(make_forecasts(network, [], shape, n_clips=None, batch_size=4, device=torch.device("cpu"))) == []
+    network, _ = build()
+    assert list(make_forecasts(network, [], n_clips=None, batch_size=4, device=torch.device("cpu"))) == []

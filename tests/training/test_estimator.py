@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 from corpus import rising_tones, small_cpc
+from sklearn.base import clone
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
@@ -82,3 +84,19 @@ def test_epochs_add_up_over_fits_that_continue():
     cpc.fit(rising_tones(8)).partial_fit(rising_tones(8))
     assert [row["epoch"] for row in cpc.history_] == [1, 2, 3, 4, 5]
     assert cpc.n_iter_ == 5
+
+
+SETTINGS = [torch.no_grad, torch.inference_mode, lambda: torch.device("meta"), lambda: torch.autocast("cpu")]
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=["no gradients", "inference mode", "meta", "autocast"])
+@pytest.mark.parametrize(
+    ("estimator", "method"),
+    [(AutoencoderReducer(2, random_state=0), "transform"), (LinearProbe(random_state=0), "predict_proba")],
+)
+def test_settings_of_torch_change_no_result(estimator, method, setting):
+    y = np.arange(24) % 2
+    expected = getattr(clone(estimator).fit(ROWS, y), method)(ROWS)
+    with setting():
+        found = getattr(clone(estimator).fit(ROWS, y), method)(ROWS)
+    np.testing.assert_array_equal(found, expected)

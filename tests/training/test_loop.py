@@ -474,6 +474,14 @@ def test_what_stops_a_training_leaves_the_module_as_after_its_last_finished_epoc
     assert isinstance(done.stopped_by, error if isinstance(error, type) else type(error))
 
 
+@pytest.fixture
+def _sigint():
+    """Let Ctrl-C raise, also where this process was started with it ignored, as in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupt_at(epoch):
     """Press Ctrl-C, as the system tells a process of it, once an epoch is reached."""
 
@@ -485,6 +493,7 @@ def interrupt_at(epoch):
     return Press()
 
 
+@pytest.mark.usefixtures("_sigint")
 def test_ctrl_c_in_a_callback_after_an_epoch_is_not_swallowed():
     inputs, targets, module = regression()
     twin = copy.deepcopy(module)
@@ -498,6 +507,7 @@ def test_ctrl_c_in_a_callback_after_an_epoch_is_not_swallowed():
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.usefixtures("_sigint")
 @pytest.mark.parametrize("press", [lambda: signal.raise_signal(signal.SIGINT), lambda: next(raising())])
 def test_ctrl_c_while_validating_is_not_swallowed(press):
     scores = iter(range(10))

@@ -1,28 +1,45 @@
 """Read a folder of recordings that has one sub-folder per class."""
 
+import os
 import re
+from collections import deque
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
+import soundfile as sf
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import validate_params
 
 from .._constraints import Each
 from .._warnings import warn
 
-AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+# The endings of formats that are not the format's name. RAW and MAT are left out: no header, and any numbers.
+ENDINGS = {
+    "AIFF": ".aiff .aif .aifc",
+    "AU": ".au .snd",
+    "IRCAM": ".sf .ircam",
+    "MAT4": "",
+    "MAT5": "",
+    "NIST": ".sph .nist",
+}
+ENDINGS |= {"MP3": ".mp3 .mp2 .mp1 .mpga", "OGG": ".ogg .oga .opus", "RAW": "", "SVX": ".iff .svx .8svx"}
+ENDINGS |= {"WAV": ".wav .wave .bwf"}
+OTHER_ENDINGS = """
+    .3ga .3gp .aac .ac3 .adts .alac .amr .ape .dff .dsf .dts .eac3 .m4a .m4b .m4r .mka .mp4 .mpc .oma .pcm .ra .ram
+    .raw .shn .spx .tak .tta .weba .webm .wma .wv
+"""
 
 
 @validate_params(
     {
         "directory": [str, PathLike],
         "group_from": [str, None],
-        "extensions": [str, Each(str)],
+        "extensions": [str, Each(str), None],
     },
     prefer_skip_nested_validation=True,
 )
-def load_audio_folder(directory, *, group_from=None, extensions=AUDIO_EXTENSIONS):
+def load_audio_folder(directory, *, group_from=None, extensions=None):
     r"""List the audio files of a directory that has one sub-folder per class.
 
     This function reads file names only. Estimators open the files later.
@@ -31,11 +48,13 @@ def load_audio_folder(directory, *, group_from=None, extensions=AUDIO_EXTENSIONS
     ----------
     directory : str or path-like
         Folder with one sub-folder per class, searched recursively. Names that start with a dot are skipped.
+        Links are followed. A file that several names of a class lead to is listed once.
     group_from : str or None, default=None
         Regular expression to search for in each file name (without folders). Its first capturing group, or its
         match if it has none, is the group of the file: its recording site, speaker or fold. None: no groups.
-    extensions : str or tuple or list of str, default=(".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
-        Endings of the names of audio files, in upper or lower case. Other files are ignored.
+    extensions : str or tuple or list of str or None, default=None
+        Endings of the names of audio files, in upper or lower case. Other files are ignored. None: all endings
+        of the formats that your libsndfile reads, with a warning if there is other audio, such as ``.m4a``.
 
     Returns
     -------
@@ -56,11 +75,14 @@ def load_audio_folder(directory, *, group_from=None, extensions=AUDIO_EXTENSIONS
     ValueError
         If `directory` is not a directory or has no class folder with audio, if `group_from` is not a valid
         regular expression or does not match every file name, or if a parameter is invalid.
+    OSError
+        If a folder cannot be read.
 
     Warns
     -----
     UserWarning
-        If audio files are directly in `directory`, or if a class folder has no audio. Both are left out.
+        If something is left out: audio that libsndfile cannot read, links that lead nowhere, audio files directly
+        in `directory`, or class folders without audio.
 
     See Also
     --------
@@ -81,33 +103,66 @@ def load_audio_folder(directory, *, group_from=None, extensions=AUDIO_EXTENSIONS
     directory = Path(directory)
     if not directory.is_dir():
         raise ValueError(f"directory={str(directory)!r} is not a directory; give one with class folders.")
-    extensions = (extensions,) if isinstance(extensions, str) else extensions
-    class_folders = [path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    found = {path.name: find_audio(path.rglob("*"), path, extensions) for path in sorted(class_folders, key=str)}
-    empty = [name for name, paths in found.items() if not paths]
-    loose = [path.name for path in find_audio(directory.iterdir(), directory, extensions)]
-    if len(empty) == len(found):
+    other = ()
+    if extensions is None:
+        extensions = " ".join(ENDINGS.get(name, f".{name.lower()}") for name in sf.available_formats()).split()
+        other = {*OTHER_ENDINGS.split(), *" ".join(ENDINGS.values()).split()} - set(extensions)
+    endings = tuple(map(str.lower, [extensions] if isinstance(extensions, str) else extensions))
+    loose, class_folders = list_folder(directory, (*endings, *other))
+    found, unreadable = {}, []
+    for folder in class_folders:
+        found[folder.name] = []
+        for path in find_audio(folder, (*endings, *other)):
+            is_readable = path.name.lower().endswith(endings) and path.is_file()
+            (found[folder.name] if is_readable else unreadable).append(path)
+    left_out = {
+        "class folder(s) without audio": [name for name, paths in found.items() if not paths],
+        "audio file(s) outside of the class folders": [path.name for path in loose],
+        "file(s) that libsndfile cannot read": [path.relative_to(directory).as_posix() for path in unreadable],
+    }
+    reports = [f"{len(names)} {kind}{quote_first(names)}" for kind, names in left_out.items() if names]
+    if not any(found.values()):
+        reports = reports or ["no folders"]
         raise ValueError(
-            f"directory={str(directory)!r} has no class folder with audio: it has {len(empty)} folder(s) "
-            f"without audio{quote_first(empty)} and {len(loose)} audio file(s) outside of folders"
-            f"{quote_first(loose)}. Put the audio of each class in its own folder, with one of the extensions "
-            f"{', '.join(extensions)}."
+            f"directory={str(directory)!r} has no class folder with audio: it has {', '.join(reports)}. "
+            f"Put the audio of each class in its own folder, with one of the extensions {', '.join(endings)}."
         )
-    left_out = {"audio file(s) outside of the class folders": loose, "class folder(s) without audio": empty}
-    for description, names in left_out.items():
-        if names:
-            warn(f"{len(names)} {description} in {str(directory)!r} are left out{quote_first(names)}.")
+    for report in reports:
+        warn(f"Left out of {str(directory)!r}: {report}.")
     paths = [path for class_paths in found.values() for path in class_paths]
     target = [name for name, class_paths in found.items() for _ in class_paths]
     groups = None if group_from is None else find_groups([path.name for path in paths], group_from)
     return as_bunch(paths, target, groups)
 
 
-def find_audio(paths, directory, extensions):
-    """Sort the audio files among paths under a directory. Skip hidden files and files in hidden folders."""
-    endings = tuple(extension.lower() for extension in extensions)
-    found = [path for path in paths if path.name.lower().endswith(endings) and path.is_file()]
-    return sorted((path for path in found if "/." not in f"/{path.relative_to(directory).as_posix()}"), key=str)
+def list_folder(folder, endings):
+    """Return the files with these endings and the sub-folders, both sorted by name, without hidden ones."""
+    paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=str)
+    files = [path for path in paths if path.name.lower().endswith(endings) and not path.is_dir()]
+    return files, [path for path in paths if path.is_dir()]
+
+
+def find_audio(class_folder, endings):
+    """Return the files with these endings under a class folder, sorted, each real file once.
+
+    A link to a folder that contains the class folder is not followed: other classes may be there too.
+    """
+    named = class_folder.parent.resolve() / class_folder.name
+    pending, visited, found, links = deque([class_folder]), {*named.parents, *named.resolve().parents}, {}, []
+    while pending:
+        folder = pending.popleft()
+        real_folder = folder.resolve()
+        if real_folder in visited:
+            continue
+        visited.add(real_folder)
+        files, folders = list_folder(folder, endings)
+        links += [path for path in files if path.is_symlink()]
+        found |= {real_folder / path.name: path for path in files if not path.is_symlink()}
+        pending.extendleft(path for path in folders if not path.is_symlink())
+        pending.extend(path for path in folders if path.is_symlink())  # last, so that real names win
+    for path in links:
+        found.setdefault(Path(os.path.realpath(path)), path)
+    return sorted(found.values(), key=str)
 
 
 def find_groups(names, group_from):

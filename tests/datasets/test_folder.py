@@ -1,8 +1,11 @@
 """Contracts of `load_audio_folder`."""
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from folders import assert_same_corpus, create_files, relative_paths
 
 from sklearn_cpc.datasets import load_audio_folder
@@ -54,6 +57,110 @@ def test_extensions_can_be_chosen_and_ignore_case(tmp_path, extensions):
     assert relative_paths(corpus, tmp_path) == ["dog/b.xyz", "dog/c.Xyz"]
 
 
+def test_every_format_that_libsndfile_writes_is_listed_and_read(tmp_path):
+    endings = {
+        "AIFF": "aiff aif aifc AIF",
+        "AU": "au snd",
+        "CAF": "caf",
+        "FLAC": "flac",
+        "MP3": "mp3",
+        "NIST": "sph nist",
+        "OGG": "ogg oga",
+        "RF64": "rf64",
+        "SVX": "iff 8svx svx",
+        "VOC": "voc",
+        "W64": "w64",
+        "WAV": "wav wave WAV",
+    }
+    endings |= {name: name.lower() for name in soundfile.available_formats() if name not in endings}
+    (tmp_path / "dog").mkdir()
+    samples = np.sin(np.arange(8000) / 5) / 2
+    for name in endings.keys() - {"RAW", "MAT4", "MAT5"}:
+        for ending in endings[name].split():
+            soundfile.write(tmp_path / "dog" / f"{name}.{ending}", samples, 8000, format=name)
+    soundfile.write(tmp_path / "dog" / "OPUS.opus", samples, 8000, format="OGG", subtype="OPUS")
+    soundfile.write(tmp_path / "dog" / "LAYER2.mp2", samples, 8000, format="MP3")
+    corpus = load_audio_folder(tmp_path)
+    assert relative_paths(corpus, tmp_path) == sorted(
+        f"dog/{name}"
+        for name in os.listdir(tmp_path / "dog")
+        if name[0] != "."  # a resource fork
+    )
+    assert all(soundfile.info(path).frames >= 8000 for path in corpus.paths)
+
+
+def test_other_audio_is_left_out_with_a_count_and_names(tmp_path):
+    names = ["dog/a.m4a", "dog/b.AAC", "dog/deep/c.wma", "dog/x.mp4"]
+    create_files(tmp_path, "dog/a.wav", "dog/cover.jpg", "dog/a.txt", "dog/.hidden.m4a", *names)
+    expected = r"4 file\(s\) that libsndfile cannot read \('dog/a.m4a', 'dog/b.AAC', 'dog/deep/c.wma', \.\.\.\)"
+    with pytest.warns(UserWarning, match=expected) as caught:
+        assert relative_paths(load_audio_folder(tmp_path), tmp_path) == ["dog/a.wav"]
+    assert caught[0].filename == __file__
+    # Extensions that the caller chose are neither too few nor unreadable.
+    assert len(load_audio_folder(tmp_path, extensions=".wav").paths) == 1
+    assert len(load_audio_folder(tmp_path, extensions=[".wav", ".m4a"]).paths) == 2
+
+
+def test_formats_that_this_libsndfile_lacks_are_reported(tmp_path, monkeypatch):
+    create_files(tmp_path, "dog/a.wav", "dog/b.mp3")
+    formats = {"WAV": "", "FLAC": ""}
+    monkeypatch.setattr(soundfile, "available_formats", lambda: formats)
+    with pytest.warns(UserWarning, match=r"1 file\(s\) that libsndfile cannot read \('dog/b.mp3'\)"):
+        assert len(load_audio_folder(tmp_path).paths) == 1
+
+
+def test_links_are_followed_and_each_real_file_is_listed_once(tmp_path):
+    corpus, outside = tmp_path / "corpus", tmp_path / "outside"
+    create_files(tmp_path, "corpus/dog/b/real.wav", "corpus/cat/c.wav", "outside/deep/o.wav", "outside/single.wav")
+    for link, target in {
+        "dog/a": corpus / "dog" / "b",  # sorts before the real folder
+        "dog/away": outside,
+        "dog/away again": outside / "deep",
+        "dog/single.wav": outside / "single.wav",
+        "dog/a.wav": corpus / "dog" / "b" / "real.wav",
+        "dog/itself": corpus / "dog",
+        "dog/parent": corpus,
+        "dog/root": Path("/"),
+        "dog/b/up": corpus / "dog" / "b",
+        "../outside/deep/back": corpus,
+        "../outside/deep/loop": outside,
+        "bird": outside / "deep",
+    }.items():
+        (corpus / link).symlink_to(target, target_is_directory=True)
+    found = load_audio_folder(corpus)
+    listed = dict(zip(relative_paths(found, corpus), found.target, strict=True))
+    real = {name: os.path.relpath(os.path.realpath(corpus / name), tmp_path) for name in listed}
+    assert listed["cat/c.wav"] == "cat"
+    assert listed["bird/o.wav"] == "bird"
+    assert "dog/b/real.wav" in listed
+    of_dogs = sorted(real[name] for name, label in listed.items() if label == "dog")
+    assert of_dogs == ["corpus/dog/b/real.wav", "outside/deep/o.wav", "outside/single.wav"]
+    assert sorted(listed.values()) == ["bird", "cat", "dog", "dog", "dog"]
+
+
+def test_links_to_nothing_and_pipes_are_left_out_with_a_warning(tmp_path):
+    create_files(tmp_path, "dog/a.wav")
+    (tmp_path / "dog" / "gone.wav").symlink_to(tmp_path / "missing.wav")
+    (tmp_path / "dog" / "loop.wav").symlink_to(tmp_path / "dog" / "loop.wav")
+    os.mkfifo(tmp_path / "dog" / "pipe.wav")
+    with pytest.warns(UserWarning, match=r"3 file\(s\) .* \('dog/gone.wav', 'dog/loop.wav', 'dog/pipe.wav'\)"):
+        assert relative_paths(load_audio_folder(tmp_path), tmp_path) == ["dog/a.wav"]
+
+
+def test_unreadable_folder_is_an_error_that_names_it(tmp_path, monkeypatch):
+    create_files(tmp_path, "dog/a.wav", "dog/locked/b.wav")
+    iterate = Path.iterdir
+
+    def refuse(path):
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return iterate(path)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(PermissionError, match="locked"):
+        load_audio_folder(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("group_from", "groups"),
     [
@@ -84,8 +191,9 @@ def test_path_that_is_not_a_directory_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("names", "found"),
     [
-        ([], r"0 folder\(s\) without audio and 0 audio file\(s\) outside of folders\."),
-        (["dog/a.txt", "cat/b.txt"], r"2 folder\(s\) without audio \('cat', 'dog'\) and 0 audio"),
+        ([], r"it has no folders\."),
+        (["dog/a.txt", "cat/b.txt"], r"2 class folder\(s\) without audio \('cat', 'dog'\)\."),
+        (["dog/a.m4a"], r"1 class folder\(s\) without audio \('dog'\), 1 .* cannot read \('dog/a.m4a'\)\."),
         (["a.wav", "b.wav", "c.wav", "d.wav"], r"4 audio file\(s\) .* \('a.wav', 'b.wav', 'c.wav', \.\.\.\)"),
     ],
 )
@@ -93,7 +201,7 @@ def test_directory_without_class_folders_is_refused_with_counts(tmp_path, names,
     create_files(tmp_path, *names)
     with pytest.raises(ValueError, match=found) as caught:
         load_audio_folder(tmp_path)
-    assert ".wav, .flac, .ogg, .mp3, .aiff, .aif" in str(caught.value)
+    assert all(f"{ending}" in str(caught.value) for ending in (".wav", ".flac", ".mp3", ".aif", ".opus"))
 
 
 def test_audio_outside_class_folders_is_left_out_with_a_warning(tmp_path):
@@ -106,7 +214,7 @@ def test_audio_outside_class_folders_is_left_out_with_a_warning(tmp_path):
 
 def test_class_folders_without_audio_are_left_out_with_a_warning(tmp_path):
     create_files(tmp_path, "dog/a.wav", "cat/notes.txt", "bird/.b.wav")
-    with pytest.warns(UserWarning, match=r"2 class folder\(s\) .* left out \('bird', 'cat'\)") as caught:
+    with pytest.warns(UserWarning, match=r"Left out .* 2 class folder\(s\) .* \('bird', 'cat'\)") as caught:
         corpus = load_audio_folder(tmp_path)
     assert corpus.target_names == ["dog"]
     assert caught[0].filename == __file__

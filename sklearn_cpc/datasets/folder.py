@@ -103,13 +103,14 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     directory = Path(directory)
     if not directory.is_dir():
         raise ValueError(f"directory={str(directory)!r} is not a directory; give one with class folders.")
-    other = ()
+    other: set = set()  # endings of audio files that cannot be read
     if extensions is None:
         extensions = " ".join(ENDINGS.get(name, f".{name.lower()}") for name in sf.available_formats()).split()
         other = {*OTHER_ENDINGS.split(), *" ".join(ENDINGS.values()).split()} - set(extensions)
     endings = tuple(map(str.lower, [extensions] if isinstance(extensions, str) else extensions))
     loose, class_folders = list_folder(directory, (*endings, *other))
-    found, unreadable = {}, []
+    found: dict = {}
+    unreadable = []
     for folder in class_folders:
         found[folder.name] = []
         for path in find_audio(folder, (*endings, *other)):
@@ -148,7 +149,9 @@ def find_audio(class_folder, endings):
     A link to a folder that contains the class folder is not followed: other classes may be there too.
     """
     named = class_folder.parent.resolve() / class_folder.name
-    pending, visited, found, links = deque([class_folder]), {*named.parents, *named.resolve().parents}, {}, []
+    pending, visited = deque([class_folder]), {*named.parents, *named.resolve().parents}
+    found: dict = {}
+    links: list = []
     while pending:
         folder = pending.popleft()
         real_folder = folder.resolve()

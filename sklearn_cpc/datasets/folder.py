@@ -110,7 +110,7 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     endings = tuple(map(str.lower, [extensions] if isinstance(extensions, str) else extensions))
     loose, class_folders = list_folder(directory, (*endings, *other))
     found: dict = {}
-    unreadable = []
+    unreadable: list = []
     for folder in class_folders:
         found[folder.name] = []
         for path in find_audio(folder, (*endings, *other)):

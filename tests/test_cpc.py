@@ -308,7 +308,7 @@ def test_short_recordings_train_beside_long_ones(corpus, tones, tmp_path):
     assert np.isfinite([row["train_loss"] for row in cpc.history_]).all()
 
 
-def test_a_corpus_of_short_recordings_warns_the_caller_that_clips_are_long(tones):
+def test_short_recordings_warn_the_caller_that_clips_are_long(tones):
     advice = "no more than 38% of a clip.*a shorter clip_duration.*or encoder='logmel'"
     with pytest.warns(UserWarning, match=advice) as caught:
         small_cpc().fit(tones[:, :150])
@@ -322,7 +322,7 @@ def test_an_encoder_that_needs_no_padding_does_not_warn(tones):
 
 
 @pytest.mark.parametrize("layer", ["z", "c"])
-def test_statistics_are_over_all_steps_of_a_recording_not_averaged_over_its_clips(layer, corpus, fitted):
+def test_statistics_cover_all_steps_of_a_recording(layer, corpus, fitted):
     clips = [Clip(path, 0.0, 0.8) for path in corpus.paths]  # two clips' length
     frames = np.stack([row.embeddings for row in fitted.transform_frames(clips, layer=layer)])
     assert frames.shape == (12, 16, 8)
@@ -350,7 +350,7 @@ def test_several_poolings_are_concatenated(pooling, tones):
     assert_allclose(both.transform(tones), np.hstack(parts), **CLOSE)
 
 
-def test_features_are_named_after_the_estimator_and_counted_by_the_pooling(tones):
+def test_feature_names_follow_the_estimator_and_the_pooling(tones):
     encoder, context = small_encoder(z_dim=6), GRUContext(c_dim=5)
     cpc = small_cpc(encoder=encoder, autoregressor=context, pooling=("z_mean", "context", "c_max")).fit(tones)
     names = cpc.get_feature_names_out()
@@ -489,7 +489,7 @@ def test_every_window_of_a_batch_is_encoded_once(negatives, predict_from, corpus
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
-def test_embeddings_do_not_depend_on_the_parts_in_which_recordings_are_read(corpus, monkeypatch, n_jobs):
+def test_embeddings_do_not_depend_on_the_chunks_that_are_read(corpus, monkeypatch, n_jobs):
     cpc = small_cpc(max_epochs=0, pooling=("context", "z_max"), trim=40.0, n_jobs=n_jobs).fit(corpus.paths)
     rows, frames = cpc.transform(corpus.paths), cpc.transform_frames(corpus.paths)
     monkeypatch.setattr("sklearn_cpc.audio.store.CHUNK_BYTES", 1)  # and beyond it on disk
@@ -652,7 +652,7 @@ def test_one_context_per_clip_is_trained_on_clips_of_any_number_of_steps(tones, 
     assert_allclose(cpc.transform(short), alone, rtol=1e-3, atol=1e-4)
 
 
-def test_a_projection_is_predicted_in_place_of_z_and_leaves_the_embeddings_alone(corpus):
+def test_a_projection_is_predicted_and_leaves_embeddings_unchanged(corpus):
     cpc = small_cpc(objective__projection=3, pooling=("z_mean", "context")).fit(corpus.paths)
     assert cpc.network_.projector.weight.shape == (3, 8)
     assert cpc.transform(corpus.paths).shape == (12, 16)
@@ -734,7 +734,7 @@ def test_partial_fit_may_be_given_other_recordings(corpus, samples):
     assert cpc.n_iter_ == 3
 
 
-def test_going_on_with_another_architecture_is_refused_and_changes_nothing(corpus, fitted):
+def test_warm_start_with_another_architecture_is_refused(corpus, fitted):
     cpc = small_cpc(warm_start=True).fit(corpus.paths).set_params(encoder__z_dim=9)
     with pytest.raises(ValueError, match=r"cannot continue from the last fit.*warm_start=False"):
         cpc.fit(corpus.paths)
@@ -744,7 +744,7 @@ def test_going_on_with_another_architecture_is_refused_and_changes_nothing(corpu
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), KeyboardInterrupt()], ids=["error", "interrupt"])
-def test_a_failed_fit_never_was(error, corpus, tones, fitted):
+def test_a_failed_fit_leaves_the_estimator_unchanged(error, corpus, tones, fitted):
     cpc = small_cpc(callbacks=[Fails(error)])
     with pytest.raises(type(error)):
         cpc.fit(corpus.paths)

@@ -46,7 +46,7 @@ def test_a_callback_that_monitors_what_is_not_recorded_is_named(monitor):
         LinearProbe(callbacks=[("stop", EarlyStopping(monitor))]).fit(ROWS, np.arange(24) % 2)
 
 
-def test_weights_that_no_longer_fit_are_refused_and_the_estimator_is_unchanged():
+def test_weights_that_no_longer_fit_are_refused():
     reducer = AutoencoderReducer(2, encoder_units=(4,), decoder_units=(4,), max_epochs=1, warm_start=True).fit(
         ROWS
     )

@@ -214,7 +214,7 @@ def test_going_on_takes_the_learning_rate_it_is_given():
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), -float("inf")])
-def test_a_loss_that_is_not_finite_is_a_value_error_that_names_the_learning_rate(value):
+def test_a_loss_that_is_not_finite_names_the_learning_rate(value):
     inputs, targets, module = regression()
     with pytest.raises(ValueError, match=r"the loss became -?(inf|nan) in epoch 1; lower lr=0.3"):
         train(module, SameBatch(inputs + 100, targets), Scaled(value), max_epochs=2, lr=0.3)
@@ -238,7 +238,7 @@ def test_a_diverging_training_says_in_which_epoch():
         Conv2dEncoder((3,), (3,), (2,), dense_units=4, z_dim=4, n_mels=8, n_fft=128, sample_rate=4000),
     ],
 )
-def test_every_network_learns_in_every_precision_and_keeps_weights_of_float32(encoder, autoregressor, precision):
+def test_networks_learn_in_every_precision_with_float32_weights(encoder, autoregressor, precision):
     t = np.arange(640)
     recordings = [
         (np.sin(rate * t) + np.sin(0.01 * rate * t)).astype(np.float32) for rate in np.linspace(0.1, 2, 12)
@@ -281,7 +281,7 @@ def test_the_module_runs_in_bfloat16_only_where_asked(around):
 
 
 @pytest.mark.parametrize("n_batches", [1, 2, 7, 10, 11, 100, 1234])
-def test_cosine_rises_over_a_tenth_of_the_batches_and_falls_along_half_a_cosine(n_batches):
+def test_cosine_schedule_rises_and_then_falls(n_batches):
     rates = [cosine(batch, n_batches) for batch in range(n_batches)]
     warm = int(WARM_UP * n_batches)
     for batch, rate in enumerate(rates):
@@ -344,7 +344,7 @@ def test_a_schedule_records_nothing_and_may_have_no_epoch():
 # Validation
 
 
-def test_the_score_is_recorded_after_every_epoch_of_the_module_as_it_is_then():
+def test_the_score_is_recorded_after_every_epoch():
     inputs, targets, module = regression()
     seen = []
 
@@ -387,7 +387,7 @@ def test_early_stopping_by_the_score_keeps_the_weights_of_the_best_epoch():
 # Callbacks
 
 
-def test_early_stopping_stops_by_the_training_loss_and_is_itself_left_as_it_was():
+def test_early_stopping_monitors_the_training_loss_and_is_copied():
     stopping = EarlyStopping(monitor="train_loss", patience=2, threshold=0.9)
     before = vars(stopping).copy()
     inputs, targets, module = regression()
@@ -439,7 +439,7 @@ def test_a_schedule_changes_the_learning_rate():
     assert max(steps) < 1e-6
 
 
-def test_an_interrupt_in_the_middle_of_an_epoch_is_the_users_and_gets_through():
+def test_an_interrupt_during_an_epoch_is_raised():
     class Interrupted(SquaredError):
         def forward(self, outputs, targets):
             raise KeyboardInterrupt
@@ -461,7 +461,7 @@ class Stop(Callback):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError("of a callback")])
-def test_what_stops_a_training_leaves_the_module_as_after_its_last_finished_epoch(error):
+def test_a_stopped_training_keeps_its_last_finished_epoch(error):
     inputs, targets, module = regression()
     twin = copy.deepcopy(module)
     done = training.train(
@@ -529,7 +529,7 @@ def raising():
     yield
 
 
-def test_an_interrupt_raised_by_a_callback_after_an_epoch_ends_the_training():
+def test_a_callback_may_end_the_training_by_an_interrupt():
     class End(Callback):
         def on_epoch_end(self, net, **_):
             raise KeyboardInterrupt  # as skorch's EarlyStopping does

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import copyreg
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
@@ -33,7 +34,12 @@ class Task:
 
 
 class NetworkEstimator(SaveMixin, BaseEstimator):
-    """An estimator that trains a network. A subclass says which, with ``_build_network`` and ``_plan``."""
+    """An estimator that trains a network. A subclass has two methods that say which, and on what.
+
+    ``_build_network(device="cpu")`` builds the network from the parameters, and tries it on this device if its
+    shapes have to be found out. ``_plan(X, y, random, partial, resume)`` reads X and y, starts the network, and
+    returns a :class:`Task`; it sets what fit learns from X and y alone.
+    """
 
     _parameter_constraints: dict = {
         "max_epochs": [Interval(Integral, 0, None, closed="left")],
@@ -51,6 +57,8 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
     _optimizer_state = None  # of Adam, twice the weights: kept to train on, not pickled
     _random = None
 
+    _build_network: Callable[..., nn.Module]
+    _plan: Callable[..., Task]
     random_state: Any
     max_epochs: int
     warm_start: bool
@@ -96,14 +104,6 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         """
         self._train(X, y, partial=True)
         return self
-
-    def _build_network(self, device="cpu"):
-        """Build the network from the parameters; try it on this device if its shapes have to be found out."""
-        raise NotImplementedError
-
-    def _plan(self, X, y, random, partial, resume):
-        """Read X and y, build the network, and return a :class:`Task`. Sets what fit learns from X and y alone."""
-        raise NotImplementedError
 
     def _train(self, X, y=None, *, partial=False):
         """Train and return the :class:`Task`; if ``partial``, for one epoch from the network of the last fit.

@@ -48,9 +48,15 @@ def standard_settings(device):
     These are: new tensors are float32 and on the CPU, gradients are on, inference mode and autocast are off.
     """
     dtype, kind = torch.get_default_dtype(), torch.device(device).type
-    # Only where it is on: inside of another autocast, weights that were cast once are never cast anew.
-    autocast = torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
-    with torch.device("cpu"), torch.inference_mode(False), torch.enable_grad(), autocast:
+    # Change only what is unusual: a default device slows every operation down, and inside of another autocast,
+    # weights that were cast once are never cast anew.
+    with contextlib.ExitStack() as settings:
+        if torch.get_default_device().type != "cpu":
+            settings.enter_context(torch.device("cpu"))
+        if torch.is_autocast_enabled(kind):
+            settings.enter_context(torch.autocast(kind, enabled=False))
+        settings.enter_context(torch.inference_mode(False))
+        settings.enter_context(torch.enable_grad())
         if dtype != torch.float32:  # a setting of all threads: leave it alone where it is the usual one
             torch.set_default_dtype(torch.float32)
         try:

@@ -1,5 +1,6 @@
 """Checkpoints: the state of a training after its epochs, written atomically, to resume from."""
 
+import functools
 import hashlib
 import os
 import tempfile
@@ -211,6 +212,8 @@ def describe(value):
         return "(" + ", ".join(map(describe, value)) + ")"
     if isinstance(value, np.ndarray):
         return hash_arrays({"": value}).hex() if value.dtype != object else describe(value.tolist())
+    if isinstance(value, functools.partial):
+        return f"partial {describe((value.func, value.args, value.keywords))}"
     if callable(value):
         code = getattr(value, "__code__", None)
         made_of = hashlib.sha256(code.co_code + repr(code.co_consts).encode()).hexdigest() if code else ""

@@ -1,6 +1,7 @@
 """Checkpoints: whatever cuts a training short, the next fit ends with the weights of one in a single go."""
 
 import errno
+import functools
 import os
 import subprocess
 import sys
@@ -274,6 +275,7 @@ DIFFERENT = [
     ([EarlyStopping("train_loss", patience=2)], [EarlyStopping("train_loss", patience=3)]),
     ([LRScheduler("StepLR", step_size=1, gamma=0.1)], [LRScheduler("StepLR", step_size=1, gamma=0.9)]),
     (step, other_step),
+    (functools.partial(GRUContext, c_dim=8), functools.partial(GRUContext, c_dim=9)),
     (nn.Linear(2, 2), nn.Linear(2, 2)),  # other weights
     (np.zeros(3), np.ones(3)),
     (np.zeros(4), np.zeros((2, 2))),

@@ -16,6 +16,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import struct
@@ -250,6 +251,30 @@ def add_tag(random, data, other):
     return b"ID3\4\0\0" + stated + bytes(size) + data
 
 
+def join(random, data, other):
+    return data + random.choice([b"", bytes(300), b"TAG" + bytes(125)]) + random.choice([data, other])
+
+
+def blank_end(random, data, other):
+    return data[: draw_position(random, data)].ljust(len(data), b"\0")
+
+
+def state_less(random, data, other):
+    """Lower a number of the header that may be the size of the file or of its sound, or its length."""
+    fields = [(at, size, order) for at in range(4, 300) for size in (3, 4, 8) for order in ("little", "big")]
+    random.shuffle(fields)
+    for at, size, order in fields:
+        value = int.from_bytes(data[at : at + size], order)
+        if 500 < value <= 4 * len(data):
+            return put(data, at, (value * random.randrange(4) // 4).to_bytes(size, order))
+    return data
+
+
+def remove_mp3_length(random, data, other):
+    """Remove the first frame, which states the length of an mp3 file."""
+    return data[max(0, data.find(data[:2], 100)) :]
+
+
 def empty(random, data, other):
     return b""
 
@@ -268,6 +293,10 @@ DAMAGE = {  # with relative frequencies
     insert_chunk: 1,
     set_magic: 1,
     add_tag: 1,
+    join: 1,
+    blank_end: 0.5,
+    state_less: 2,
+    remove_mp3_length: 0.5,
     empty: 0.05,
 }
 
@@ -318,6 +347,7 @@ def read_file(path):
     """Read a file; returns "read" and the number of samples, or "refused" and the reason."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", f".*{re.escape(path)}.* (are|is) read", UserWarning)
         try:
             (samples,) = AudioSource(MFCCTransformer(), [path], RATE, reset=True).read().samples
         except UnreadableAudioError as error:

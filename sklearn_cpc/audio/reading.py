@@ -10,15 +10,19 @@ import numpy as np
 import soundfile as sf
 import soxr
 
+from .._warnings import warn
+from .containers import (
+    LENGTH_TOLERANCE,
+    UNKNOWN_LENGTH,
+    EndlessFile,
+    find_mp3_frames,
+    find_truncation,
+    refuse_unread_sound,
+)
+
 MIN_RATE, MAX_RATE = 100, 10_000_000  # Hz; headers that state other rates are damaged
 MAX_AMPLITUDE = 1e12  # full scale is 1; squares of much larger samples overflow float32
 MIN_BYTES_PER_SECOND = 100  # of any format
-UNKNOWN_LENGTH = (1 << 63) - 1  # samples that libsndfile reports for files of unknown length
-LENGTH_TOLERANCE = 4 * 1152  # samples; some mp3 encoders count their padding, up to a few frames
-# libsndfile logs the size that a header states and the size that is there, if they differ.
-STATED_SIZE = re.compile(r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-UNKNOWN_SIZES = range(0x7FFF0000, 1 << 32)  # stated by writers that do not know the size in advance
-SIZE_TOLERANCE = 64  # bytes; some writers count the header as samples
 # First bytes by which libsndfile recognises a format without looking for a resource fork.
 RECOGNISED = re.compile(rb"fLaC|OggS|RIFF....WAVE|FORM....AIF[FC]", re.DOTALL)
 NEVER_TAGGED = tuple(b"RIFF RIFX RF64 riff FORM caff .snd Crea NIST PVF1 2BIT MATL".split())
@@ -96,14 +100,14 @@ def decode(path, sample_rate, limits=None):
     Some damage is found only at the end, after all blocks.
     """
     limits = limits or Limits()
-    with open_audio(path, limits) as audio:
-        check_duration(audio, audio.frames, limits, path)
+    with open_audio(path, limits) as (audio, n_samples):
+        check_duration(audio, n_samples, limits, path)
         ratio, resampler = sample_rate / audio.samplerate, None
         if audio.samplerate != sample_rate:
             resampler = soxr.ResampleStream(audio.samplerate, sample_rate, 1, "float32", "HQ")
         n_read, n_resampled, peak = 0, 0, 0.0
         try:
-            for block in mono_blocks(audio):
+            for block in mono_blocks(audio, n_samples):
                 n_read += len(block)
                 check_duration(audio, n_read, limits)
                 peak = np.maximum(peak, np.abs(block).max())  # unlike max(), keeps NaN
@@ -117,8 +121,9 @@ def decode(path, sample_rate, limits=None):
             n_left = int(np.ceil(n_read * ratio)) - n_resampled  # the length that librosa gives
             rest = resampler.resample_chunk(np.empty(0, np.float32), last=True)[:n_left]
             yield np.concatenate([rest, np.zeros(n_left - len(rest), np.float32)])
-        if damage := find_truncation(path, audio, n_read):
+        if damage := find_truncation(audio, n_samples, n_read):
             raise ValueError(f"is damaged or cut short ({damage}); copy it again from its source.")
+        refuse_unread_sound(path, audio, n_read)
     if not n_read:
         raise ValueError("holds no samples.")
     if not peak < np.inf:  # infinite or NaN
@@ -127,10 +132,9 @@ def decode(path, sample_rate, limits=None):
         raise ValueError(f"holds samples as large as {peak:.3g}, where full scale is 1; scale them down.")
 
 
-def mono_blocks(audio):
+def mono_blocks(audio, n_left):
     """Yield the samples of an open file, mixed to mono, in blocks of 4 MB at most."""
     block_length = max(1, min(1 << 16, (1 << 20) // audio.channels))
-    n_left = audio.frames
     while n_left and len(block := audio.read(min(n_left, block_length), dtype="float32", always_2d=True)):
         n_left -= len(block)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -140,15 +144,20 @@ def mono_blocks(audio):
 
 
 def read_duration(path, limits=None):
-    """Return the duration of a recording in seconds from its header, or raise a ValueError with the reason."""
+    """Return the duration of a recording in seconds, or raise a ValueError with the reason.
+
+    Its header states it. Frames of mp3 are counted, and files of unknown length are decoded.
+    """
     limits = limits or Limits()
-    with open_audio(path, limits) as audio:
-        if not audio.frames:
+    with open_audio(path, limits) as (audio, n_samples):
+        if n_samples == UNKNOWN_LENGTH:
+            n_samples = sum(map(len, decode(path, audio.samplerate, limits)))
+        if audio.format not in ("FLAC", "OGG"):  # the check would read all of these files
+            refuse_unread_sound(path, audio, n_samples)
+        if not n_samples:
             raise ValueError("holds no samples.")
-        if audio.frames == UNKNOWN_LENGTH:
-            raise ValueError("does not say how long it is; convert it, to wav for example.")
-        check_duration(audio, audio.frames, limits)
-        return audio.frames / audio.samplerate
+        check_duration(audio, n_samples, limits)
+        return n_samples / audio.samplerate
 
 
 def check_duration(audio, n_samples, limits, path=None):
@@ -174,11 +183,22 @@ class SequentialSoundFile(sf.SoundFile):
 
 @contextmanager
 def open_audio(path, limits):
-    """Open a sound file, or raise a ValueError that says why it cannot be read."""
+    """Open a sound file and count its samples, or raise a ValueError that says why it cannot be read."""
     status, head = inspect_file(path)
     refuse_hanging_files(path, head)
     try:
         audio = SequentialSoundFile(path if os.name == "nt" else os.fsencode(path))
+        n_samples = audio.frames
+        if audio.format == "MP3":
+            frames, n_stated, n_counted = find_mp3_frames(path)
+            if not n_counted:
+                raise ValueError("is mp3 of an unknown length, or is damaged; convert it, to wav for example.")
+            if not n_stated or n_counted > n_stated + LENGTH_TOLERANCE:
+                audio.close()
+                audio, n_samples = SequentialSoundFile(EndlessFile(frames)), n_counted
+            if 0 < n_stated < n_samples - LENGTH_TOLERANCE:
+                name = printable(os.fspath(path))
+                warn(f"{name} states {n_stated} samples; all {n_samples} in it are read, maybe of several files.")
     except (sf.LibsndfileError, TypeError) as error:  # TypeError: formats without a header
         reason = getattr(error, "error_string", str(error)).rstrip(".")
         if "does not exist" in reason:  # libsndfile's message for an mp3 without sound
@@ -186,7 +206,7 @@ def open_audio(path, limits):
         raise ValueError(f"is not audio that libsndfile can read, or is damaged ({reason}).") from error
     with audio:
         check_header(audio, status.st_size, limits)
-        yield audio
+        yield audio, n_samples
 
 
 def check_header(audio, file_size, limits):
@@ -258,38 +278,3 @@ def skip_id3_tags(file):
         start += 10 + (a << 21 | b << 14 | c << 7 | d)
         file.seek(start)
     file.seek(start)
-
-
-def find_truncation(path, audio, n_read):
-    """Say why a decoded file looks truncated, or return None.
-
-    libsndfile reads a truncated file without an error. So compare what the file states with what is there:
-    the size in bytes of wav and similar files, the number of samples of others.
-    """
-    log = audio.extra_info
-    for stated, found in STATED_SIZE.findall(log):
-        if int(found) < int(stated) - SIZE_TOLERANCE and int(stated) not in UNKNOWN_SIZES:
-            return f"{found} of {stated} bytes are there"
-    if audio.format == "OGG" and "reports a hole" in log:
-        return "pages are missing"  # some decoders fill the hole with leftover memory
-    if audio.format == "OGG" and ends_within_ogg_page(path):
-        return "its last page is not complete"
-    length_is_known = audio.frames != UNKNOWN_LENGTH
-    if audio.format == "MP3":  # without such a header libsndfile guesses the length from the first bit rate
-        with open(path, "rb") as file:
-            skip_id3_tags(file)
-            length_is_known = re.search(b"Xing|Info", file.read(4096)) is not None
-    if length_is_known and n_read < audio.frames - LENGTH_TOLERANCE:
-        return f"{n_read} of {audio.frames} samples are there"
-    return None
-
-
-def ends_within_ogg_page(path):
-    """Whether an ogg file ends in the middle of a page."""
-    with open(path, "rb") as file:
-        file.seek(max(0, os.path.getsize(path) - 65307))  # the maximum size of a page
-        tail = file.read()
-    start = tail.rfind(b"OggS\0")
-    page = tail[start:]
-    n_segments = page[26] if len(page) > 26 else 0  # segment sizes follow, a byte each
-    return start >= 0 and len(page) < 27 + n_segments + sum(page[27 : 27 + n_segments])

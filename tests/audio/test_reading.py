@@ -223,7 +223,9 @@ def test_ogg_that_ends_between_pages_is_read_to_its_end(tmp_path, subtype):
     path = write(tmp_path / "a.ogg", noise(80000), 16000, format="OGG", subtype=subtype)
     whole = read_audio(path, 16000)
     change(path, lambda data: data[: data.rfind(b"OggS")])
-    read = read_audio(path, 16000)
+    with pytest.warns(UserWarning, match="may be cut short, because its ogg stream has no end") as caught:
+        read = read_audio(path, 16000)
+    assert path in str(caught[0].message)
     assert 40000 < len(read) < 80000
     assert_array_equal(read[:40000], whole[:40000])
 
@@ -238,8 +240,7 @@ def test_streamed_flac_of_unknown_length_is_read(tmp_path):
     whole = read_audio(path, RATE)
     change(path, remove_length)
     assert_array_equal(read_audio(path, RATE), whole)
-    with pytest.raises(ValueError, match="does not say how long it is"):
-        read_duration(path)
+    assert read_duration(path) == 100_000 / RATE
 
 
 def test_mp3_with_overestimated_length_is_not_called_cut_short(tmp_path):
@@ -247,7 +248,7 @@ def test_mp3_with_overestimated_length_is_not_called_cut_short(tmp_path):
     path = write(tmp_path / "a.mp3", samples, 44100, bitrate_mode="VARIABLE")
     change(path, lambda data: data[data.index(b"Xing") - 21 + 417 :])  # the frame that states the length
     read = read_audio(path, 44100)
-    assert read_duration(path) > 1.2 * len(read) / 44100
+    assert read_duration(path) == len(read) / 44100
     assert len(samples) <= len(read) < len(samples) + 4 * 1152
 
 

@@ -1,0 +1,184 @@
+"""Find all the sound in a file, because libsndfile believes headers, guesses lengths and ignores what follows."""
+
+import io
+import mmap
+import os
+import re
+import struct
+from collections import Counter
+from contextlib import contextmanager
+
+from .._warnings import warn
+
+UNKNOWN_LENGTH = (1 << 63) - 1  # samples that libsndfile reports for files of unknown length
+LENGTH_TOLERANCE = 4 * 1152  # samples; some mp3 encoders count their padding, up to a few frames
+# libsndfile logs the size that a header states and the size that is there, if they differ.
+STATED_SIZE = re.compile(r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+UNKNOWN_SIZES = range(0x7FFF0000, 1 << 32)  # stated by writers that do not know the size in advance
+SIZE_TOLERANCE = 64  # bytes; some writers count the header as samples
+SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
+SAMPLE_BYTES |= {"FLOAT": 4, "DOUBLE": 8}
+# By the first bytes of a file: where its chunks begin, how a chunk begins (name and size), and how it is aligned.
+RIFF, IFF = (12, struct.Struct("<4sI"), 2), (12, struct.Struct(">4sI"), 2)
+W64, CAF = (40, struct.Struct("<4s12xQ"), 8), (8, struct.Struct(">4sQ"), 1)
+CHUNKS = {b"RIFF": RIFF, b"RF64": RIFF, b"RIFX": IFF, b"FORM": IFF, b"riff": W64, b"caff": CAF}
+SOUND_CHUNKS = b"data", b"SSND", b"BODY"
+NOT_ZERO = re.compile(rb"[^\0]")
+NEXT_FILE = re.compile(rb"(RIFF|RIFX|RF64)....WAVE|FORM....(AIF|8SV)|riff\x2e\x91|caff\0\x01|\.snd\0", re.DOTALL)
+TAGS = tuple(
+    b"TAG,APETAGEX,ID3,LYRICSBEGIN,LIST,bext,iXML,_PMX,id3 ,cue ,smpl,JUNK,junk,PAD ,ANNO,NAME".split(b",")
+)
+MAX_HEADER = 4096  # bytes, of formats without chunks
+SEVERAL_STREAMS = "holds several streams, of which only one would be read; split it, or convert it."
+MP3_FRAME = re.compile(  # the first four bytes of a frame of layer 2 or 3
+    rb"\xff([\xe2-\xe5\xf2-\xf5\xfa-\xfd])([%b])(.)" % re.escape(bytes(i for i in range(16, 240) if i & 12 < 12)),
+    re.DOTALL,
+)
+MP3_RATES = 44100, 48000, 32000  # Hz, of MPEG 1; half of it in MPEG 2, and a quarter in MPEG 2.5
+MP3_KBPS = {  # by whether it is MPEG 1, and by layer
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    **dict.fromkeys([(False, 2), (False, 3)], (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)),
+}
+
+
+@contextmanager
+def map_file(path):
+    """Open a file as if it were bytes; nothing is read before it is used."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def find_truncation(audio, n_samples, n_read):
+    """Say why a decoded file looks truncated, or return None.
+
+    libsndfile reads a truncated file without an error. So compare what the file states with what is there:
+    the size in bytes of wav and similar files, the number of samples of others.
+    """
+    for stated, found in STATED_SIZE.findall(audio.extra_info):
+        if int(found) < int(stated) - SIZE_TOLERANCE and int(stated) not in UNKNOWN_SIZES:
+            return f"{found} of {stated} bytes are there"
+    if audio.format == "OGG" and "reports a hole" in audio.extra_info:
+        return "pages are missing"  # some decoders fill the hole with leftover memory
+    if n_samples != UNKNOWN_LENGTH and n_read < n_samples - LENGTH_TOLERANCE:
+        return f"{n_read} of {n_samples} samples are there"
+    return None
+
+
+def refuse_unread_sound(path, audio, n_read):
+    """Raise if a file may hold more sound than the ``n_read`` samples that libsndfile finds in it."""
+    unread = None
+    with map_file(path) as data:
+        if audio.format == "FLAC":
+            unread = find_unread_flac(data, n_read)
+        elif audio.format == "OGG":
+            unread = find_unread_ogg(data, path)
+        elif audio.format != "MP3":  # whose frames have all been counted
+            unread = find_unread_bytes(data, audio, n_read * audio.channels * SAMPLE_BYTES.get(audio.subtype, 0))
+    if unread:
+        advice = "copy it again from its source, or repair its header"
+        raise ValueError(f"is damaged or cut short ({unread}); {advice}.")
+
+
+def find_unread_bytes(data, audio, n_decoded):
+    """Say how much follows the sound in a wav or similar file, if it is not chunks, tags or zeros.
+
+    ``n_decoded`` is the size of the sound, or 0 if that is not known; then the header is believed.
+    """
+    position = sound_end = n_decoded + MAX_HEADER
+    if data[:4] == b".snd":
+        offset, length = struct.unpack(">II", data[4:12].ljust(8, b"\0"))
+        position = sound_end = offset + (n_decoded or length)
+    elif data[:4] in CHUNKS:
+        position, header, alignment = CHUNKS[data[:4]]
+        sound_end = 0
+        while position + header.size <= len(data):
+            name, length = header.unpack_from(data, position)
+            start = position + header.size
+            stop = start + max(0, length - header.size if alignment == 8 else length)  # w64 counts the header
+            if name in SOUND_CHUNKS and not sound_end:
+                if audio.subtype in SAMPLE_BYTES and abs(start + n_decoded - stop) > SIZE_TOLERANCE:
+                    stop = start + n_decoded
+                sound_end = stop
+            elif stop > len(data) + 1 or not re.fullmatch(rb"[ -~]{4}", name) or name in (*SOUND_CHUNKS, *CHUNKS):
+                break
+            is_padded = not data[stop : stop + 1].strip(b"\0")  # some writers leave out the padding
+            position = stop + (-stop % alignment if is_padded else 0)
+    elif not n_decoded or audio.format == "SDS" or (audio.format, audio.subtype) == ("PAF", "PCM_24"):
+        return None  # unknown layout
+    is_tag = data[position : position + 16].startswith(TAGS) and not NEXT_FILE.search(data, position)
+    if len(data) - position > SIZE_TOLERANCE and not is_tag and NOT_ZERO.search(data, position):
+        return f"{len(data) - sound_end} of {len(data)} bytes follow the end that its header states"
+    return None
+
+
+def find_unread_ogg(data, path):
+    """Say whether an ogg file has several streams, or no sound at its end; warn if it may end too early."""
+    pages = list(re.finditer(rb"OggS\0([\0-\7]).{20}(.)", data, re.DOTALL))
+    n_streams = sum(page[1][0] >> 1 & 1 for page in pages)
+    if n_streams != 1:
+        raise ValueError(SEVERAL_STREAMS)
+    start, n_segments = pages[-1].end(), pages[-1][2][0]
+    stop = start + n_segments + sum(data[start : start + n_segments])
+    if stop > len(data):
+        return "its last page is not complete"
+    if not pages[-1][1][0] & 4:  # the end of the stream
+        if len(data) > stop + SIZE_TOLERANCE and not data[stop : stop + 16].startswith(TAGS):
+            return f"its last {len(data) - stop} of {len(data)} bytes are no ogg pages"
+        warn(f"{os.fspath(path)!r} may be cut short, because its ogg stream has no end; what is there is read.")
+    return None
+
+
+def find_unread_flac(data, n_read):
+    """Say whether a flac file has a frame after the samples that were read, or several streams."""
+    streams = re.findall(rb'fLaC[\0\x80]\0\0"..(..)', data, re.DOTALL)
+    if len(streams) > 1:
+        raise ValueError(SEVERAL_STREAMS)
+    first = re.search(rb"\xff\xf8(.)(.)\0", data, re.DOTALL)
+    if not streams or not first:
+        return None
+    number = -(-n_read // max(1, int.from_bytes(streams[0], "big")))  # of the frame after those that were read
+    code = chr(min(number, 0x10FFFF)).encode("utf-8", "surrogatepass")  # flac codes numbers in this way
+    for frame in re.finditer(rb"\xff\xf8(.)(.)" + re.escape(code), data, re.DOTALL):
+        is_alike = all((frame[i][0] ^ first[i][0]) & 15 == 0 for i in (1, 2))  # the rate and the depth
+        if is_alike and frame[1][0] >> 4 in (first[1][0] >> 4, 6, 7):  # the length; 6 and 7 in the last frame
+            return f"its header states {n_read} samples, and more follow"
+    return None
+
+
+def find_mp3_frames(path):
+    """Return the frames of an mp3 file (bytes), how many samples a header states, or 0, and how many there are."""
+    frames, n_stated, position, in_sync = [], 0, 0, False
+    counts: Counter[tuple] = Counter()  # samples by rate and number of channels
+    with map_file(path) as data:
+        while match := MP3_FRAME.search(data, position):
+            in_sync = in_sync and match.start() == position
+            position = match.start()
+            version, rate, mode = (group[0] for group in match.groups())
+            layer, is_mpeg1 = 4 - (version >> 1 & 3), version & 24 == 24
+            n_samples = 576 if layer == 3 and not is_mpeg1 else 1152
+            hertz = MP3_RATES[rate >> 2 & 3] // (1 if is_mpeg1 else 2 if version & 16 else 4)
+            size = n_samples * 125 * MP3_KBPS[is_mpeg1, layer][(rate >> 4) - 1] // hertz + (rate >> 1 & 1)
+            frame = data[position : position + size]
+            is_last = position + size == len(data)
+            if len(frame) < size or not (in_sync or is_last or MP3_FRAME.match(data, position + size)):
+                position, in_sync = position + 1, False
+                continue
+            position, in_sync = position + size, True
+            if info := re.search(rb"(?:Xing|Info)...(.)(.{4})", frame[:64], re.DOTALL):  # a header without sound
+                if not counts:
+                    n_stated = n_samples * int.from_bytes(info[2], "big") * (info[1][0] & 1)
+            else:
+                frames.append(frame)
+                counts[hertz, mode >> 6 == 3] += n_samples
+    if counts and counts.total() - max(counts.values()) > LENGTH_TOLERANCE:
+        raise ValueError(SEVERAL_STREAMS)
+    return b"".join(frames), n_stated, counts.total()
+
+
+class EndlessFile(io.BytesIO):
+    """Bytes that claim to be a huge file, so that libsndfile does not guess from the size where the sound ends."""
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        """Move to a position, or far behind the end."""
+        return super().seek(1 << 40) if (offset, whence) == (0, os.SEEK_END) else super().seek(offset, whence)

@@ -183,7 +183,9 @@ def open_audio(path, limits):
         reason = getattr(error, "error_string", str(error)).rstrip(".")
         if "does not exist" in reason:  # libsndfile's message for an mp3 without sound
             reason = "no sound found"
-        raise ValueError(f"is not audio that libsndfile can read, or is damaged ({reason}).") from error
+        raise ValueError(
+            f"is not audio that libsndfile can read, or is damaged ({reason}{suggest_conversion(path)})."
+        ) from error
     with audio:
         check_header(audio, status.st_size, limits)
         yield audio
@@ -293,3 +295,11 @@ def ends_within_ogg_page(path):
     page = tail[start:]
     n_segments = page[26] if len(page) > 26 else 0  # segment sizes follow, a byte each
     return start >= 0 and len(page) < 27 + n_segments + sum(page[27 : 27 + n_segments])
+
+
+def suggest_conversion(path):
+    """Return how to convert a file whose extension names a format that libsndfile does not read, or nothing."""
+    stem, extension = os.path.splitext(os.path.basename(os.fsdecode(path)))
+    if extension[1:].upper() in {"", "AIF", "OPUS", "OGA", "SND", *sf.available_formats()}:
+        return ""
+    return f"; convert it: ffmpeg -i {printable(stem + extension)} {printable(stem + '.flac')}"

@@ -5,6 +5,7 @@ import functools
 import math
 import os
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -65,7 +66,9 @@ class AudioSource:
         self.clips = as_clips(X)  # None if X is an array
         self.dtype = np.dtype(np.float32)  # float64 if X is a float64 array
         if self.clips is None:
-            self._array = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
+            dtype = samples_dtype(X)
+            numbers = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
+            self._array = scale_to_full_scale(numbers, dtype)
             self.dtype = self._array.dtype
         elif reset:
             for name in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on an array
@@ -183,6 +186,35 @@ class AudioSource:
             raise UnreadableAudioError(self._reasons, n_total, advice)
         lines = "\n".join(format_reasons(self._reasons))
         warn(f"{len(self._reasons)} recordings cannot be used; their rows are NaN:\n{lines}")
+
+
+def samples_dtype(X):
+    """Return the type of the numbers in X; raises if they are booleans or rows of different lengths."""
+    if isinstance(X, Sequence) or (getattr(X, "ndim", 2) == 1 and X.dtype.kind == "O"):
+        lengths = {np.size(row) for row in X}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"X holds rows of different lengths, {min(lengths)} to {max(lengths)} samples; cut or pad them to "
+                "one length, or write each to a sound file and pass the paths."
+            )
+    dtype = np.asarray(X).dtype
+    if dtype.kind == "b":
+        raise TypeError("X holds booleans; samples are floats (full scale is 1) or integers.")
+    return dtype
+
+
+def scale_to_full_scale(samples, dtype):
+    """Scale samples, now floats, that were integers of a type to the range from -1 to 1."""
+    if dtype.kind not in "iu":
+        return samples
+    full_scale = 2.0 ** (8 * dtype.itemsize - 1)
+    samples = (samples - full_scale if dtype.kind == "u" else samples) / full_scale
+    if dtype.itemsize > 2 and 0 < np.abs(samples).max() * full_scale < 2**15:
+        warn(
+            f"X holds {dtype.name} numbers, whose full scale is {full_scale:.0f}, but none exceeds 16 bits, so X "
+            "is almost silent; convert X to the type of the recordings, X.astype('int16') for example."
+        )
+    return samples
 
 
 def map_in_threads(function, items, n_threads):

@@ -13,6 +13,7 @@ import warnings
 import joblib
 import librosa
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -132,6 +133,39 @@ def test_arrays_are_used_unchanged(dtype, decoded):
     with pytest.raises(ValueError, match="50 features"):
         read(X[:, 1:], reset=False, estimator=estimator)
     assert decoded == []
+
+
+FULL_SCALES = {"int8": 2**7, "int16": 2**15, ">i2": 2**15, "int32": 2**31, "int64": 2**63}
+
+
+@pytest.mark.parametrize("dtype", [*FULL_SCALES, "uint8", "uint16"])
+@pytest.mark.parametrize("container", [np.asarray, pd.DataFrame, list])
+def test_integers_are_scaled_by_the_full_scale_of_their_type(dtype, container):
+    floats = np.round(noise(50, 3).T * 2**7) / 2**7  # exact in 8 bits
+    full_scale = FULL_SCALES.get(dtype, 2 ** (8 * np.dtype(dtype).itemsize - 1))
+    centre = full_scale if dtype.startswith("u") else 0
+    X = (floats * full_scale + centre).astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_same(read(container(X)).samples, floats)
+    mfcc = MFCCTransformer(sample_rate=1000)
+    assert_array_equal(mfcc.fit_transform(container(X)), mfcc.fit_transform(floats))
+
+
+def test_integers_of_a_wider_type_than_the_sound_are_reported():
+    with pytest.warns(UserWarning, match=r"X holds int64 numbers, .* almost silent; convert X .*'int16'"):
+        read((noise(50, 3).T * 2**15).astype(np.int64))
+
+
+def test_booleans_are_refused():
+    with pytest.raises(TypeError, match="X holds booleans; samples are floats"):
+        read(np.ones((3, 50), bool))
+
+
+@pytest.mark.parametrize("container", [list, tuple, pd.Series])
+def test_rows_of_different_lengths_are_refused(container):
+    with pytest.raises(ValueError, match="rows of different lengths, 5 to 9 samples; cut or pad them"):
+        read(container([np.zeros(5), np.zeros(9)]))
 
 
 def test_fit_on_recordings_resets_n_features_in(paths):

@@ -161,7 +161,8 @@ def _match_columns(names):
 
 def _clips_from_columns(names, columns):
     """Convert columns of paths and times to clips; columns that are neither are ignored."""
-    matches, used = _match_columns(names), {}
+    matches = _match_columns(names)
+    used: dict[str, tuple] = {}  # name and values of the first column of each meaning, and what to compare
     has_all_times = matches["onset"] and (matches["end"] or matches["duration"])
     if matches["unknown time"] and not has_all_times:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Decode a sound file to mono float samples at one rate; formats and their quirks belong here."""
 
+import math
 import os
 import re
 import stat
@@ -12,6 +13,7 @@ import soxr
 
 MIN_RATE, MAX_RATE = 100, 10_000_000  # Hz; headers that state other rates are damaged
 MAX_AMPLITUDE = 1e12  # full scale is 1; squares of much larger samples overflow float32
+MAX_PHASES = 1000  # of a resampling filter; soxr interpolates between more, and then drifts in long files
 MIN_BYTES_PER_SECOND = 100  # of any format
 UNKNOWN_LENGTH = (1 << 63) - 1  # samples that libsndfile reports for files of unknown length
 LENGTH_TOLERANCE = 4 * 1152  # samples; some mp3 encoders count their padding, up to a few frames
@@ -90,9 +92,10 @@ def read_audio(path, sample_rate, limits=None):
     return np.concatenate([np.empty(0, np.float32), *decode(path, sample_rate, limits)])
 
 
-def decode(path, sample_rate, limits=None):
+def decode(path, sample_rate, limits=None, on_kept=None):
     """Yield the samples of a recording in float32 blocks, in bounded memory; see :func:`read_audio`.
 
+    ``on_kept(share, file_rate)`` is called with the share of the energy that resampling to a lower rate keeps.
     Some damage is found only at the end, after all blocks.
     """
     limits = limits or Limits()
@@ -100,7 +103,7 @@ def decode(path, sample_rate, limits=None):
         check_duration(audio, audio.frames, limits, path)
         ratio, resampler = sample_rate / audio.samplerate, None
         if audio.samplerate != sample_rate:
-            resampler = soxr.ResampleStream(audio.samplerate, sample_rate, 1, "float32", "HQ")
+            resampler = MeteredResampler(audio.samplerate, sample_rate, on_kept)
         n_read, n_resampled, peak = 0, 0, 0.0
         try:
             for block in mono_blocks(audio):
@@ -303,3 +306,75 @@ def suggest_conversion(path):
     if extension[1:].upper() in {"", "AIF", "OPUS", "OGA", "SND", *sf.available_formats()}:
         return ""
     return f"; convert it: ffmpeg -i {printable(stem + extension)} {printable(stem + '.flac')}"
+
+
+class MeteredResampler:
+    """A ``soxr.ResampleStream`` that reports the share of the energy, without constant offset, that it keeps."""
+
+    def __init__(self, file_rate, sample_rate, on_kept):
+        self._stream = soxr.ResampleStream(file_rate, sample_rate, 1, "float32", "HQ")
+        self._file_rate, self._on_kept = file_rate, on_kept if sample_rate < file_rate else None
+        self._sums = np.zeros((2, 3))  # of 1, samples and squares; before and after
+
+    def resample_chunk(self, samples, last=False):
+        """Resample a block; report after the last."""
+        resampled = self._stream.resample_chunk(samples, last=last)
+        if self._on_kept is not None:
+            with np.errstate(all="ignore"):
+                for sums, block in zip(self._sums, (samples, resampled), strict=True):
+                    sums += len(block), block.sum(dtype=np.float64), np.dot(block, block)
+                before, after = self._sums[:, 2] / self._sums[:, 0] - (self._sums[:, 1] / self._sums[:, 0]) ** 2
+                if last and before > 0:
+                    self._on_kept(after / before, self._file_rate)
+        return resampled
+
+
+def count_seekable_samples(path, sample_rate):
+    """Return the length of a recording in samples at a rate, or None if it must be decoded from its beginning."""
+    _, head = inspect_file(path)
+    if head[:4] not in (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"caff", b".snd", b"fLaC"):
+        return None
+    try:
+        read_duration(path)
+        with sf.SoundFile(os.fsencode(path)) as audio:
+            audio.seek(audio.frames - 1)
+            is_complete = len(audio.read(1)) == 1 and "should be" not in audio.extra_info
+            is_exact = audio.subtype.startswith(("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW"))
+            length = math.ceil(audio.frames * (sample_rate / audio.samplerate))
+            is_aligned = sample_rate // math.gcd(audio.samplerate, sample_rate) <= MAX_PHASES
+            return length if is_complete and is_exact and is_aligned else None
+    except (ValueError, sf.LibsndfileError):  # decoding it from its beginning gives the reason
+        return None
+
+
+def decode_spans(path, sample_rate, spans, on_kept=None):
+    """Yield the samples of spans (start, stop at ``sample_rate``) of a file, which :func:`decode` would give.
+
+    Only these are decoded. They are equal bit for bit without resampling, else to 1e-6 of full scale.
+    """
+    with sf.SoundFile(os.fsencode(path)) as audio:
+        ratio = sample_rate / audio.samplerate
+        max_length = max(1, int((1 << 22) * min(1.0, ratio) / audio.channels))
+        divisor = math.gcd(audio.samplerate, sample_rate)
+        step, file_step = sample_rate // divisor, audio.samplerate // divisor  # of equal duration
+        margin = 0 if ratio == 1 else math.ceil(1000 * max(1.0, ratio))  # samples; more than the filter's length
+        pieces = ((i, min(i + max_length, stop)) for start, stop in spans for i in range(start, stop, max_length))
+        for start, stop in pieces:
+            n_steps = max(0, start - margin) // step
+            first, last = n_steps * file_step, min(audio.frames, math.ceil((stop + margin) / ratio))
+            try:
+                audio.seek(first)
+                block = audio.read(last - first, dtype="float32", always_2d=True)
+            except sf.LibsndfileError as error:
+                raise ValueError(f"is damaged or cut short ({error.error_string.rstrip('.')}).") from error
+            if len(block) < last - first:
+                raise ValueError(f"is damaged or cut short ({first + len(block)} samples are there).")
+            samples = block[:, 0] + 0.0 if audio.channels == 1 else block.mean(axis=1)
+            if not (peak := np.abs(samples).max()) <= MAX_AMPLITUDE:
+                raise ValueError(f"holds samples as large as {peak:.3g} or NaN, where full scale is 1.")
+            if ratio != 1:
+                samples = MeteredResampler(audio.samplerate, sample_rate, on_kept).resample_chunk(
+                    samples, last=True
+                )
+            samples = samples[start - n_steps * step : stop - n_steps * step]
+            yield np.concatenate([samples, np.zeros(stop - start - len(samples), np.float32)])

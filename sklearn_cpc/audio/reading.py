@@ -322,7 +322,7 @@ class MeteredResampler:
         if self._on_kept is not None:
             with np.errstate(all="ignore"):
                 for sums, block in zip(self._sums, (samples, resampled), strict=True):
-                    sums += len(block), block.sum(dtype=np.float64), np.dot(block, block)
+                    sums += len(block), block.sum(), np.dot(block, block)
                 before, after = self._sums[:, 2] / self._sums[:, 0] - (self._sums[:, 1] / self._sums[:, 0]) ** 2
                 if last and before > 0:
                     self._on_kept(after / before, self._file_rate)

@@ -31,7 +31,7 @@ from .reading import (
 
 CHUNK_BYTES = 1 << 26  # of decoded sound; one chunk is in use while the next is decoded
 MIN_KEPT_ENERGY = 0.01  # in resampling; all recordings of ordinary corpora keep more, even at 4410 Hz
-MAX_LOST_RECORDINGS = 0.1  # share of recordings that may keep less without a warning
+MAX_LOST_RECORDINGS = 0.25  # share of recordings that may keep less without a warning
 MIN_TRIMMED_SHARE = 0.1  # of all samples that trimming may leave without a warning
 
 

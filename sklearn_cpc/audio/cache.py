@@ -27,6 +27,7 @@ from sklearn.utils.validation import check_memory
 
 from .._files import atomic_write
 from .reading import decode, printable, read_audio
+from .seeking import decode_spans
 
 DECODER_VERSION = 1  # part of the cache key: raise it whenever decoding gives other samples
 CHECKSUM = struct.Struct("<I")
@@ -158,7 +159,7 @@ class DirectoryCache:
                     if time.time() - file.stat().st_mtime > MAX_UNFINISHED_AGE:
                         os.remove(file.path)
 
-    def read(self, path, status, sample_rate):
+    def read(self, path, status, sample_rate, on_kept=None):
         """Return the samples of a recording, decoded if the file is missing, damaged or out of date."""
         full_path = os.path.abspath(path)
         key = DECODER_VERSION, os.fsencode(full_path), status.st_size, status.st_mtime_ns, sample_rate
@@ -166,7 +167,7 @@ class DirectoryCache:
         try:
             return StoredSamples.load(file, full_path, sample_rate)
         except (OSError, ValueError):
-            return StoredSamples.write(file, full_path, sample_rate, decode(path, sample_rate))
+            return StoredSamples.write(file, full_path, sample_rate, decode(path, sample_rate, on_kept=on_kept))
 
 
 class ScratchCache:
@@ -180,10 +181,13 @@ class ScratchCache:
         self._lock = threading.Lock()
         self._folder = ""  # created when needed
 
-    def read(self, path, status, sample_rate):
-        """Return the samples of a recording, decoded."""
+    def read(self, path, status, sample_rate, on_kept=None, spans=None):
+        """Return the samples of a recording, or of some of its spans one after the other, decoded."""
         held: deque[np.ndarray] = deque()
-        blocks = decode(path, sample_rate)
+        if spans is None:
+            blocks, source = decode(path, sample_rate, on_kept=on_kept), os.path.abspath(path)
+        else:
+            blocks, source = decode_spans(path, sample_rate, spans, on_kept), None
         for block in blocks:
             held.append(block)
             with self._lock:
@@ -197,7 +201,7 @@ class ScratchCache:
                 file = os.path.join(self._folder, f"{uuid.uuid4().hex}.f32")
                 leaving_ram = (held.popleft() for _ in range(len(held)))
                 blocks = itertools.chain(leaving_ram, blocks)
-                return StoredSamples.write(file, os.path.abspath(path), sample_rate, blocks, owner=self)
+                return StoredSamples.write(file, source, sample_rate, blocks, owner=self)
         return np.concatenate(held)
 
 
@@ -215,7 +219,7 @@ class JoblibCache:
     def __init__(self, memory):
         self._read = check_memory(memory).cache(_read_recording)
 
-    def read(self, path, status, sample_rate):
+    def read(self, path, status, sample_rate, on_kept=None):
         """Return the samples of a recording, decoded if joblib does not have them."""
         samples = self._read(os.path.abspath(path), status.st_size, status.st_mtime_ns, sample_rate)
         if samples.dtype != np.float32 or samples.ndim != 1:

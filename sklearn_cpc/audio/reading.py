@@ -94,9 +94,10 @@ def read_audio(path, sample_rate, limits=None):
     return np.concatenate([np.empty(0, np.float32), *decode(path, sample_rate, limits)])
 
 
-def decode(path, sample_rate, limits=None):
+def decode(path, sample_rate, limits=None, on_kept=None):
     """Yield the samples of a recording in float32 blocks, in bounded memory; see :func:`read_audio`.
 
+    ``on_kept(share, file_rate)`` is called with the share of the energy that resampling to a lower rate keeps.
     Some damage is found only at the end, after all blocks.
     """
     limits = limits or Limits()
@@ -104,7 +105,7 @@ def decode(path, sample_rate, limits=None):
         check_duration(audio, n_samples, limits, path)
         ratio, resampler = sample_rate / audio.samplerate, None
         if audio.samplerate != sample_rate:
-            resampler = soxr.ResampleStream(audio.samplerate, sample_rate, 1, "float32", "HQ")
+            resampler = MeteredResampler(audio.samplerate, sample_rate, on_kept)
         n_read, n_resampled, peak = 0, 0, 0.0
         try:
             for block in mono_blocks(audio, n_samples):
@@ -203,7 +204,9 @@ def open_audio(path, limits):
         reason = getattr(error, "error_string", str(error)).rstrip(".")
         if "does not exist" in reason:  # libsndfile's message for an mp3 without sound
             reason = "no sound found"
-        raise ValueError(f"is not audio that libsndfile can read, or is damaged ({reason}).") from error
+        raise ValueError(
+            f"is not audio that libsndfile can read, or is damaged ({reason}{suggest_conversion(path)})."
+        ) from error
     with audio:
         check_header(audio, status.st_size, limits)
         yield audio, n_samples
@@ -278,3 +281,32 @@ def skip_id3_tags(file):
         start += 10 + (a << 21 | b << 14 | c << 7 | d)
         file.seek(start)
     file.seek(start)
+
+
+def suggest_conversion(path):
+    """Return how to convert a file whose extension names a format that libsndfile does not read, or nothing."""
+    stem, extension = os.path.splitext(os.path.basename(os.fsdecode(path)))
+    if extension[1:].upper() in {"", "AIF", "OPUS", "OGA", "SND", *sf.available_formats()}:
+        return ""
+    return f"; convert it: ffmpeg -i {printable(stem + extension)} {printable(stem + '.flac')}"
+
+
+class MeteredResampler:
+    """A ``soxr.ResampleStream`` that reports the share of the energy, without constant offset, that it keeps."""
+
+    def __init__(self, file_rate, sample_rate, on_kept):
+        self._stream = soxr.ResampleStream(file_rate, sample_rate, 1, "float32", "HQ")
+        self._file_rate, self._on_kept = file_rate, on_kept if sample_rate < file_rate else None
+        self._sums = np.zeros((2, 3))  # of 1, samples and squares; before and after
+
+    def resample_chunk(self, samples, last=False):
+        """Resample a block; report after the last."""
+        resampled = self._stream.resample_chunk(samples, last=last)
+        if self._on_kept is not None:
+            with np.errstate(all="ignore"):
+                for sums, block in zip(self._sums, (samples, resampled), strict=True):
+                    sums += len(block), block.sum(), np.dot(block, block)
+                before, after = self._sums[:, 2] / self._sums[:, 0] - (self._sums[:, 1] / self._sums[:, 0]) ** 2
+                if last and before > 0:
+                    self._on_kept(after / before, self._file_rate)
+        return resampled

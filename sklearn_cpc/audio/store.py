@@ -5,6 +5,7 @@ import functools
 import math
 import os
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,10 +17,21 @@ from sklearn.utils.validation import validate_data
 from .._processes import progress
 from .._warnings import warn
 from .cache import DirectoryCache, JoblibCache, ScratchCache
-from .clips import as_clips
-from .reading import UnreadableAudioError, environment_number, format_reasons, inspect_file, printable, read_audio
+from .clips import Clip, as_clips
+from .reading import (
+    UnreadableAudioError,
+    environment_number,
+    format_reasons,
+    inspect_file,
+    printable,
+    read_audio,
+)
+from .seeking import count_seekable_samples, decode_spans
 
 CHUNK_BYTES = 1 << 26  # of decoded sound; one chunk is in use while the next is decoded
+MIN_KEPT_ENERGY = 0.01  # in resampling; all recordings of ordinary corpora keep more, even at 4410 Hz
+MAX_LOST_RECORDINGS = 0.25  # share of recordings that may keep less without a warning
+MIN_TRIMMED_SHARE = 0.1  # of all samples that trimming may leave without a warning
 
 
 @dataclass
@@ -45,7 +57,15 @@ class Recordings:
     def trimmed(self, top_db=None):
         """Return the samples of the readable rows, with ``top_db`` without silence at both ends."""
         samples = [self.samples[i] for i in self.readable]
-        return samples if top_db is None else [trim_silence(x, self.sample_rate, top_db) for x in samples]
+        if top_db is None:
+            return samples
+        trimmed = [trim_silence(x, self.sample_rate, top_db) for x in samples]
+        if sum(map(len, trimmed)) < MIN_TRIMMED_SHARE * sum(map(len, samples)):
+            warn(
+                f"trim={top_db} removes more than {1 - MIN_TRIMMED_SHARE:.0%} of the sound as silence; raise trim "
+                "if the recordings are quiet next to their loudest moments (clicks, for example)."
+            )
+        return trimmed
 
     def chunks(self):
         """Yield these recordings, as :meth:`AudioSource.chunks` yields those of X."""
@@ -65,7 +85,9 @@ class AudioSource:
         self.clips = as_clips(X)  # None if X is an array
         self.dtype = np.dtype(np.float32)  # float64 if X is a float64 array
         if self.clips is None:
-            self._array = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
+            dtype = samples_dtype(X)
+            numbers = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
+            self._array = scale_to_full_scale(numbers, dtype)
             self.dtype = self._array.dtype
         elif reset:
             for name in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on an array
@@ -73,6 +95,7 @@ class AudioSource:
         self.n_rows = len(self._array if self.clips is None else self.clips)
         self._n_readable = 0  # rows
         self._reasons: dict[str, str] = {}  # why recordings cannot be used, by path
+        self._kept_energy: dict[str, tuple[float, int]] = {}  # share that resampling keeps, and rate, by path
         self._storage_errors: list[Exception] = []  # why decoded recordings could not be stored
 
     def read(self):
@@ -115,15 +138,15 @@ class AudioSource:
         cache: ScratchCache | DirectoryCache | JoblibCache = scratch
         if memory is not None:
             cache = DirectoryCache(memory) if isinstance(memory, (str, os.PathLike)) else JoblibCache(memory)
-        read_file = functools.partial(self._read_file, cache)
+        read_file = functools.partial(self._read_file, cache, rows)
         files = map_in_threads(read_file, rows, joblib.effective_n_jobs(self.estimator.n_jobs))
         chunk, n_bytes = {}, 0
-        for path, samples, reason in progress(files, len(rows), "decoding", self.estimator.verbose):
+        for path, samples, n_samples, reason in progress(files, len(rows), "decoding", self.estimator.verbose):
             if reason is not None:
                 self._reasons[path] = reason
-            chunk.update({row: self._cut(self.clips[row], samples) for row in rows[path]})
-            self._n_readable += sum(chunk[row] is not None for row in rows[path])
-            n_bytes += 0 if samples is None else np.dtype(np.float32).itemsize * len(samples)
+            chunk.update(dict.fromkeys(rows[path]) | samples)
+            self._n_readable += len(samples)
+            n_bytes += np.dtype(np.float32).itemsize * n_samples
             if self._reasons and self.estimator.on_error == "raise":
                 chunk.clear()  # read the rest only to list all unusable recordings
             elif n_bytes >= chunk_bytes:
@@ -132,37 +155,67 @@ class AudioSource:
         if chunk or chunk_bytes == math.inf:
             yield self._recordings(chunk)
 
-    def _read_file(self, cache, path):
-        """Return a path, the samples of the file or None, and the reason if there are none."""
+    def _read_file(self, cache, rows, path):
+        """Return a path, the samples of its clips by row, how many were decoded, and why clips cannot be used."""
+        clips = {row: self.clips[row] for row in rows[path]}
         try:
             status, _ = inspect_file(path)
-            try:
-                return path, cache.read(path, status, self.sample_rate), None
-            except cache.errors as error:
-                samples = read_audio(path, self.sample_rate)  # raises if the recording is the cause
-                self._storage_errors.append(error)
-                return path, samples, None
+            n_samples = samples = None
+            if isinstance(cache, ScratchCache) and Clip(path) not in clips.values():
+                n_samples = count_seekable_samples(path, self.sample_rate)
+            if n_samples is None:
+                samples = self._read_samples(cache, path, status)
+                n_samples = len(samples)
+            spans = {row: self._find_span(clip, n_samples) for row, clip in clips.items()}
+            late = list(dict.fromkeys(clips[row].onset for row, (start, _) in spans.items() if start >= n_samples))
+            spans = {row: span for row, span in spans.items() if span[0] < n_samples}
+            n_used = sum(stop - start for start, stop in spans.values())
+            if samples is None and n_used > n_samples / 2:
+                samples = self._read_samples(cache, path, status)
+            elif samples is None:
+                samples = self._read_samples(cache, path, status, list(spans.values())) if spans else []
+                stops = np.cumsum([stop - start for start, stop in spans.values()]).tolist()
+                spans = dict(zip(spans, zip([0, *stops], stops, strict=False), strict=True))
         except ValueError as error:
-            return path, None, str(error)
+            return path, {}, 0, str(error)
         except MemoryError:
-            return path, None, "does not fit into memory; cut it into pieces."
+            return path, {}, 0, "does not fit into memory; cut it into pieces."
+        reason = None
+        if late:
+            onsets = ", ".join(map(str, late[:10])) + (f" s and {len(late) - 10} more" if len(late) > 10 else " s")
+            begins = "a clip begins" if len(late) == 1 else f"{len(late)} clips begin"
+            reason = f"ends at {n_samples / self.sample_rate:.3f} s, but {begins} at {onsets}."
+        return path, {row: samples[start:stop] for row, (start, stop) in spans.items()}, len(samples), reason
+
+    def _read_samples(self, cache, path, status, spans=None):
+        """Return the samples of a file, or of spans of it one after the other; in RAM if they cannot be stored."""
+
+        def note_kept_energy(share, file_rate):
+            self._kept_energy[path] = max((share, file_rate), self._kept_energy.get(path, (0.0, 0)))
+
+        try:
+            if spans is None:
+                return cache.read(path, status, self.sample_rate, note_kept_energy)
+            return cache.read(path, status, self.sample_rate, note_kept_energy, spans)
+        except cache.errors as error:
+            if spans is None:
+                samples = read_audio(path, self.sample_rate)  # raises if the recording is the cause
+            else:
+                samples = np.concatenate(list(decode_spans(path, self.sample_rate, spans)))
+            self._storage_errors.append(error)
+            return samples
+
+    def _find_span(self, clip, n_samples):
+        """Return the first sample of a clip and its end in a recording of so many samples."""
+        start = round(clip.onset * self.sample_rate)
+        if clip.duration is None:
+            return start, n_samples
+        return start, min(n_samples, start + max(1, round(clip.duration * self.sample_rate)))
 
     def _recordings(self, samples_by_row):
         rows = sorted(samples_by_row)
         samples, names = [samples_by_row[row] for row in rows], [printable(self.clips[row].path) for row in rows]
         return Recordings(samples, np.array(rows, dtype=int), self.sample_rate, self.dtype, names)
-
-    def _cut(self, clip, samples):
-        """Cut a clip from the samples of its file; None if there are none, or if they end before the clip."""
-        if samples is None:
-            return None
-        start = round(clip.onset * self.sample_rate)
-        if start >= len(samples):
-            end = len(samples) / self.sample_rate
-            self._reasons.setdefault(clip.path, f"ends at {end:.3f} s, but a clip begins at {clip.onset} s.")
-            return None
-        stop = None if clip.duration is None else start + max(1, round(clip.duration * self.sample_rate))
-        return samples[start:stop]
 
     def _report(self):
         """Warn about recordings that could not be stored, and raise or warn about unusable ones."""
@@ -174,6 +227,14 @@ class AudioSource:
                 f"{len(self._storage_errors)} of {n_total} decoded recordings cannot be stored in {where} and "
                 f"stay in RAM ({self._storage_errors[0]}); free some space, or choose another memory directory."
             )
+        lost = [file_rate for share, file_rate in self._kept_energy.values() if share < MIN_KEPT_ENERGY]
+        if len(lost) > MAX_LOST_RECORDINGS * n_total:
+            name = "sample_rate" if "sample_rate" in self.estimator.get_params() else "encoder__sample_rate"
+            warn(
+                f"{len(lost)} of {n_total} recordings lose more than {1 - MIN_KEPT_ENERGY:.0%} of their energy at "
+                f"{self.sample_rate} Hz, because their sound is above {self.sample_rate / 2:g} Hz; set "
+                f"{name}={max(lost)}, the rate of the files, or one that covers the sound."
+            )
         if not self._reasons:
             return
         if self.reset and not self._n_readable:
@@ -183,6 +244,35 @@ class AudioSource:
             raise UnreadableAudioError(self._reasons, n_total, advice)
         lines = "\n".join(format_reasons(self._reasons))
         warn(f"{len(self._reasons)} recordings cannot be used; their rows are NaN:\n{lines}")
+
+
+def samples_dtype(X):
+    """Return the type of the numbers in X; raises if they are booleans or rows of different lengths."""
+    if isinstance(X, Sequence) or (getattr(X, "ndim", 2) == 1 and X.dtype.kind == "O"):
+        lengths = {np.size(row) for row in X}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"X holds rows of different lengths, {min(lengths)} to {max(lengths)} samples; cut or pad them to "
+                "one length, or write each to a sound file and pass the paths."
+            )
+    dtype = np.asarray(X).dtype
+    if dtype.kind == "b":
+        raise TypeError("X holds booleans; samples are floats (full scale is 1) or integers.")
+    return dtype
+
+
+def scale_to_full_scale(samples, dtype):
+    """Scale samples, now floats, that were integers of a type to the range from -1 to 1."""
+    if dtype.kind not in "iu":
+        return samples
+    full_scale = 2.0 ** (8 * dtype.itemsize - 1)
+    samples = (samples - full_scale if dtype.kind == "u" else samples) / full_scale
+    if dtype.itemsize > 2 and 0 < np.abs(samples).max() * full_scale < 2**15:
+        warn(
+            f"X holds {dtype.name} numbers, whose full scale is {full_scale:.0f}, but none exceeds 16 bits, so X "
+            "is almost silent; convert X to the type of the recordings, X.astype('int16') for example."
+        )
+    return samples
 
 
 def map_in_threads(function, items, n_threads):

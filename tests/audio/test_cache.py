@@ -47,9 +47,9 @@ def decoded(monkeypatch):
     calls = []
 
     def recording(read):
-        def record(path, sample_rate):
+        def record(path, sample_rate, **options):
             calls.append(path)
-            return read(path, sample_rate)
+            return read(path, sample_rate, **options)
 
         return record
 

@@ -1,5 +1,6 @@
 """Clips: every form of X, and sampled cuts of recordings."""
 
+from collections import UserList, deque
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -73,7 +74,7 @@ CLIPS_AS = {
     "Series of clips": pd.Series(CUT_CLIPS),
     "frame": FRAME,
     "frame in another order": FRAME[["duration", "path", "onset"]],
-    "frame with more columns": FRAME.assign(label="x", end=1.0),
+    "frame with more columns": FRAME.assign(label="x", channel=1, score=0.5, low_freq_hz=9.0),
     "frame of objects": FRAME.astype(object),
 }
 
@@ -128,8 +129,6 @@ NUMBERS = {
     "frame": pd.DataFrame(np.zeros((3, 4))),
     "one-column frame": pd.DataFrame(np.zeros((3, 1))),
     "Series": pd.Series([0.0, 1.0]),
-    "set": {"a.wav"},
-    "generator": (path for path in PATHS),
 }
 
 
@@ -197,9 +196,136 @@ def test_clip_with_more_than_three_entries_is_refused():
 
 
 def test_frame_without_path_column_is_refused():
-    frame = pd.DataFrame({"file": PATHS, "label": ["dog", "cat"]})
-    with pytest.raises(TypeError, match=r"X has no column 'path' but \['file', 'label'\]"):
+    frame = pd.DataFrame({"sound": PATHS, "label": ["dog", "cat"]})
+    with pytest.raises(TypeError, match=r"X has no column 'path' but \['sound', 'label'\]"):
         as_clips(frame)
+
+
+TWO = {"start": [0.5, 3.0], "end": [2.5, 4.0]}
+CUTS = pd.DataFrame({"file": ["a.wav", "a.wav"], **TWO})
+OPENSOUNDSCAPE = pd.MultiIndex.from_frame(CUTS.set_axis(["file", "start_time", "end_time"], axis=1))
+TABLES = {
+    "start_time, end_time": CUTS.set_axis(["file", "start_time", "end_time"], axis=1),
+    "OpenSoundscape": pd.DataFrame({"robin": [0, 1], "wren": [1, 0]}, index=OPENSOUNDSCAPE),
+    "OpenSoundscape index": OPENSOUNDSCAPE,
+    "BirdNET": CUTS.set_axis(["File", "Start (s)", "End (s)"], axis=1).assign(Confidence=0.9),
+    "Raven": CUTS.set_axis(["Begin Path", "Begin Time (s)", "End Time (s)"], axis=1).assign(
+        **{
+            "Selection": 1,
+            "View": "Spectrogram 1",
+            "Begin File": "a.wav",
+            "Low Freq (Hz)": 50.0,
+            "Delta Time (s)": [2, 1],
+        }
+    ),
+    "Raven with file offsets": pd.DataFrame(
+        {
+            "Begin File": ["a.wav", "a.wav"],
+            "Begin Time (s)": [60.5, 63.0],
+            "End Time (s)": [62.5, 64.0],
+            "File Offset (s)": [0.5, 3.0],
+        }
+    ),
+    "Audacity": CUTS.assign(label="x"),
+    "crowsetta": CUTS.set_axis(["notated_path", "onset_s", "offset_s"], axis=1).assign(
+        label="x", onset_sample=[8, 9], annot_path="a.csv"
+    ),
+    "upper case": CUTS.set_axis(["PATH", "ONSET", "OFFSET"], axis=1),
+    "camel case": CUTS.set_axis(["filePath", "startTime", "endTime"], axis=1),
+    "records": CUTS.to_dict("records"),
+    "named tuples": list(CUTS.itertuples(index=False)),
+    "named tuples with index": list(CUTS.itertuples()),
+    "structured array": CUTS.assign(file=CUTS["file"].astype(object)).to_records(index=False),
+    "end and duration": CUTS.assign(duration=[2.001, 1.0]),
+}
+
+
+@pytest.mark.parametrize("X", TABLES.values(), ids=TABLES)
+def test_annotation_tables_are_understood(X):
+    assert as_clips(X) == CUT_CLIPS
+
+
+class ArrowTable:
+    """The part of a pyarrow table that matters."""
+
+    column_names = ["path", "start", "end"]
+    columns = [object()] * 3
+
+    def to_pylist(self):
+        raise AssertionError
+
+    def to_pydict(self):
+        return {"path": ["a.wav", "a.wav"], **TWO}
+
+
+class PolarsFrame:
+    """The part of a polars frame that matters."""
+
+    columns = ["path", "start", "end"]
+
+    def to_dicts(self):
+        return [{"path": "a.wav", "start": 0.5, "end": 2.5}, {"path": "a.wav", "start": 3.0, "end": 4.0}]
+
+
+@pytest.mark.parametrize("X", [ArrowTable(), PolarsFrame()])
+def test_tables_of_other_libraries_are_understood(X):
+    assert as_clips(X) == CUT_CLIPS
+
+
+def test_missing_end_means_to_the_end_of_the_recording():
+    assert as_clips(CUTS.assign(end=[np.nan, 4.0])) == [Clip("a.wav", 0.5), Clip("a.wav", 3.0, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (
+            CUTS.rename(columns={"end": "stop_ms"}),
+            "'stop_ms' that looks like a time and is not used; rename it",
+        ),
+        (CUTS.rename(columns={"start": "clip_begin", "end": "x"}), "'clip_begin' that looks like a time"),
+        (CUTS[["file", "end"]], "'end' but none of onsets"),
+        (CUTS.rename(columns={"start": "duration", "end": "offset"}), "'offset' but none of onsets"),
+        (CUTS.assign(end=[2.5, 3.0]), "row 1 of X: end=3.0 must be greater than start=3.0"),
+        (CUTS.assign(duration=[2.0, 1.5]), "row 1 of X: the columns 'duration' and 'end' do not agree"),
+        (CUTS.assign(onset=[0.5, 2.0]), "row 1 of X: the columns 'onset' and 'start' do not agree"),
+        (CUTS.assign(path=["a.wav", "b.wav"]), "row 1 of X: the columns 'path' and 'file' do not agree"),
+        (CUTS.assign(end=["2.5", "4"]), "row 0 of X: end='2.5' must be a number of seconds"),
+        (CUTS.assign(file=["a.wav", None]), r"element 1 is Clip\(path=nan"),
+        (CUTS.drop(columns="file"), r"no column 'path' but \['start', 'end'\]"),
+        (pd.DataFrame({"label": ["x", "y"]}, index=PATHS), "if its index holds the paths, name the index 'path'"),
+        (pd.DataFrame({"label": [0, 1]}, index=PATHS), "if its index holds the paths, name the index 'path'"),
+        (pd.Series([0, 1], index=PATHS), "if its index holds the paths, name the index 'path'"),
+        (pd.DataFrame({"x": [0, 1]}, index=OPENSOUNDSCAPE.set_names([None] * 3)), "if its index holds the paths"),
+        ((path for path in PATHS), r"X is a generator, .*; pass list\(X\)"),
+        (map(str, PATHS), r"X is a map, .*; pass list\(X\)"),
+        (Path().glob("*"), r"; pass list\(X\)"),
+        (set(PATHS), r"X is a set, .*; pass sorted\(X\)"),
+        ({"path": PATHS}, r"X is a mapping; pass pandas.DataFrame\(X\)"),
+    ],
+)
+def test_unclear_tables_and_containers_are_refused(X, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        as_clips(X)
+
+
+def test_lazy_frames_are_refused():
+    class LazyFrame:
+        columns = ["path"]
+
+        def collect(self):
+            raise AssertionError
+
+    with pytest.raises(TypeError, match=r"X is a LazyFrame that has not been computed; pass X.collect\(\)"):
+        as_clips(LazyFrame())
+
+
+def test_sequences_of_any_kind_hold_paths():
+    assert as_clips(deque(PATHS)) == as_clips(UserList(PATHS)) == FULL_CLIPS
+
+
+def test_named_index_holds_the_paths():
+    assert as_clips(pd.DataFrame({"label": [0, 1]}, index=pd.Index(PATHS, name="path"))) == FULL_CLIPS
 
 
 # sample_clips

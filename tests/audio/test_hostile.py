@@ -227,7 +227,7 @@ def test_memory_use_is_about_twice_the_result(tmp_path, n_channels):
 
 
 def test_recording_that_does_not_fit_into_memory_is_listed(tmp_path, monkeypatch):
-    def read(path, sample_rate):
+    def read(path, sample_rate, **options):
         raise MemoryError
 
     path = write(tmp_path / "a.wav")

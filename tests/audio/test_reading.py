@@ -446,3 +446,12 @@ def test_error_can_be_pickled():
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is UnreadableAudioError
     assert (str(copy), copy.reasons, copy.n_total) == (str(error), error.reasons, 7)
+
+
+@pytest.mark.parametrize("name", ["song.m4a", "film.MP4"])
+def test_formats_that_cannot_be_read_come_with_a_command_that_converts_them(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\0\0\0\x20ftypM4A " + bytes(1000))
+    with pytest.raises(
+        ValueError, match=f"not audio that libsndfile can read.*; convert it: ffmpeg -i {name} .*.flac"
+    ):
+        read_audio(tmp_path / name, 8000)

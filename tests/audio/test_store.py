@@ -13,6 +13,7 @@ import warnings
 import joblib
 import librosa
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from numpy.testing import assert_array_equal
 from sklearn.utils._param_validation import InvalidParameterError
 from sounds import RATE, noise, read_files, write
 
-from sklearn_cpc import Clip, MFCCTransformer
+from sklearn_cpc import Clip, CPCTransformer, MFCCTransformer
 from sklearn_cpc.audio import cache, store
 from sklearn_cpc.audio.cache import StoredSamples
 from sklearn_cpc.audio.reading import UnreadableAudioError, decode, read_audio
@@ -51,9 +52,9 @@ def decoded(monkeypatch):
     """Paths and rates that have been decoded, in order."""
     calls = []
 
-    def record(path, sample_rate):
+    def record(path, sample_rate, **options):
         calls.append((path, sample_rate))
-        return decode(path, sample_rate)
+        return decode(path, sample_rate, **options)
 
     monkeypatch.setattr(cache, "decode", record)
     return calls
@@ -134,6 +135,39 @@ def test_arrays_are_used_unchanged(dtype, decoded):
     assert decoded == []
 
 
+FULL_SCALES = {"int8": 2**7, "int16": 2**15, ">i2": 2**15, "int32": 2**31, "int64": 2**63}
+
+
+@pytest.mark.parametrize("dtype", [*FULL_SCALES, "uint8", "uint16"])
+@pytest.mark.parametrize("container", [np.asarray, pd.DataFrame, list])
+def test_integers_are_scaled_by_the_full_scale_of_their_type(dtype, container):
+    floats = np.round(noise(50, 3).T * 2**7) / 2**7  # exact in 8 bits
+    full_scale = FULL_SCALES.get(dtype, 2 ** (8 * np.dtype(dtype).itemsize - 1))
+    centre = full_scale if dtype.startswith("u") else 0
+    X = (floats * full_scale + centre).astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_same(read(container(X)).samples, floats)
+    mfcc = MFCCTransformer(sample_rate=1000)
+    assert_array_equal(mfcc.fit_transform(container(X)), mfcc.fit_transform(floats))
+
+
+def test_integers_of_a_wider_type_than_the_sound_are_reported():
+    with pytest.warns(UserWarning, match=r"X holds int64 numbers, .* almost silent; convert X .*'int16'"):
+        read((noise(50, 3).T * 2**15).astype(np.int64))
+
+
+def test_booleans_are_refused():
+    with pytest.raises(TypeError, match="X holds booleans; samples are floats"):
+        read(np.ones((3, 50), bool))
+
+
+@pytest.mark.parametrize("container", [list, tuple, pd.Series])
+def test_rows_of_different_lengths_are_refused(container):
+    with pytest.raises(ValueError, match="rows of different lengths, 5 to 9 samples; cut or pad them"):
+        read(container([np.zeros(5), np.zeros(9)]))
+
+
 def test_fit_on_recordings_resets_n_features_in(paths):
     estimator = MFCCTransformer()
     read(noise(50, 3).T, estimator=estimator)
@@ -159,6 +193,143 @@ def test_names_are_printable_paths_or_row_numbers(paths, tmp_path, small_chunks)
     source = AudioSource(MFCCTransformer(), noise(50, 3).T, RATE, reset=True)
     assert source.clips is None
     assert source.read().names == ["row 0", "row 1", "row 2"]
+
+
+def test_all_clips_beyond_the_end_are_named(paths):
+    with pytest.raises(UnreadableAudioError) as caught:
+        read([Clip(paths[0], 0.0, 0.05), Clip(paths[0], 7.0), Clip(paths[0], 0.125, 1.0)])
+    assert caught.value.reasons == {paths[0]: "ends at 0.125 s, but 2 clips begin at 7.0, 0.125 s."}
+
+
+# Seeking
+
+FORMATS = [("wav", "PCM_16"), ("wav", "FLOAT"), ("flac", "PCM_16"), ("aiff", "PCM_24"), ("w64", "PCM_16")]
+FORMATS += [("caf", "PCM_16"), ("au", "ULAW"), ("rf64", "PCM_16")]
+
+
+@pytest.mark.parametrize(("extension", "subtype"), FORMATS)
+@pytest.mark.parametrize(("file_rate", "rate"), [(8000, 8000), (44100, 4410), (11025, 16000), (48000, 22050)])
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_clips_read_by_seeking_equal_cuts_of_the_decoded_file(
+    tmp_path, decoded, extension, subtype, file_rate, rate, n_channels
+):
+    path = write(tmp_path / f"a.{extension}", noise(20 * file_rate, n_channels), file_rate, subtype=subtype)
+    onsets = [0.0, 0.013, 3.3333, 11.0, 19.9, 19.99]
+    X = [Clip(path, onset, 0.25) for onset in onsets] + [Clip(path, 19.95)]
+    samples = read(X, rate).samples
+    assert decoded == []
+    file = read_audio(path, rate)
+    for clip, one in zip(X, samples, strict=True):
+        start = round(clip.onset * rate)
+        expected = file[start : None if clip.duration is None else start + round(clip.duration * rate)]
+        assert len(one) == len(expected)
+        np.testing.assert_allclose(one, expected, rtol=0, atol=0 if rate == file_rate else 1e-6)
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        lambda path: [path, Clip(path, 1.0, 0.1)],
+        lambda path: [Clip(path, onset / 10, 0.1) for onset in range(15)],
+    ],
+    ids=["with the entire file", "most of the file"],
+)
+def test_file_that_is_mostly_used_is_decoded_once(tmp_path, decoded, X):
+    path = write(tmp_path / "a.wav", noise(2 * RATE))
+    read(X(path))
+    assert decoded == [(path, RATE)]
+
+
+@pytest.mark.parametrize("extension", ["mp3", "ogg"])
+def test_formats_that_seek_inexactly_are_decoded_from_the_beginning(tmp_path, decoded, extension):
+    path = write(tmp_path / f"a.{extension}", noise(4 * RATE))
+    read([Clip(path, 2.0, 0.1)])
+    assert decoded == [(path, RATE)]
+
+
+def test_file_is_decoded_from_the_beginning_if_resampling_would_drift(tmp_path, decoded):
+    path = write(tmp_path / "a.wav", noise(20 * RATE))
+    (samples,) = read([Clip(path, 15.0, 0.1)], 7919).samples
+    assert decoded == [(path, 7919)]
+    assert_array_equal(samples, read_audio(path, 7919)[15 * 7919 :][: len(samples)])
+
+
+def test_file_is_decoded_once_with_memory_even_if_only_a_clip_is_used(tmp_path, decoded):
+    path = write(tmp_path / "a.wav", noise(4 * RATE))
+    read([Clip(path, 2.0, 0.1)], memory=tmp_path / "memory")
+    assert decoded == [(path, RATE)]
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac"])
+def test_truncated_file_is_reported_though_its_clip_is_complete(tmp_path, extension):
+    path = write(tmp_path / f"a.{extension}", noise(20 * RATE))
+    os.truncate(path, os.path.getsize(path) // 2)
+    with pytest.raises(UnreadableAudioError, match="is damaged or cut short"):
+        read([Clip(path, 1.0, 0.1)])
+
+
+def test_clip_of_nan_is_reported(tmp_path):
+    samples = noise(4 * RATE)
+    samples[2 * RATE :] = np.nan
+    path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
+    with pytest.raises(UnreadableAudioError, match="NaN"):
+        read([Clip(path, 3.0, 0.1)])
+
+
+def test_temporary_files_hold_the_clips_only(tmp_path, temporary, monkeypatch):
+    monkeypatch.setenv("SKLEARN_CPC_RAM_GB", "1e-9")
+    path = write(tmp_path / "a.wav", noise(20 * RATE))
+    samples = read([Clip(path, 2.0, 0.5), Clip(path, 9.0, 0.25)]).samples
+    file = read_audio(path, RATE)
+    assert_same(samples, [file[16000:20000], file[72000:74000]])
+    (scratch,) = temporary.rglob("*.f32")
+    assert scratch.stat().st_size == 4 * 6000 + 4
+
+
+# Sound that resampling or trimming discards
+
+
+def high_tone(pitch, rate, offset=0.0):
+    return 0.3 * np.sin(2 * np.pi * pitch * np.arange(rate) / rate) + offset
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.2])
+@pytest.mark.parametrize("how", ["files", "clips", "memory"])
+def test_lost_sound_is_reported_with_the_rate_to_set(tmp_path, offset, how):
+    paths = [write(tmp_path / f"{i}.wav", high_tone(40_000 + i, 256_000, offset), 256_000) for i in range(3)]
+    X = [Clip(path, 0.2, 0.3) for path in paths] if how == "clips" else paths
+    with pytest.warns(
+        UserWarning, match=r"3 of 3 recordings lose more than 99% .* set sample_rate=256000"
+    ) as caught:
+        read(X, 16_000, memory=tmp_path / "memory" if how == "memory" else None)
+    assert len(caught) == 1
+
+
+def test_lost_sound_is_reported_with_the_parameter_of_the_encoder(tmp_path):
+    path = write(tmp_path / "a.wav", high_tone(40_000, 256_000), 256_000)
+    with pytest.warns(UserWarning, match="set encoder__sample_rate=256000"):
+        read([path], 16_000, estimator=CPCTransformer())
+
+
+@pytest.mark.parametrize(
+    "samples", [noise(RATE), high_tone(900, RATE), np.zeros(RATE)], ids=["noise", "tone", "0"]
+)
+def test_sound_that_is_kept_gives_no_warning(tmp_path, samples):
+    path = write(tmp_path / "a.wav", samples)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read([path], 2000)
+
+
+def test_trimming_of_nearly_all_sound_is_reported(tmp_path):
+    samples = 1e-3 * noise(10 * RATE)
+    samples[RATE : RATE + 100] = 0.9
+    recordings = read([write(tmp_path / "click.wav", samples), write(tmp_path / "click2.wav", samples)])
+    with pytest.warns(UserWarning, match="trim=40 removes more than 90% of the sound as silence"):
+        recordings.trimmed(40)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recordings.trimmed(80)
 
 
 # Files that cannot be used

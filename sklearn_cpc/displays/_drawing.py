@@ -14,6 +14,7 @@ COLOURS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "0.45"  # for what is not data: levels of chance, lines at equal shares
 CHARACTER_WIDTH = 0.6  # of a letter or digit, in font sizes
+PLAIN = {"parse_math": False}  # names that hold $ are no formulas
 
 
 def text_colour_on(rgba):
@@ -52,6 +53,14 @@ def make_panels(ax, cells, *, figsize, height_ratios=None, layout="constrained",
             shared = {name: panels[0] for name, wanted in sharing.items() if wanted and i}
             panels[i] = ax.figure.add_subplot(grid[cell], **shared)
     return ax, panels
+
+
+def add_legend(panel, handles, **options):
+    """Add a legend of lines to a panel, with their labels as they are: matplotlib leaves out those with a "_"."""
+    legend = panel.legend(handles=handles, labels=["label"] * len(handles), fontsize="small", **options)
+    for text, handle in zip(legend.get_texts(), handles, strict=True):
+        text.set(text=handle.get_label(), **PLAIN)
+    legend.get_title().set(**PLAIN)
 
 
 def size_in_points(ax):

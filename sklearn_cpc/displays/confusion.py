@@ -7,7 +7,16 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ..evaluation.labels import check_labels
-from ._drawing import CHARACTER_WIDTH, COLOURS, GREY, add_beside, make_panels, size_in_points, text_colour_on
+from ._drawing import (
+    CHARACTER_WIDTH,
+    COLOURS,
+    GREY,
+    PLAIN,
+    add_beside,
+    make_panels,
+    size_in_points,
+    text_colour_on,
+)
 
 SMALLEST_FONT = 5.0  # points; smaller numbers cannot be read
 GAP = 6.0  # points between the matrix and the bars
@@ -223,9 +232,9 @@ class ConfusionDisplay:
             fits = max(map(len, names)) * CHARACTER_WIDTH * font < cell
             rotation = 0 if fits else 45 if cell > 1.3 * font else 90
         rotated = {"ha": "right", "va": "center" if rotation % 90 == 0 else "top", "rotation_mode": "anchor"}
-        style = {"fontsize": font, "rotation": rotation, **(rotated if rotation % 360 else {})}
-        self.ax_.set_xticks(range(len(names)), names, **style)
-        self.ax_.set_yticks(range(len(names)), names, fontsize=font)
+        style = {"rotation": rotation, **(rotated if rotation % 360 else {})}
+        self.ax_.set_xticks(range(len(names)), names, fontsize=font, **style, **PLAIN)
+        self.ax_.set_yticks(range(len(names)), names, fontsize=font, **PLAIN)
         self.ax_.set(xlabel="predicted class", ylabel="true class")
 
     def _draw_marginals(self, length, font):

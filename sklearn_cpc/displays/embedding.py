@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from .._constraints import integers
 from .._warnings import warn
 from ..evaluation.labels import check_labels
-from ._drawing import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, make_panels, size_in_points
+from ._drawing import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, PLAIN, add_legend, make_panels, size_in_points
 
 DTYPES = [np.float64, np.float32]
 N_COMPONENTS = 50  # of the PCA before t-SNE: it keeps the distances of wide data at a fraction of the cost
@@ -224,14 +224,16 @@ class EmbeddingDisplay:
                 style = {"facecolors": colour, "edgecolors": colour, "marker": marker, **face}
                 self._scatter(panel, wanted, area, linewidths=width, **style)
         counts = ", ".join(f"{(split == name).sum()} {name}" for name in splits)
-        panel.set(title=f"points: {counts}", xlabel=f"{self.name} 1", ylabel=f"{self.name} 2")
+        panel.set_title(f"points: {counts}")
+        panel.set_xlabel(f"{self.name} 1", **PLAIN)
+        panel.set_ylabel(f"{self.name} 2", **PLAIN)
         entries = {str(label): {"color": colour, "marker": marker} for label, colour, marker in styles}
         entries.pop("", None)  # of unknown classes
         if len(splits) > 1:
             filled = {"color": GREY, "marker": "o"}
             entries |= {"train (filled)": filled, "test (hollow)": {**filled, "markerfacecolor": "none"}}
         if entries:
-            _add_legend(panel, entries, 1.01, ncols=n_columns)
+            _list_styles(panel, entries, 1.01, ncols=n_columns)
 
     def _draw_splits(self, ax, labels, classes, split, splits):
         """Draw a panel for each class: its train and test points over the others."""
@@ -251,22 +253,22 @@ class EmbeddingDisplay:
             for name in splits:
                 wanted = (labels == label) & (split == name)
                 self._scatter(panel, wanted, area, linewidths=0, label=name, **SPLIT_STYLES[name])
-            panel.set_title(str(label), fontsize=font)
+            panel.set_title(str(label), fontsize=font, **PLAIN)
         entries = {name: SPLIT_STYLES[name] for name in splits}
         entries |= {"other classes": OTHERS_STYLE} if n_panels > 1 else {}
-        _add_legend(self.axes_[min(n_columns, n_panels) - 1], entries, 1.03, title=self.name)
+        _list_styles(self.axes_[min(n_columns, n_panels) - 1], entries, 1.03, title=self.name)
 
     def _scatter(self, panel, wanted, area, **style):
         panel.scatter(*self.points[wanted].T, s=area, alpha=0.8, **style)
 
 
-def _add_legend(panel, entries, x, **options):
+def _list_styles(panel, entries, x, **options):
     """Put a legend of styles by label to the right of a panel, at x in units of its width."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], linestyle="", label=label, **style) for label, style in entries.items()]
     place = {"loc": "upper left", "bbox_to_anchor": (x, 1), "borderaxespad": 0}
-    panel.legend(handles=handles, fontsize="small", handletextpad=0.2, **place, **options)
+    add_legend(panel, handles, handletextpad=0.2, **place, **options)
 
 
 def _marker_area(n_points, side):

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..evaluation import record_training
 from ._curves import Curve, Level, chance_levels, history_curves, named_models, reference_levels, trained_parts
-from ._drawing import COLOURS, GREY, make_panels
+from ._drawing import COLOURS, GREY, PLAIN, add_legend, make_panels
 
 SPLIT_LINESTYLES = {"train": "--", "valid": "-.", "test": "-"}
 SPLIT_COLOURS = {"train": COLOURS[0], "valid": COLOURS[2], "test": COLOURS[1]}
@@ -266,12 +266,15 @@ def _label_panel(panel, key, splits):
     from matplotlib.ticker import MaxNLocator
 
     stage, quantity = key
-    panel.set(title=stage, xlabel="epoch", ylabel=YLABELS.get(key, quantity.replace("_", " ")))
+    panel.set_xlabel("epoch")
+    panel.set_title(stage, **PLAIN)
+    panel.set_ylabel(YLABELS.get(key, quantity.replace("_", " ")), **PLAIN)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if quantity.endswith(SHARES) and panel.dataLim.y0 >= 0:
         highest = panel.dataLim.y1
         panel.set_ylim(0, 1.05 * highest if highest > 0 else None)
-    labels = panel.get_legend_handles_labels()[1]
-    title = " ".join(splits - set(labels)) if len(splits) == 1 else None  # the only split, unless a label names it
+    lines = [line for line in panel.get_lines() if not line.get_label().startswith("_child")]  # without a label
+    labels = {line.get_label() for line in lines}
+    title = " ".join(splits - labels) if len(splits) == 1 else None  # the only split, unless a label names it
     outside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
-    panel.legend(title=title, fontsize="small", **(outside if len(labels) > N_INSIDE else {}))
+    add_legend(panel, lines, title=title, **(outside if len(lines) > N_INSIDE else {}))

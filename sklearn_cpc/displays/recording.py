@@ -12,7 +12,7 @@ from .._constraints import POSITIVE
 from .._pipelines import find_nested
 from ..audio.clips import holds_path
 from ..audio.store import AudioSource, samples_dtype, scale_to_full_scale
-from ._drawing import COLOURS, add_beside, make_panels
+from ._drawing import COLOURS, PLAIN, add_beside, make_panels
 
 WINDOW = 0.064  # seconds per window of the spectrogram, rounded to a power of two in samples
 N_MELS = 80
@@ -104,7 +104,7 @@ class RecordingDisplay:
             panel.set_xlim(self.onset, self.onset + len(self.samples) / self.sample_rate)
             panel.tick_params(labelbottom=panel is panels[-1])
         panels[-1].set_xlabel("time (s)")
-        panels[0].set_title(self.name or "")
+        panels[0].set_title(self.name or "", **PLAIN)
         return self
 
     @classmethod

@@ -169,3 +169,31 @@ def test_every_display_follows_the_convention(cls):
     for maker in makers:  # they pass keywords on to plot
         kinds = {parameter.kind for parameter in inspect.signature(maker).parameters.values()}
         assert inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def visible_texts(figure):
+    return [text for text in figure.findobj(plt.Text) if text.get_text()]
+
+
+@pytest.mark.parametrize("name", ["cost $a$ and $b", "$\\frac$ $", "_hidden", "50 % & #1 ^2 {x} \\n"])
+def test_names_are_drawn_as_they_are(draw, name):
+    rows = np.random.default_rng(0).standard_normal((12, 2))
+    labels = [name, "other"] * 6
+    history = [{"train_loss": 2.0, "valid_loss": 1.0}]
+    drawn = [
+        LossCurveDisplay.from_history({name: history, "other": history}),
+        LossCurveDisplay.from_history(history, name=name),
+        LossCurveDisplay.from_history(history, stage=name),
+        LossCurveDisplay.from_history(history, reference_lines={"loss": {name: 1.0}}),
+        ConfusionDisplay.from_predictions(labels, labels),
+        EmbeddingDisplay.from_embeddings(rows, labels),
+        EmbeddingDisplay.from_embeddings(rows, labels).plot(by="split"),
+        EmbeddingDisplay(rows, name=name).plot(),
+        a_recording(name=name),
+    ]
+    for display in drawn:
+        draw(display)  # invalid formulas would raise
+        texts = [text for text in visible_texts(display.figure_) if name in text.get_text()]
+        assert texts, display
+        assert not any(text.get_parse_math() for text in texts)
+        plt.close(display.figure_)

@@ -34,6 +34,7 @@ MP3_FRAME = re.compile(  # the first four bytes of a frame of layer 2 or 3
     rb"\xff([\xe2-\xe5\xf2-\xf5\xfa-\xfd])([%b])(.)" % re.escape(bytes(i for i in range(16, 240) if i & 12 < 12)),
     re.DOTALL,
 )
+MAX_UNKNOWN_BYTES = 4 * 1441  # in an mp3 file, about four of the largest frames
 MP3_RATES = 44100, 48000, 32000  # Hz, of MPEG 1; half of it in MPEG 2, and a quarter in MPEG 2.5
 MP3_KBPS = {  # by whether it is MPEG 1, and by layer
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -146,11 +147,20 @@ def find_unread_flac(data, n_read):
     return None
 
 
+def skip_id3_tags(data, position=0):
+    """Return the position after the ID3 tags, if any, that begin at a position."""
+    while (head := data[position : position + 10]).startswith(b"ID3") and len(head) == 10:
+        a, b, c, d = (byte & 0x7F for byte in head[6:])  # the size, 7 bits per byte
+        position += 10 + (a << 21 | b << 14 | c << 7 | d)
+    return position
+
+
 def find_mp3_frames(path):
     """Return the frames of an mp3 file (bytes), how many samples a header states, or 0, and how many there are."""
-    frames, n_stated, position, in_sync = [], 0, 0, False
+    frames, n_stated, in_sync, n_unknown = [], 0, False, 0
     counts: Counter[tuple] = Counter()  # samples by rate and number of channels
     with map_file(path) as data:
+        end = position = skip_id3_tags(data)  # of the last frame or tag
         while match := MP3_FRAME.search(data, position):
             in_sync = in_sync and match.start() == position
             position = match.start()
@@ -164,15 +174,26 @@ def find_mp3_frames(path):
             if len(frame) < size or not (in_sync or is_last or MP3_FRAME.match(data, position + size)):
                 position, in_sync = position + 1, False
                 continue
-            position, in_sync = position + size, True
+            if not data[end : end + 16].startswith(TAGS):
+                n_unknown += position - end
+            end = position = skip_id3_tags(data, position + size)
+            in_sync = True
             if info := re.search(rb"(?:Xing|Info)...(.)(.{4})", frame[:64], re.DOTALL):  # a header without sound
                 if not counts:
                     n_stated = n_samples * int.from_bytes(info[2], "big") * (info[1][0] & 1)
             else:
                 frames.append(frame)
                 counts[hertz, mode >> 6 == 3] += n_samples
+        n_bytes = len(data)
+        if not data[end : end + 16].startswith(TAGS):
+            n_unknown += n_bytes - end
     if counts and counts.total() - max(counts.values()) > LENGTH_TOLERANCE:
         raise ValueError(SEVERAL_STREAMS)
+    if n_unknown > MAX_UNKNOWN_BYTES and not n_stated:
+        raise ValueError(
+            f"is damaged, or not mp3 ({n_unknown} of {n_bytes} bytes are neither mp3 frames nor tags); copy it "
+            "again from its source."
+        )
     return b"".join(frames), n_stated, counts.total()
 
 

@@ -17,7 +17,9 @@ from .containers import (
     EndlessFile,
     find_mp3_frames,
     find_truncation,
+    map_file,
     refuse_unread_sound,
+    skip_id3_tags,
 )
 
 MIN_RATE, MAX_RATE = 100, 10_000_000  # Hz; headers that state other rates are damaged
@@ -260,9 +262,9 @@ def refuse_hanging_files(path, head):
     unknown file, and waits for a writer if the fork is a named pipe.
     """
     if head.startswith(b"ID3"):
-        with open(path, "rb") as file:
-            skip_id3_tags(file)
-            if file.read(4) in NEVER_TAGGED:
+        with map_file(path) as data:
+            start = skip_id3_tags(data)
+            if data[start : start + 4] in NEVER_TAGGED:
                 raise ValueError("has an ID3 tag but is not mp3; remove the tag.")
     if RECOGNISED.match(head):
         return
@@ -271,16 +273,6 @@ def refuse_hanging_files(path, head):
         fork = os.path.join(folder, fork)
         if os.path.exists(fork) and not os.path.isfile(fork) and not os.path.isdir(fork):
             raise ValueError(f"has a resource fork that is not a file; remove {printable(os.fsdecode(fork))}.")
-
-
-def skip_id3_tags(file):
-    """Move to the first byte of a file after its ID3 tags."""
-    start = 0
-    while (head := file.read(10)).startswith(b"ID3") and len(head) == 10:
-        a, b, c, d = (byte & 0x7F for byte in head[6:])  # the size, 7 bits per byte
-        start += 10 + (a << 21 | b << 14 | c << 7 | d)
-        file.seek(start)
-    file.seek(start)
 
 
 def suggest_conversion(path):

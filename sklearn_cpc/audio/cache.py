@@ -201,7 +201,15 @@ class ScratchCache:
                 file = os.path.join(self._folder, f"{uuid.uuid4().hex}.f32")
                 leaving_ram = (held.popleft() for _ in range(len(held)))
                 blocks = itertools.chain(leaving_ram, blocks)
-                return StoredSamples.write(file, source, sample_rate, blocks, owner=self)
+                try:
+                    return StoredSamples.write(file, source, sample_rate, blocks, owner=self)
+                except OSError as error:
+                    raise OSError(
+                        error.errno,
+                        f"decoded recordings exceed {self.max_bytes / 1e9:g} GB, and the temporary folder "
+                        f"{self._folder!r} cannot hold them ({error.strerror}); free some space, or set memory= "
+                        "or the environment variable TMPDIR to a folder with more",
+                    ) from error
         return np.concatenate(held)
 
 

@@ -28,6 +28,7 @@ NEXT_FILE = re.compile(rb"(RIFF|RIFX|RF64)....WAVE|FORM....(AIF|8SV)|riff\x2e\x9
 TAGS = tuple(
     b"TAG,APETAGEX,ID3,LYRICSBEGIN,LIST,bext,iXML,_PMX,id3 ,cue ,smpl,JUNK,junk,PAD ,ANNO,NAME".split(b",")
 )
+MAX_READ_BYTES = 1 << 25  # of files that are not mapped
 MAX_HEADER = 4096  # bytes, of formats without chunks
 SEVERAL_STREAMS = "holds several streams, of which only one would be read; split it, or convert it."
 MP3_FRAME = re.compile(  # the first four bytes of a frame of layer 2 or 3
@@ -45,9 +46,13 @@ MP3_KBPS = {  # by whether it is MPEG 1, and by layer
 
 @contextmanager
 def map_file(path):
-    """Open a file as if it were bytes; nothing is read before it is used."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        yield data
+    """Open a file as if it were bytes; a large one is read only where it is used."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size < MAX_READ_BYTES:
+            yield file.read()  # a mapped file that another program cuts meanwhile would kill the process
+        else:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                yield data
 
 
 def find_truncation(audio, n_samples, n_read):

@@ -1,5 +1,6 @@
 """Decode a sound file to mono float samples at one rate; formats and their quirks belong here."""
 
+import errno
 import os
 import re
 import stat
@@ -25,6 +26,12 @@ from .containers import (
 MIN_RATE, MAX_RATE = 100, 10_000_000  # Hz; headers that state other rates are damaged
 MAX_AMPLITUDE = 1e12  # full scale is 1; squares of much larger samples overflow float32
 MIN_BYTES_PER_SECOND = 100  # of any format
+# Errors of the system that are a file's fault; others, such as too many open files, are the machine's.
+FILE_ERRORS = {
+    *(errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.EINVAL, errno.EILSEQ, errno.EIO, errno.ENXIO, errno.ESTALE),
+}
+SYSTEM_ERROR, NO_MEMORY = 2, 17  # numbers of libsndfile's errors
 # First bytes by which libsndfile recognises a format without looking for a resource fork.
 RECOGNISED = re.compile(rb"fLaC|OggS|RIFF....WAVE|FORM....AIF[FC]", re.DOTALL)
 NEVER_TAGGED = tuple(b"RIFF RIFX RF64 riff FORM caff .snd Crea NIST PVF1 2BIT MATL".split())
@@ -173,6 +180,19 @@ def check_duration(audio, n_samples, limits, path=None):
         )
 
 
+def open_sound(path, n_trials=3):
+    """Open a sound file with libsndfile; raise an OSError or MemoryError if that is the machine's fault."""
+    try:
+        return SequentialSoundFile(path if os.name == "nt" else os.fsencode(path))
+    except sf.LibsndfileError as error:
+        if error.code == NO_MEMORY:
+            raise MemoryError(f"there is not enough memory to open {printable(os.fspath(path))}") from error
+        if error.code != SYSTEM_ERROR or not n_trials:
+            raise
+    with open(path, "rb"):  # raises with the reason, unless it is gone
+        return open_sound(path, n_trials - 1)
+
+
 class SequentialSoundFile(sf.SoundFile):
     """A sound file that is read from beginning to end.
 
@@ -190,7 +210,7 @@ def open_audio(path, limits):
     status, head = inspect_file(path)
     refuse_hanging_files(path, head)
     try:
-        audio = SequentialSoundFile(path if os.name == "nt" else os.fsencode(path))
+        audio = open_sound(path)
         n_samples = audio.frames
         if audio.format == "MP3":
             frames, n_stated, n_counted = find_mp3_frames(path)
@@ -243,6 +263,8 @@ def inspect_file(path):
     except FileNotFoundError:
         raise ValueError("does not exist.") from None
     except OSError as error:
+        if error.errno not in FILE_ERRORS:
+            raise
         raise ValueError(f"cannot be opened ({error.strerror}).") from error
     except ValueError as error:  # a null byte, or characters that the file system cannot store
         raise ValueError(f"is not a valid file name ({error}).") from error

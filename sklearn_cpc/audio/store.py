@@ -4,7 +4,6 @@ import collections
 import functools
 import math
 import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,9 +23,8 @@ from .reading import (
     format_reasons,
     inspect_file,
     printable,
-    read_audio,
 )
-from .seeking import count_seekable_samples, decode_spans
+from .seeking import count_seekable_samples
 
 CHUNK_BYTES = 1 << 26  # of decoded sound; one chunk is in use while the next is decoded
 MIN_KEPT_ENERGY = 0.01  # in resampling; all recordings of ordinary corpora keep more, even at 4410 Hz
@@ -138,7 +136,7 @@ class AudioSource:
         cache: ScratchCache | DirectoryCache | JoblibCache = scratch
         if memory is not None:
             cache = DirectoryCache(memory) if isinstance(memory, (str, os.PathLike)) else JoblibCache(memory)
-        read_file = functools.partial(self._read_file, cache, rows)
+        read_file = functools.partial(self._read_file, cache, scratch, rows)
         files = map_in_threads(read_file, rows, joblib.effective_n_jobs(self.estimator.n_jobs))
         chunk, n_bytes = {}, 0
         for path, samples, n_samples, reason in progress(files, len(rows), "decoding", self.estimator.verbose):
@@ -155,7 +153,7 @@ class AudioSource:
         if chunk or chunk_bytes == math.inf:
             yield self._recordings(chunk)
 
-    def _read_file(self, cache, rows, path):
+    def _read_file(self, cache, scratch, rows, path):
         """Return a path, the samples of its clips by row, how many were decoded, and why clips cannot be used."""
         clips = {row: self.clips[row] for row in rows[path]}
         try:
@@ -164,22 +162,20 @@ class AudioSource:
             if isinstance(cache, ScratchCache) and Clip(path) not in clips.values():
                 n_samples = count_seekable_samples(path, self.sample_rate)
             if n_samples is None:
-                samples = self._read_samples(cache, path, status)
+                samples = self._read_samples(cache, scratch, path, status)
                 n_samples = len(samples)
             spans = {row: self._find_span(clip, n_samples) for row, clip in clips.items()}
             late = list(dict.fromkeys(clips[row].onset for row, (start, _) in spans.items() if start >= n_samples))
             spans = {row: span for row, span in spans.items() if span[0] < n_samples}
             n_used = sum(stop - start for start, stop in spans.values())
             if samples is None and n_used > n_samples / 2:
-                samples = self._read_samples(cache, path, status)
+                samples = self._read_samples(cache, scratch, path, status)
             elif samples is None:
-                samples = self._read_samples(cache, path, status, list(spans.values())) if spans else []
+                samples = self._read_samples(cache, scratch, path, status, list(spans.values())) if spans else []
                 stops = np.cumsum([stop - start for start, stop in spans.values()]).tolist()
                 spans = dict(zip(spans, zip([0, *stops], stops, strict=False), strict=True))
         except ValueError as error:
             return path, {}, 0, str(error)
-        except MemoryError:
-            return path, {}, 0, "does not fit into memory; cut it into pieces."
         reason = None
         if late:
             onsets = ", ".join(map(str, late[:10])) + (f" s and {len(late) - 10} more" if len(late) > 10 else " s")
@@ -187,21 +183,20 @@ class AudioSource:
             reason = f"ends at {n_samples / self.sample_rate:.3f} s, but {begins} at {onsets}."
         return path, {row: samples[start:stop] for row, (start, stop) in spans.items()}, len(samples), reason
 
-    def _read_samples(self, cache, path, status, spans=None):
-        """Return the samples of a file, or of spans of it one after the other; in RAM if they cannot be stored."""
+    def _read_samples(self, cache, scratch, path, status, *spans):
+        """Return the samples of a file, or of spans of it one after the other."""
 
         def note_kept_energy(share, file_rate):
             self._kept_energy[path] = max((share, file_rate), self._kept_energy.get(path, (0.0, 0)))
 
         try:
-            if spans is None:
-                return cache.read(path, status, self.sample_rate, note_kept_energy)
-            return cache.read(path, status, self.sample_rate, note_kept_energy, spans)
+            return cache.read(path, status, self.sample_rate, note_kept_energy, *spans)
         except cache.errors as error:
-            if spans is None:
-                samples = read_audio(path, self.sample_rate)  # raises if the recording is the cause
-            else:
-                samples = np.concatenate(list(decode_spans(path, self.sample_rate, spans)))
+            if cache is scratch:
+                raise
+            samples = scratch.read(
+                path, status, self.sample_rate, note_kept_energy
+            )  # if the recording is no cause
             self._storage_errors.append(error)
             return samples
 
@@ -222,10 +217,10 @@ class AudioSource:
         n_total = len({clip.path for clip in self.clips})
         memory, on_error = self.estimator.memory, self.estimator.on_error
         if self._storage_errors:
-            where = f"the temporary folder {tempfile.gettempdir()!r}" if memory is None else f"memory={memory!r}"
             warn(
-                f"{len(self._storage_errors)} of {n_total} decoded recordings cannot be stored in {where} and "
-                f"stay in RAM ({self._storage_errors[0]}); free some space, or choose another memory directory."
+                f"{len(self._storage_errors)} of {n_total} decoded recordings cannot be stored in "
+                f"memory={memory!r} and will be decoded again ({self._storage_errors[0]}); free some space, or "
+                "choose another directory."
             )
         lost = [file_rate for share, file_rate in self._kept_energy.values() if share < MIN_KEPT_ENERGY]
         if len(lost) > MAX_LOST_RECORDINGS * n_total:

@@ -206,7 +206,9 @@ def test_read_only_directory_warns_once(unprivileged):
         samples = assert_read(paths, memory)
     assert len(caught) == 1
     message = str(caught[0].message)
-    assert message.startswith(f"4 of 4 decoded recordings cannot be stored in memory={memory!r} and stay in RAM (")
+    assert message.startswith(
+        f"4 of 4 decoded recordings cannot be stored in memory={memory!r} and will be decoded again ("
+    )
     assert "Permission denied" in message
     assert all(type(signal) is np.ndarray for signal in samples.values())
 

@@ -226,15 +226,6 @@ def test_memory_use_is_about_twice_the_result(tmp_path, n_channels):
         assert len(read_audio(path, 4000)) == minutes * 60 * 4000
 
 
-def test_recording_that_does_not_fit_into_memory_is_listed(tmp_path, monkeypatch):
-    def read(path, sample_rate, **options):
-        raise MemoryError
-
-    path = write(tmp_path / "a.wav")
-    monkeypatch.setattr("sklearn_cpc.audio.cache.decode", read)
-    assert read_files([path], RATE) == ({}, {path: "does not fit into memory; cut it into pieces."})
-
-
 # Tags and resource forks
 
 

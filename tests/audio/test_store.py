@@ -605,17 +605,6 @@ def test_bad_recordings_leave_no_scratch_files(bad, temporary, monkeypatch):
     assert list(temporary.iterdir()) == []
 
 
-def test_full_disk_warns_and_recordings_stay_in_ram(paths, temporary, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setenv("SKLEARN_CPC_RAM_GB", "1e-9")
-    monkeypatch.setattr(cache, "atomic_write", full)
-    with pytest.warns(UserWarning, match=r"6 of 6 .* in the temporary folder .*temporary' .*No space left"):
-        recordings = read(paths)
-    assert_same(recordings.samples, [read_audio(path, RATE) for path in paths])
-
-
 # Chunks
 
 

@@ -159,7 +159,7 @@ class DirectoryCache:
                     if time.time() - file.stat().st_mtime > MAX_UNFINISHED_AGE:
                         os.remove(file.path)
 
-    def read(self, path, status, sample_rate, on_kept=None):
+    def read(self, path, status, sample_rate, levels=None):
         """Return the samples of a recording, decoded if the file is missing, damaged or out of date."""
         full_path = os.path.abspath(path)
         key = DECODER_VERSION, os.fsencode(full_path), status.st_size, status.st_mtime_ns, sample_rate
@@ -167,7 +167,7 @@ class DirectoryCache:
         try:
             return StoredSamples.load(file, full_path, sample_rate)
         except (OSError, ValueError):
-            return StoredSamples.write(file, full_path, sample_rate, decode(path, sample_rate, on_kept=on_kept))
+            return StoredSamples.write(file, full_path, sample_rate, decode(path, sample_rate, levels=levels))
 
 
 class ScratchCache:
@@ -181,13 +181,13 @@ class ScratchCache:
         self._lock = threading.Lock()
         self._folder = ""  # created when needed
 
-    def read(self, path, status, sample_rate, on_kept=None, spans=None):
+    def read(self, path, status, sample_rate, levels=None, spans=None):
         """Return the samples of a recording, or of some of its spans one after the other, decoded."""
         held: deque[np.ndarray] = deque()
         if spans is None:
-            blocks, source = decode(path, sample_rate, on_kept=on_kept), os.path.abspath(path)
+            blocks, source = decode(path, sample_rate, levels=levels), os.path.abspath(path)
         else:
-            blocks, source = decode_spans(path, sample_rate, spans, on_kept), None
+            blocks, source = decode_spans(path, sample_rate, spans, levels), None
         for block in blocks:
             held.append(block)
             with self._lock:
@@ -227,7 +227,7 @@ class JoblibCache:
     def __init__(self, memory):
         self._read = check_memory(memory).cache(_read_recording)
 
-    def read(self, path, status, sample_rate, on_kept=None):
+    def read(self, path, status, sample_rate, levels=None):
         """Return the samples of a recording, decoded if joblib does not have them."""
         samples = self._read(os.path.abspath(path), status.st_size, status.st_mtime_ns, sample_rate)
         if samples.dtype != np.float32 or samples.ndim != 1:

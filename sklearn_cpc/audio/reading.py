@@ -93,6 +93,15 @@ class Limits:
     channels: float = field(default_factory=lambda: environment_number("SKLEARN_CPC_MAX_CHANNELS", 64))
 
 
+@dataclass
+class Levels:
+    """What decoding shows about the level of a recording."""
+
+    peak: float = 0.0  # largest absolute sample; full scale is 1
+    file_rate: int = 0  # in Hz, if the recording has sound and is resampled to a lower rate
+    kept_energy: float = 0.0  # share of the energy, without a constant offset, that is left then
+
+
 def read_audio(path, sample_rate, limits=None):
     """Decode a recording, mix it to mono and resample it to ``sample_rate`` in Hz.
 
@@ -103,24 +112,23 @@ def read_audio(path, sample_rate, limits=None):
     return np.concatenate([np.empty(0, np.float32), *decode(path, sample_rate, limits)])
 
 
-def decode(path, sample_rate, limits=None, on_kept=None):
+def decode(path, sample_rate, limits=None, levels=None):
     """Yield the samples of a recording in float32 blocks, in bounded memory; see :func:`read_audio`.
 
-    ``on_kept(share, file_rate)`` is called with the share of the energy that resampling to a lower rate keeps.
-    Some damage is found only at the end, after all blocks.
+    ``levels`` is filled. Some damage is found only at the end, after all blocks.
     """
-    limits = limits or Limits()
+    limits, levels = limits or Limits(), levels or Levels()
     with open_audio(path, limits) as (audio, n_samples):
         check_duration(audio, n_samples, limits, path)
         ratio, resampler = sample_rate / audio.samplerate, None
         if audio.samplerate != sample_rate:
-            resampler = MeteredResampler(audio.samplerate, sample_rate, on_kept)
-        n_read, n_resampled, peak = 0, 0, 0.0
+            resampler = MeteredResampler(audio.samplerate, sample_rate, levels)
+        n_read, n_resampled = 0, 0
         try:
             for block in mono_blocks(audio, n_samples):
                 n_read += len(block)
                 check_duration(audio, n_read, limits)
-                peak = np.maximum(peak, np.abs(block).max())  # unlike max(), keeps NaN
+                levels.peak = np.maximum(levels.peak, np.abs(block).max())  # unlike max(), keeps NaN
                 if resampler is not None:
                     block = resampler.resample_chunk(block)
                     n_resampled += len(block)
@@ -136,7 +144,12 @@ def decode(path, sample_rate, limits=None, on_kept=None):
         refuse_unread_sound(path, audio, n_read)
     if not n_read:
         raise ValueError("holds no samples.")
-    if not peak < np.inf:  # infinite or NaN
+    check_peak(levels.peak)
+
+
+def check_peak(peak):
+    """Raise if the largest absolute sample is NaN, infinite or absurdly large."""
+    if not peak < np.inf:
         raise ValueError("holds NaN or infinite samples.")
     if peak > MAX_AMPLITUDE:
         raise ValueError(f"holds samples as large as {peak:.3g}, where full scale is 1; scale them down.")
@@ -306,21 +319,22 @@ def suggest_conversion(path):
 
 
 class MeteredResampler:
-    """A ``soxr.ResampleStream`` that reports the share of the energy, without constant offset, that it keeps."""
+    """A ``soxr.ResampleStream`` that measures how much energy it keeps."""
 
-    def __init__(self, file_rate, sample_rate, on_kept):
+    def __init__(self, file_rate, sample_rate, levels):
         self._stream = soxr.ResampleStream(file_rate, sample_rate, 1, "float32", "HQ")
-        self._file_rate, self._on_kept = file_rate, on_kept if sample_rate < file_rate else None
+        self._file_rate, self._levels = file_rate, levels if sample_rate < file_rate else None
         self._sums = np.zeros((2, 3))  # of 1, samples and squares; before and after
 
     def resample_chunk(self, samples, last=False):
-        """Resample a block; report after the last."""
+        """Resample a block; note the energy after the last."""
         resampled = self._stream.resample_chunk(samples, last=last)
-        if self._on_kept is not None:
+        if self._levels is not None:
             with np.errstate(all="ignore"):
                 for sums, block in zip(self._sums, (samples, resampled), strict=True):
                     sums += len(block), block.sum(), np.dot(block, block)
                 before, after = self._sums[:, 2] / self._sums[:, 0] - (self._sums[:, 1] / self._sums[:, 0]) ** 2
                 if last and before > 0:
-                    self._on_kept(after / before, self._file_rate)
+                    self._levels.file_rate = self._file_rate
+                    self._levels.kept_energy = max(self._levels.kept_energy, after / before)
         return resampled

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import soundfile as sf
 
-from .reading import MAX_AMPLITUDE, MeteredResampler, inspect_file, read_duration
+from .reading import MeteredResampler, check_peak, inspect_file, read_duration
 
 MAX_PHASES = 1000  # of a resampling filter; soxr interpolates between more, and then drifts in long files
 
@@ -29,10 +29,11 @@ def count_seekable_samples(path, sample_rate):
         return None
 
 
-def decode_spans(path, sample_rate, spans, on_kept=None):
+def decode_spans(path, sample_rate, spans, levels):
     """Yield the samples of spans (start, stop at ``sample_rate``) of a file, which :func:`decode` would give.
 
     Only these are decoded. They are equal bit for bit without resampling, else to 1e-6 of full scale.
+    ``levels`` is filled.
     """
     with sf.SoundFile(os.fsencode(path)) as audio:
         ratio = sample_rate / audio.samplerate
@@ -52,10 +53,10 @@ def decode_spans(path, sample_rate, spans, on_kept=None):
             if len(block) < last - first:
                 raise ValueError(f"is damaged or cut short ({first + len(block)} samples are there).")
             samples = block[:, 0] + 0.0 if audio.channels == 1 else block.mean(axis=1)
-            if not (peak := np.abs(samples).max()) <= MAX_AMPLITUDE:
-                raise ValueError(f"holds samples as large as {peak:.3g} or NaN, where full scale is 1.")
+            levels.peak = np.maximum(levels.peak, np.abs(samples).max())
+            check_peak(levels.peak)
             if ratio != 1:
-                samples = MeteredResampler(audio.samplerate, sample_rate, on_kept).resample_chunk(
+                samples = MeteredResampler(audio.samplerate, sample_rate, levels).resample_chunk(
                     samples, last=True
                 )
             samples = samples[start - n_steps * step : stop - n_steps * step]

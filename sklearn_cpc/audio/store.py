@@ -18,6 +18,7 @@ from .._warnings import warn
 from .cache import DirectoryCache, JoblibCache, ScratchCache
 from .clips import Clip, as_clips
 from .reading import (
+    Levels,
     UnreadableAudioError,
     environment_number,
     format_reasons,
@@ -29,6 +30,8 @@ from .seeking import count_seekable_samples
 CHUNK_BYTES = 1 << 26  # of decoded sound; one chunk is in use while the next is decoded
 MIN_KEPT_ENERGY = 0.01  # in resampling; all recordings of ordinary corpora keep more, even at 4410 Hz
 MAX_LOST_RECORDINGS = 0.25  # share of recordings that may keep less without a warning
+MAX_PEAK = 10.0  # largest sample of a recording in float, where full scale is 1, without a warning
+MAX_PEAK_RATIO = 100.0  # to the median peak of the recordings, without a warning
 MIN_TRIMMED_SHARE = 0.1  # of all samples that trimming may leave without a warning
 
 
@@ -87,13 +90,15 @@ class AudioSource:
             numbers = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
             self._array = scale_to_full_scale(numbers, dtype)
             self.dtype = self._array.dtype
+            self._names = [f"row {row}" for row in range(len(self._array))]
+            warn_if_loud(np.abs(self._array).max(axis=1), self._names)
         elif reset:
             for name in ("n_features_in_", "feature_names_in_"):  # of an earlier fit on an array
                 vars(estimator).pop(name, None)
         self.n_rows = len(self._array if self.clips is None else self.clips)
         self._n_readable = 0  # rows
         self._reasons: dict[str, str] = {}  # why recordings cannot be used, by path
-        self._kept_energy: dict[str, tuple[float, int]] = {}  # share that resampling keeps, and rate, by path
+        self._levels: dict[str, Levels] = {}  # by path; empty if it was decoded earlier
         self._storage_errors: list[Exception] = []  # why decoded recordings could not be stored
 
     def read(self):
@@ -103,8 +108,7 @@ class AudioSource:
         to fit.
         """
         if self.clips is None:
-            rows, names = np.arange(self.n_rows), [f"row {row}" for row in range(self.n_rows)]
-            return Recordings(list(self._array), rows, self.sample_rate, self.dtype, names)
+            return Recordings(list(self._array), np.arange(self.n_rows), self.sample_rate, self.dtype, self._names)
         ram_bytes = 1e9 * environment_number("SKLEARN_CPC_RAM_GB", 1.0)
         (recordings,) = self._read_chunks(math.inf, ram_bytes)
         self._report()
@@ -185,20 +189,16 @@ class AudioSource:
 
     def _read_samples(self, cache, scratch, path, status, *spans):
         """Return the samples of a file, or of spans of it one after the other."""
-
-        def note_kept_energy(share, file_rate):
-            self._kept_energy[path] = max((share, file_rate), self._kept_energy.get(path, (0.0, 0)))
-
+        levels = Levels()
         try:
-            return cache.read(path, status, self.sample_rate, note_kept_energy, *spans)
+            samples = cache.read(path, status, self.sample_rate, levels, *spans)
         except cache.errors as error:
             if cache is scratch:
                 raise
-            samples = scratch.read(
-                path, status, self.sample_rate, note_kept_energy
-            )  # if the recording is no cause
+            samples = scratch.read(path, status, self.sample_rate, levels)  # raises if the recording is the cause
             self._storage_errors.append(error)
-            return samples
+        self._levels[path] = levels
+        return samples
 
     def _find_span(self, clip, n_samples):
         """Return the first sample of a clip and its end in a recording of so many samples."""
@@ -222,7 +222,10 @@ class AudioSource:
                 f"memory={memory!r} and will be decoded again ({self._storage_errors[0]}); free some space, or "
                 "choose another directory."
             )
-        lost = [file_rate for share, file_rate in self._kept_energy.values() if share < MIN_KEPT_ENERGY]
+        warn_if_loud([levels.peak for levels in self._levels.values()], list(map(printable, self._levels)))
+        lost = [
+            one.file_rate for one in self._levels.values() if one.file_rate and one.kept_energy < MIN_KEPT_ENERGY
+        ]
         if len(lost) > MAX_LOST_RECORDINGS * n_total:
             name = "sample_rate" if "sample_rate" in self.estimator.get_params() else "encoder__sample_rate"
             warn(
@@ -268,6 +271,20 @@ def scale_to_full_scale(samples, dtype):
             "is almost silent; convert X to the type of the recordings, X.astype('int16') for example."
         )
     return samples
+
+
+def warn_if_loud(peaks, names):
+    """Warn about recordings that are far beyond full scale while most are not."""
+    typical_peak = np.median(peaks) if len(peaks) else 0.0
+    loud = np.flatnonzero(np.asarray(peaks) > max(MAX_PEAK, MAX_PEAK_RATIO * typical_peak))
+    if len(loud):
+        some = ", ".join(f"{names[i]} ({peaks[i]:.3g})" for i in loud[:10]) + (
+            " and others" if len(loud) > 10 else ""
+        )
+        warn(
+            f"{len(loud)} of {len(names)} recordings have samples far beyond full scale, which is 1, and outweigh "
+            f"all others: {some}; divide them by the full scale of their integers, 32768 for example."
+        )
 
 
 def map_in_threads(function, items, n_threads):

@@ -605,6 +605,33 @@ def test_bad_recordings_leave_no_scratch_files(bad, temporary, monkeypatch):
     assert list(temporary.iterdir()) == []
 
 
+# Loud recordings
+
+
+def scaled(folder, factors):
+    """Recordings in float, multiplied by factors."""
+    sounds = [factor * noise(2000, seed=i)[:, 0] for i, factor in enumerate(factors)]
+    return [write(folder / f"{i}.wav", sound, subtype="FLOAT") for i, sound in enumerate(sounds)], np.array(sounds)
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.parametrize("factors", [[1, 1, 32768, 1, 1], [1e-3, 1, 32768, 0, 1e-2]])
+def test_recording_at_integer_scale_among_others_is_named(tmp_path, factors, as_array):
+    paths, array = scaled(tmp_path, factors)
+    with pytest.warns(UserWarning, match=r"1 of 5 recordings have samples far beyond full scale") as caught:
+        read(array if as_array else paths)
+    assert ("row 2 (" if as_array else "2.wav (") in str(caught[0].message)
+    with pytest.warns(UserWarning, match="1 of 5 recordings"):
+        MFCCTransformer(sample_rate=RATE).fit_transform(array if as_array else paths)
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.parametrize("factors", [[32768] * 4, [1, 2, 0.01, 4], [0, 0, 0, 4], [1e5, 1e6, 1e4, 1e5], [32768]])
+def test_recordings_of_similar_levels_do_not_warn(tmp_path, factors, as_array):
+    paths, array = scaled(tmp_path, factors)
+    read(array if as_array else paths)
+
+
 # Chunks
 
 

@@ -159,21 +159,21 @@ class AudioSource:
         """Return a path, the samples of its clips by row, how many were decoded, and why clips cannot be used."""
         clips = {row: self.clips[row] for row in rows[path]}
         try:
-            status, _ = inspect_file(path)
+            inspect_file(path)
             n_samples = samples = None
             if isinstance(cache, ScratchCache) and Clip(path) not in clips.values():
                 n_samples = count_seekable_samples(path, self.sample_rate)
             if n_samples is None:
-                samples = self._read_samples(cache, path, status)
+                samples = self._read_samples(cache, path)
                 n_samples = len(samples)
             spans = {row: self._find_span(clip, n_samples) for row, clip in clips.items()}
             late = list(dict.fromkeys(clips[row].onset for row, (start, _) in spans.items() if start >= n_samples))
             spans = {row: span for row, span in spans.items() if span[0] < n_samples}
             n_used = sum(stop - start for start, stop in spans.values())
             if samples is None and n_used > n_samples / 2:
-                samples = self._read_samples(cache, path, status)
+                samples = self._read_samples(cache, path)
             elif samples is None:
-                samples = self._read_samples(cache, path, status, list(spans.values())) if spans else []
+                samples = self._read_samples(cache, path, list(spans.values())) if spans else []
                 stops = np.cumsum([stop - start for start, stop in spans.values()]).tolist()
                 spans = dict(zip(spans, zip([0, *stops], stops, strict=False), strict=True))
         except ValueError as error:
@@ -187,7 +187,7 @@ class AudioSource:
             reason = f"ends at {n_samples / self.sample_rate:.3f} s, but {begins} at {onsets}."
         return path, {row: samples[start:stop] for row, (start, stop) in spans.items()}, len(samples), reason
 
-    def _read_samples(self, cache, path, status, spans=None):
+    def _read_samples(self, cache, path, spans=None):
         """Return the samples of a file, or of spans of it one after the other; in RAM if they cannot be stored."""
 
         def note_kept_energy(share, file_rate):
@@ -195,8 +195,8 @@ class AudioSource:
 
         try:
             if spans is None:
-                return cache.read(path, status, self.sample_rate, note_kept_energy)
-            return cache.read(path, status, self.sample_rate, note_kept_energy, spans)
+                return cache.read(path, self.sample_rate, note_kept_energy)
+            return cache.read(path, self.sample_rate, note_kept_energy, spans)
         except cache.errors as error:
             if spans is None:
                 samples = read_audio(path, self.sample_rate)  # raises if the recording is the cause

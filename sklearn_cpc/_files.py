@@ -15,7 +15,7 @@ import sys
 import tempfile
 import weakref
 
-LOCK_NAME = re.compile(r"\.sklearn_cpc-[0-9a-f]{16}\.lock")  # of the lock of a scratch folder
+LOCK_NAME = re.compile(r"\.sklearn_cpc-[0-9a-f]{16}\.lock")  # protects the file or folder without ".lock"
 
 if sys.platform == "win32":
     import msvcrt
@@ -58,10 +58,12 @@ def claim(path):
         file.close()
 
 
-def release(lock, folder=None):
-    """Remove a file that was claimed, after the folder that it protects."""
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+def release(lock, protected=None):
+    """Remove a file that was claimed, after the file or folder that it protects."""
+    if protected is not None:
+        shutil.rmtree(protected, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it is gone, or was renamed
+            os.remove(protected)
     if sys.platform == "win32":  # which removes no open files
         lock.close()
     with contextlib.suppress(OSError):
@@ -70,7 +72,7 @@ def release(lock, folder=None):
 
 
 def remove_abandoned(parent=None):
-    """Remove the scratch folders that killed processes of this user left in a folder, or the temporary one."""
+    """Remove what killed processes of this user left unfinished in a folder, or in the temporary one."""
     with contextlib.suppress(OSError):
         parent = parent or tempfile.gettempdir()
         for name in filter(LOCK_NAME.fullmatch, os.listdir(parent)):
@@ -78,20 +80,24 @@ def remove_abandoned(parent=None):
             _remove_if_abandoned(path, path.removesuffix(".lock"))
 
 
-def _remove_if_abandoned(path, folder=None):
+def _remove_if_abandoned(path, protected=None):
     with contextlib.suppress(OSError), open(path, "r+b", opener=only_regular) as file:
         _lock(file, wait=False)
         status = os.fstat(file.fileno())
         is_own = sys.platform == "win32" or status.st_uid == os.geteuid()
         if is_own and os.path.samestat(status, os.lstat(path)):
-            release(file, folder)
+            release(file, protected)
+
+
+def _scratch_path(parent):
+    return os.path.join(parent, f".sklearn_cpc-{secrets.token_hex(8)}")
 
 
 class ScratchFolder:
     """A private folder that is removed with this object or, if its process is killed, by a later process."""
 
     def __init__(self, parent=None):
-        self.path = os.path.join(parent or tempfile.gettempdir(), f".sklearn_cpc-{secrets.token_hex(8)}")
+        self.path = _scratch_path(parent or tempfile.gettempdir())
         lock = claim(f"{self.path}.lock")
         self.remove = weakref.finalize(self, _remove_in_process, lock, self.path, os.getpid())
         os.mkdir(self.path, 0o700)
@@ -116,14 +122,17 @@ def atomic_write(target, *, durable, mode=0o666):
     A durable file survives a power cut, as far as the system can promise that. The umask restricts ``mode``.
     """
     folder = os.path.dirname(target) or os.curdir
-    with ScratchFolder(folder) as scratch:
-        partial = os.path.join(scratch, "file")
+    partial = _scratch_path(folder)
+    lock = claim(f"{partial}.lock")
+    try:
         with _create(partial, mode) as file:
             yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
         os.replace(partial, target)
+    finally:
+        release(lock, partial)
     if durable:
         with contextlib.suppress(OSError):  # some systems cannot sync a folder
             descriptor = os.open(folder, os.O_RDONLY)

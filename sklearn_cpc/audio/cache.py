@@ -27,7 +27,7 @@ from .seeking import decode_spans
 
 DECODER_VERSION = 1  # part of the cache key: raise it whenever decoding gives other samples
 CHECKSUM = struct.Struct("<I")
-MAX_HASHED_BYTES = 1 << 18  # of a recording, to recognise it
+MAX_HASHED_BYTES = 1 << 16  # of a recording, to recognise it
 
 
 @dataclass(frozen=True)

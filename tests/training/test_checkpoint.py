@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -219,7 +220,7 @@ def test_parallel_grid_search_in_one_directory_meets_the_lock(tmp_path):
     cpc = small_cpc(max_epochs=20, checkpoint=tmp_path)
     search = GridSearchCV(cpc, {"lr": [1e-3, 2e-3]}, cv=2, n_jobs=2, error_score="raise", refit=False)
     told = "a grid search needs checkpoint=None|other settings or recordings"
-    with pytest.raises((RuntimeError, ValueError), match=told):
+    with joblib.parallel_config("threading"), pytest.raises((RuntimeError, ValueError), match=told):
         search.fit(X)
 
 

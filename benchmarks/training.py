@@ -157,8 +157,9 @@ def bench_loop(rounds):
     random = np.random.RandomState(0)
     in_ram = list(0.1 * random.standard_normal((256, rate)).astype(np.float32))
     folder = tempfile.TemporaryDirectory()
+    files = [f"{folder.name}/{i}.f32" for i in range(len(in_ram))]
     on_disk = [
-        StoredSamples.write(f"{folder.name}/{i}.f32", None, rate, [samples]) for i, samples in enumerate(in_ram)
+        StoredSamples.write(file, None, "", rate, [samples]) for file, samples in zip(files, in_ram, strict=True)
     ]
     precision = resolve_precision("auto", torch.device("cpu"))
     network = build(cpc).train()

@@ -3,7 +3,8 @@
     python tests/kill_and_resume.py --kills 20 --seed 0
 
 Every training is a process of its own that is killed (SIGKILL) once, at a moment drawn from the time that a
-whole training takes, reading and writing included. Another process then fits again with the same settings.
+whole training takes, reading and writing included. Another process then fits again with the same settings. It must
+remove all that the killed one has left: decoded sound, unfinished files and locks.
 """
 
 import argparse
@@ -33,25 +34,32 @@ def main():
     random = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
+        tempfile.tempdir = str(scratch / "temporary")
+        os.mkdir(tempfile.tempdir)
+        os.environ["SKLEARN_CPC_RAM_GB"] = "1e-9"  # all decoded sound is on disk
         paths = write_samples(scratch, rising_tones(12))
         small_cpc(max_epochs=0).fit(paths)  # imports all that the processes need
         start = time.perf_counter()
         Process(train, paths, scratch / "whole", scratch / "whole.pt").wait()
         seconds, whole = time.perf_counter() - start, torch.load(scratch / "whole.pt")
-        n_same = 0
+        n_same = n_left = 0
         for kill in range(options.kills):
             folder, result = scratch / f"{kill}", scratch / f"{kill}.pt"
             process = Process(train, paths, folder, result)
             time.sleep(random.uniform(0, seconds))
             process.kill()
-            n_done = epochs_in(folder)
+            n_done, n_found = epochs_in(folder), len(leftovers(scratch))
+            n_left += n_found
             Process(train, paths, folder, result).wait()
             same = all(torch.equal(values, whole[name]) for name, values in torch.load(result).items())
+            same = same and leftovers(scratch) == []
             n_same += same
             print(
-                f"killed with {n_done} of {N_EPOCHS} epochs done: {'same' if same else 'OTHER'} weights",
+                f"killed with {n_done} of {N_EPOCHS} epochs done and {n_found} files left: "
+                f"{'same weights, no files left' if same else 'OTHER weights or files left'}",
                 flush=True,
             )
+    print(f"{n_left} files were left by killed processes")
     print(f"{n_same} of {options.kills} ended with the weights of a training in one go")
     raise SystemExit(n_same != options.kills)
 
@@ -60,7 +68,13 @@ def train(paths, folder, result):
     """Fit with checkpoints, and write the weights at the end."""
     how = {"schedule": "cosine", "augmentation": Augmentation(noise=(10, 40)), "validation_fraction": 0.2}
     cpc = small_cpc(max_epochs=N_EPOCHS, checkpoint=folder, **how).fit(paths)
+    cpc.save(f"{folder}/model.safetensors")
     torch.save(cpc.network_.state_dict(), result)
+
+
+def leftovers(scratch):
+    """Names of locks, of unfinished files and of what is in the temporary folder."""
+    return [path for path in scratch.rglob("*") if ".sklearn_cpc-" in str(path) or path.suffix == ".lock"]
 
 
 def epochs_in(folder):

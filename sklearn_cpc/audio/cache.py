@@ -9,30 +9,25 @@ import errno
 import hashlib
 import itertools
 import os
-import shutil
-import stat
 import struct
-import tempfile
 import threading
-import time
 import uuid
-import weakref
 import zlib
 from collections import deque
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_memory
 
-from .._files import atomic_write
+from .._files import ScratchFolder, atomic_write, only_regular, remove_abandoned
 from .reading import decode, printable, read_audio
 from .seeking import decode_spans
 
 DECODER_VERSION = 1  # part of the cache key: raise it whenever decoding gives other samples
 CHECKSUM = struct.Struct("<I")
-UNFINISHED_FOLDER = "unfinished"
-MAX_UNFINISHED_AGE = 24 * 3600  # seconds; the process that was writing an older file must have been killed
+MAX_HASHED_BYTES = 1 << 16  # of a recording, to recognise it
 
 
 @dataclass(frozen=True)
@@ -46,34 +41,35 @@ class StoredSamples:
     file: str  # float32 samples, followed by a checksum if this class wrote them
     version: tuple[int, int]  # of the file, see file_version
     offset: int  # position of the first sample, in bytes
-    n_total: int  # samples in the file
     path: str | None  # recording from which the file can be decoded again
+    fingerprint: str  # of that recording, see hash_recording
     sample_rate: int  # in Hz
     start: int  # first sample of the slice
     stop: int  # end of the slice
     owner: object = None  # deletes the file when garbage-collected; not pickled
 
     @classmethod
-    def load(cls, file, path, sample_rate):
+    def load(cls, file, path, fingerprint, sample_rate):
         """Return the samples of an existing file; raises an OSError or ValueError if it is missing or damaged."""
-        status = os.stat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{file} is not a regular file")
+        status = os.lstat(file)
         version = file_version(status)
         n_samples = count_samples(file, status.st_size, version)
-        return cls(file, version, 0, n_samples, path, sample_rate, 0, n_samples)
+        return cls(file, version, 0, path, fingerprint, sample_rate, 0, n_samples)
 
     @classmethod
-    def write(cls, file, path, sample_rate, blocks, owner=None):
+    def write(cls, file, path, fingerprint, sample_rate, blocks, owner=None):
         """Write blocks of samples and their checksum to a file; raises an OSError if that fails."""
-        unfinished = os.path.join(os.path.dirname(file), UNFINISHED_FOLDER)
+        folder = os.path.dirname(file)
         checksum = n_samples = 0
         try:
-            if not os.path.isdir(unfinished):
-                os.makedirs(unfinished, exist_ok=True)
-                with open(os.path.join(os.path.dirname(file), ".gitignore"), "w") as gitignore:
-                    gitignore.write("*\n")
-            with atomic_write(file, os.path.join(unfinished, uuid.uuid4().hex), durable=False) as stream:
+            if not os.path.isdir(folder):
+                os.makedirs(os.path.dirname(folder), exist_ok=True)
+                with contextlib.suppress(FileExistsError):  # another process was faster
+                    os.mkdir(folder, 0o700)
+                    with open(os.path.join(folder, ".gitignore"), "x") as gitignore:
+                        gitignore.write("*\n")
+            mode = os.stat(folder).st_mode & 0o644  # others may read samples if they may read the folder
+            with atomic_write(file, durable=False, mode=mode) as stream:
                 for block in blocks:
                     stream.write(block)
                     checksum = zlib.crc32(block, checksum)
@@ -83,9 +79,9 @@ class StoredSamples:
                 version = file_version(os.fstat(stream.fileno()))
         except OSError:  # on Windows also if another process was faster and has the file open
             with contextlib.suppress(OSError, ValueError):
-                return cls.load(file, path, sample_rate)
+                return cls.load(file, path, fingerprint, sample_rate)
             raise
-        return cls(file, version, 0, n_samples, path, sample_rate, 0, n_samples, owner)
+        return cls(file, version, 0, path, fingerprint, sample_rate, 0, n_samples, owner)
 
     def __len__(self):
         return self.stop - self.start
@@ -102,7 +98,7 @@ class StoredSamples:
         if copy is False:
             raise ValueError("samples on disk cannot become an array without a copy.")
         try:
-            with open(self.file, "rb") as stream:
+            with open(self.file, "rb", opener=only_regular) as stream:
                 status = os.fstat(stream.fileno())
                 if self.path is not None and file_version(status) != self.version:  # rewritten: check it
                     count_samples(self.file, status.st_size, file_version(status))
@@ -115,16 +111,34 @@ class StoredSamples:
             if self.path is None or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
                 raise
         samples = read_audio(self.path, self.sample_rate)
-        if len(samples) != self.n_total:
+        if hash_recording(self.path) != self.fingerprint:
             raise RuntimeError(f"{printable(self.path)} has changed while it was in use; start again.")
         with contextlib.suppress(OSError):
-            self.write(self.file, self.path, self.sample_rate, [samples])
+            self.write(self.file, self.path, self.fingerprint, self.sample_rate, [samples])
         return np.asarray(samples[self.start : self.stop], dtype)
 
 
 def file_version(status):
     """Return the inode and modification time, which change if the file is replaced."""
     return status.st_ino, status.st_mtime_ns
+
+
+def hash_recording(path):
+    """Return a text that changes if a recording is replaced, even by one of the same size and modification time.
+
+    It depends on all bytes of a short file. Of a longer one, it depends on the head, middle and tail, and on when
+    the system last changed the file, which programs cannot set.
+    """
+    with open(path, "rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
+        if status.st_size <= MAX_HASHED_BYTES:
+            return hashlib.sha256(file.read()).hexdigest()
+        digest = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}".encode())
+        n_bytes = MAX_HASHED_BYTES // 4
+        for start in (0, status.st_size // 2, status.st_size - n_bytes):
+            file.seek(start)
+            digest.update(file.read(n_bytes))
+    return digest.hexdigest()
 
 
 @lru_cache(maxsize=1 << 16)
@@ -134,7 +148,7 @@ def count_samples(file, size, version):
     if n_samples < 1 or n_extra_bytes:
         raise ValueError(f"{file} is truncated")
     checksum, n_left = 0, size - CHECKSUM.size
-    with open(file, "rb") as stream:
+    with open(file, "rb", opener=only_regular) as stream:
         while n_left and (block := stream.read(min(n_left, 1 << 20))):
             checksum = zlib.crc32(block, checksum)
             n_left -= len(block)
@@ -153,21 +167,20 @@ class DirectoryCache:
 
     def __init__(self, directory):
         self.folder = os.path.join(os.fspath(directory), "sklearn_cpc")
-        with contextlib.suppress(OSError), os.scandir(os.path.join(self.folder, UNFINISHED_FOLDER)) as files:
-            for file in files:
-                with contextlib.suppress(OSError):  # another process may have just renamed or removed it
-                    if time.time() - file.stat().st_mtime > MAX_UNFINISHED_AGE:
-                        os.remove(file.path)
+        remove_abandoned(self.folder)
 
-    def read(self, path, status, sample_rate, levels=None):
+    def read(self, path, sample_rate, levels=None):
         """Return the samples of a recording, decoded if the file is missing, damaged or out of date."""
-        full_path = os.path.abspath(path)
-        key = DECODER_VERSION, os.fsencode(full_path), status.st_size, status.st_mtime_ns, sample_rate
+        if os.path.islink(self.folder):
+            raise OSError(f"{self.folder} is a link, maybe of somebody else; remove the link")
+        full_path, fingerprint = os.path.abspath(path), hash_recording(path)
+        key = DECODER_VERSION, os.fsencode(full_path), fingerprint, sample_rate
         file = os.path.join(self.folder, f"{hashlib.sha256(repr(key).encode()).hexdigest()[:40]}.f32")
         try:
-            return StoredSamples.load(file, full_path, sample_rate)
+            return StoredSamples.load(file, full_path, fingerprint, sample_rate)
         except (OSError, ValueError):
-            return StoredSamples.write(file, full_path, sample_rate, decode(path, sample_rate, levels=levels))
+            blocks = decode(path, sample_rate, levels=levels)
+            return StoredSamples.write(file, full_path, fingerprint, sample_rate, blocks)
 
 
 class ScratchCache:
@@ -179,9 +192,10 @@ class ScratchCache:
         self.max_bytes = max_bytes
         self.n_bytes = 0  # in RAM; set it to 0 when the samples read so far are no longer in use
         self._lock = threading.Lock()
-        self._folder = ""  # created when needed
+        self._folder: Any = None  # a ScratchFolder, created when needed
+        remove_abandoned()
 
-    def read(self, path, status, sample_rate, levels=None, spans=None):
+    def read(self, path, sample_rate, levels=None, spans=None):
         """Return the samples of a recording, or of some of its spans one after the other, decoded."""
         held: deque[np.ndarray] = deque()
         if spans is None:
@@ -194,29 +208,23 @@ class ScratchCache:
                 self.n_bytes += block.nbytes
                 if exceeded := self.n_bytes > self.max_bytes:
                     self.n_bytes -= sum(block.nbytes for block in held)
-                    if not self._folder:
-                        self._folder = tempfile.mkdtemp(prefix="sklearn_cpc-")
-                        weakref.finalize(self, _remove_in_process, self._folder, os.getpid())
+                    if self._folder is None:
+                        self._folder = ScratchFolder()
             if exceeded:
-                file = os.path.join(self._folder, f"{uuid.uuid4().hex}.f32")
+                file = os.path.join(self._folder.path, f"{uuid.uuid4().hex}.f32")
                 leaving_ram = (held.popleft() for _ in range(len(held)))
                 blocks = itertools.chain(leaving_ram, blocks)
+                fingerprint = hash_recording(source) if source else ""
                 try:
-                    return StoredSamples.write(file, source, sample_rate, blocks, owner=self)
+                    return StoredSamples.write(file, source, fingerprint, sample_rate, blocks, owner=self._folder)
                 except OSError as error:
                     raise OSError(
                         error.errno,
                         f"decoded recordings exceed {self.max_bytes / 1e9:g} GB, and the temporary folder "
-                        f"{self._folder!r} cannot hold them ({error.strerror}); free some space, or set memory= "
-                        "or the environment variable TMPDIR to a folder with more",
+                        f"{self._folder.path!r} cannot hold them ({error.strerror}); free some space, or set "
+                        "memory= or the environment variable TMPDIR to a folder with more",
                     ) from error
         return np.concatenate(held)
-
-
-def _remove_in_process(folder, pid):
-    """Remove a folder, but only in the process that made it, not in its forks."""
-    if os.getpid() == pid:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class JoblibCache:
@@ -227,18 +235,18 @@ class JoblibCache:
     def __init__(self, memory):
         self._read = check_memory(memory).cache(_read_recording)
 
-    def read(self, path, status, sample_rate, levels=None):
+    def read(self, path, sample_rate, levels=None):
         """Return the samples of a recording, decoded if joblib does not have them."""
-        samples = self._read(os.path.abspath(path), status.st_size, status.st_mtime_ns, sample_rate)
+        samples = self._read(os.path.abspath(path), hash_recording(path), sample_rate)
         if samples.dtype != np.float32 or samples.ndim != 1:
             raise TypeError(f"the cached samples are damaged: {samples!r}")
         if not isinstance(samples, np.memmap):
             return samples
         file = str(samples.filename)
         version, n_samples = file_version(os.stat(file)), len(samples)
-        return StoredSamples(file, version, samples.offset, n_samples, None, sample_rate, 0, n_samples)
+        return StoredSamples(file, version, samples.offset, None, "", sample_rate, 0, n_samples)
 
 
-def _read_recording(path, size, mtime_ns, sample_rate):
-    """Decode a recording; its size and modification time are part of joblib's key."""
+def _read_recording(path, fingerprint, sample_rate):
+    """Decode a recording; its fingerprint is part of joblib's key."""
     return read_audio(path, sample_rate)

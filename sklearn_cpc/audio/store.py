@@ -161,24 +161,25 @@ class AudioSource:
         """Return a path, the samples of its clips by row, how many were decoded, and why clips cannot be used."""
         clips = {row: self.clips[row] for row in rows[path]}
         try:
-            status, _ = inspect_file(path)
+            inspect_file(path)
             n_samples = samples = None
             if isinstance(cache, ScratchCache) and Clip(path) not in clips.values():
                 n_samples = count_seekable_samples(path, self.sample_rate)
             if n_samples is None:
-                samples = self._read_samples(cache, scratch, path, status)
+                samples = self._read_samples(cache, scratch, path)
                 n_samples = len(samples)
             spans = {row: self._find_span(clip, n_samples) for row, clip in clips.items()}
             late = list(dict.fromkeys(clips[row].onset for row, (start, _) in spans.items() if start >= n_samples))
             spans = {row: span for row, span in spans.items() if span[0] < n_samples}
             n_used = sum(stop - start for start, stop in spans.values())
             if samples is None and n_used > n_samples / 2:
-                samples = self._read_samples(cache, scratch, path, status)
+                samples = self._read_samples(cache, scratch, path)
             elif samples is None:
-                samples = self._read_samples(cache, scratch, path, status, list(spans.values())) if spans else []
+                samples = self._read_samples(cache, scratch, path, list(spans.values())) if spans else []
                 stops = np.cumsum([stop - start for start, stop in spans.values()]).tolist()
                 spans = dict(zip(spans, zip([0, *stops], stops, strict=False), strict=True))
         except ValueError as error:
+            bytearray(CHUNK_BYTES)  # raises a MemoryError if memory is short, which decoders do not always report
             return path, {}, 0, str(error)
         reason = None
         if late:
@@ -187,15 +188,15 @@ class AudioSource:
             reason = f"ends at {n_samples / self.sample_rate:.3f} s, but {begins} at {onsets}."
         return path, {row: samples[start:stop] for row, (start, stop) in spans.items()}, len(samples), reason
 
-    def _read_samples(self, cache, scratch, path, status, *spans):
+    def _read_samples(self, cache, scratch, path, *spans):
         """Return the samples of a file, or of spans of it one after the other."""
         levels = Levels()
         try:
-            samples = cache.read(path, status, self.sample_rate, levels, *spans)
+            samples = cache.read(path, self.sample_rate, levels, *spans)
         except cache.errors as error:
             if cache is scratch:
                 raise
-            samples = scratch.read(path, status, self.sample_rate, levels)  # raises if the recording is the cause
+            samples = scratch.read(path, self.sample_rate, levels)  # raises if the recording is the cause
             self._storage_errors.append(error)
         self._levels[path] = levels
         return samples

@@ -11,13 +11,13 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pooch
 from requests import RequestException
 from sklearn.utils import Bunch
 
+from .._files import ScratchFolder, remove_abandoned
 from .._warnings import warn
 
 DAMAGED_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
@@ -69,6 +69,7 @@ def get_data_home(data_home=None):
 def load_corpus(corpus, data_home, download_if_missing, verbose, n_retries, delay):
     """List the recordings of a corpus. Download them first if they are missing."""
     folder = Path(get_data_home(data_home), corpus.folder)
+    remove_abandoned(folder.parent)
     by_hand = f"unpack {' and '.join(corpus.archives)} into {str(folder)!r} yourself"
     if not folder.exists():
         if not download_if_missing:
@@ -83,7 +84,7 @@ def load_corpus(corpus, data_home, download_if_missing, verbose, n_retries, dela
 def install(corpus, folder, advice, verbose, n_retries, delay):
     """Build the folder of a corpus under a temporary name, and rename it when the corpus is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+    with ScratchFolder(folder.parent) as scratch:
         content, path = Path(scratch, "content"), Path(scratch, "archive")
         for url, known_hash in corpus.archives.items():
             download(url, known_hash, path, advice, verbose, n_retries, delay)

@@ -1,7 +1,6 @@
 """What is compared: estimators by name, their baselines, and the probe that classifies their features."""
 
 import contextlib
-import tempfile
 
 from joblib import Parallel, delayed
 from sklearn.base import clone, is_classifier
@@ -10,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from .._files import ScratchFolder
 from .._pipelines import find_nested
 from .._processes import progress
 from ..audio.clips import as_clips
@@ -76,7 +76,7 @@ def train_all(train, named, probe, seeds, settings, memory, n_jobs, verbose=0):
     tasks = [(name, seed, setting) for name in named for seed in seeds for setting in settings]
     with contextlib.ExitStack() as stack:
         if memory is None:
-            memory = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            memory = stack.enter_context(ScratchFolder())
         results = Parallel(n_jobs=n_jobs, return_as="generator")(
             delayed(train)(*split_pipeline(seeded_clone(named[name], seed, memory), probe), *setting)
             for name, seed, setting in tasks

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import platform
-import secrets
 import stat
 
 import numpy as np
@@ -13,7 +12,7 @@ import safetensors.numpy
 import sklearn
 import torch
 
-from .._files import atomic_write
+from .._files import atomic_write, remove_abandoned
 from .._version import __version__
 from .values import decode, encode
 
@@ -110,17 +109,16 @@ def read_file(path):
 
 def write_file(path, data):
     """Write a file atomically: what was there before stays until everything is on the disk."""
-    target = os.path.realpath(path)  # a link stays a link
-    if os.path.isdir(target):
-        raise IsADirectoryError(f"{target} is a directory; name a file in it, such as model.safetensors.")
-    if os.path.exists(target) and not os.path.isfile(target):
-        raise FileExistsError(f"{target} is a device or a pipe; name a file to write to.")
-    scratch = os.path.join(os.path.dirname(target), f".sklearn_cpc-{secrets.token_hex(8)}.tmp")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path} is a directory; name a file in it, such as model.safetensors.")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise FileExistsError(f"{path} is a device or a pipe; name a file to write to.")
+    remove_abandoned(os.path.dirname(path) or os.curdir)
     try:
-        with atomic_write(target, scratch, durable=True) as file:
-            file.write(data)
+        with atomic_write(path, durable=True) as file:
             with contextlib.suppress(FileNotFoundError):
-                os.chmod(scratch, stat.S_IMODE(os.stat(target).st_mode))
+                os.chmod(file.name, stat.S_IMODE(os.stat(path).st_mode))
+            file.write(data)
     except OSError as error:
         raise OSError(
             error.errno,

@@ -66,7 +66,7 @@ def save(estimator, path):
     >>> np.array_equal(same.transform(rows), pipe.transform(rows))
     True
     """
-    write_file(os.fsdecode(path), to_bytes(estimator))
+    write_file(os.path.realpath(os.fsdecode(path)), to_bytes(estimator))  # a link stays a link
 
 
 def load(path):

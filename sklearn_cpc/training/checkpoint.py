@@ -1,9 +1,9 @@
 """Checkpoints: the state of a training after its epochs, written atomically, to resume from."""
 
+import contextlib
 import functools
 import hashlib
 import os
-import tempfile
 from numbers import Integral
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from .._constraints import integers
+from .._files import claim, release
 from .._warnings import warn
 from ..persistence.container import hash_arrays, library_versions, pack, read_file, unpack, write_file
 from ..persistence.values import encode
 
-FILE = "checkpoint.safetensors"
+FILE, LOCK = "checkpoint.safetensors", "checkpoint.lock"
 # Parameters that do not change the weights at the end: of reading and of embedding
 IRRELEVANT = {"checkpoint", "device", "memory", "n_clips", "n_jobs", "on_error", "pooling", "verbose"}
 
@@ -76,22 +77,27 @@ class CheckpointWriter(Callback):
         self.path = Path(directory) / FILE
         self.settings, self.random, self.every = settings, random, every
 
+    @contextlib.contextmanager
     def resume(self, net):
-        """Give a net that is about to be trained the state of the checkpoint, if there is one.
+        """Lock the directory while a net is trained, and give it the state of the checkpoint, if there is one.
 
         Raises
         ------
         ValueError
             If the checkpoint has other settings or is damaged, or the directory cannot be written.
+        RuntimeError
+            If another training has locked the directory.
         """
-        self._state = self._read()
-        self._n_epochs = net.max_epochs
-        if self._state is None:
-            return
-        net.module_.load_state_dict(self._state["weights"])
-        net.optimizer_.load_state_dict(self._state["optimizer"])
-        net.history_ = History(self._state["history"])
-        net.max_epochs = self._n_epochs - len(net.history)
+        with contextlib.ExitStack() as stack:
+            stack.callback(release, self._lock())
+            self._state = self._read()
+            self._n_epochs = net.max_epochs
+            if self._state is not None:
+                net.module_.load_state_dict(self._state["weights"])
+                net.optimizer_.load_state_dict(self._state["optimizer"])
+                net.history_ = History(self._state["history"])
+                net.max_epochs = self._n_epochs - len(net.history)
+            yield
 
     def on_train_begin(self, net, **_):
         """Restore what other callbacks set up at the beginning of a training, and the random generators."""
@@ -128,6 +134,7 @@ class CheckpointWriter(Callback):
             "generators": generators,
         }
         try:
+            _check_finite(state)
             write_file(self.path, pack(state))
         except OSError as error:
             raise OSError(
@@ -135,20 +142,31 @@ class CheckpointWriter(Callback):
                 "room or give another checkpoint directory. The one before is unchanged."
             ) from error
 
-    def _read(self):
+    def _lock(self):
+        folder, path = self.path.parent, self.path.with_name(LOCK)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.path.parent).close()
+            folder.mkdir(parents=True, exist_ok=True)
+            return claim(path)
         except OSError as error:
+            if isinstance(error, FileExistsError) and folder.is_dir():
+                raise RuntimeError(
+                    f"another process or thread is training in checkpoint={str(folder)!r}. Wait until it ends, or "
+                    "give another directory; a grid search needs checkpoint=None, because it trains copies in one "
+                    f"directory. If no training is running, delete {str(path)!r}."
+                ) from None
             raise ValueError(
-                f"checkpoint={str(self.path.parent)!r} is no directory that can be written to ({error}); give "
-                "another."
+                f"checkpoint={str(folder)!r} is no directory that can be written to ({error}); give another."
             ) from error
-        if not self.path.exists():
+
+    def _read(self):
+        if not os.path.lexists(self.path):
             return None
         try:
+            if self.path.is_symlink():
+                raise ValueError("it is a link")
             state, versions = unpack(read_file(self.path))
             stored = state["settings"]
+            _check_finite(state)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{str(self.path)!r} is damaged or no checkpoint ({error}); delete it to start afresh."
@@ -166,6 +184,13 @@ class CheckpointWriter(Callback):
                 "the result may differ from that of a training in one go."
             )
         return state
+
+
+def _check_finite(state):
+    """Raise a ValueError unless the weights and the state of the optimizer are finite."""
+    moments = [values for moments in state["optimizer"]["state"].values() for values in moments.values()]
+    if not all(torch.as_tensor(values).isfinite().all() for values in [*state["weights"].values(), *moments]):
+        raise ValueError("the weights or the state of the optimizer are not finite; lower lr")
 
 
 def check_resumable(estimator):

@@ -1,5 +1,6 @@
 """The training loop: one function around skorch that all estimators share."""
 
+import contextlib
 import copy
 import functools
 from typing import NamedTuple
@@ -98,9 +99,7 @@ def train(
         # The moments alone, as lr may have changed; a copy, so that the caller's stay unchanged.
         moments = copy.deepcopy(optimizer_state["state"])
         net.optimizer_.load_state_dict({**net.optimizer_.state_dict(), "state": moments})
-    if checkpoint:
-        checkpoint.resume(net)
-    with keep_freed_memory():
+    with checkpoint.resume(net) if checkpoint else contextlib.nullcontext(), keep_freed_memory():
         stopped_by = _run(net, batches) if max_epochs else None  # callbacks may not expect a training of no epoch
     if stopped_by is None:
         return Training(_plain_history(net.history), net.optimizer_.state_dict())

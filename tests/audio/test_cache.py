@@ -23,7 +23,6 @@ from sounds import RATE, noise, read_files, write
 
 from sklearn_cpc import MFCCTransformer
 from sklearn_cpc.audio import cache
-from sklearn_cpc.audio.cache import MAX_UNFINISHED_AGE
 from sklearn_cpc.audio.reading import decode, read_audio
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs fork and named pipes")
@@ -80,8 +79,10 @@ def entries(memory):
     return sorted(Path(memory).rglob("*.f32"))
 
 
-def unfinished(memory):
-    return list((Path(memory) / "sklearn_cpc" / "unfinished").iterdir())
+def leftovers(memory):
+    """What lies beside the entries."""
+    names = os.listdir(memory / "sklearn_cpc")
+    return [name for name in names if not name.endswith(".f32") and name != ".gitignore"]
 
 
 def replace(file, content):
@@ -109,17 +110,24 @@ def test_entry_holds_only_samples_and_checksum(paths, memory):
     assert_read(paths, memory)
     sizes = [4 * 1000 + 400 * i + 4 for i in range(4)]
     assert sorted(file.stat().st_size for file in entries(memory)) == sizes
-    assert unfinished(memory) == []
+    assert leftovers(memory) == []
     assert (memory / "sklearn_cpc" / ".gitignore").read_text() == "*\n"
 
 
-def test_permissions_of_entries_follow_the_umask(paths, memory):
+@posix
+@pytest.mark.parametrize(("opened", "expected"), [(None, 0o600), (0o750, 0o640), (0o777, 0o644)])
+def test_entries_are_private_unless_their_folder_is_opened(paths, memory, opened, expected):
     mask = os.umask(0o022)
     try:
+        assert_read(paths[:1], memory)
+        assert (memory / "sklearn_cpc").stat().st_mode & 0o777 == 0o700
+        if opened:
+            (memory / "sklearn_cpc").chmod(opened)
+        entries(memory)[0].unlink()
         assert_read(paths, memory)
     finally:
         os.umask(mask)
-    assert {file.stat().st_mode & 0o777 for file in entries(memory)} == {0o644}
+    assert {file.stat().st_mode & 0o777 for file in entries(memory)} == {expected}
 
 
 def damaged_versions(random, content):
@@ -149,7 +157,7 @@ def test_damaged_entries_are_decoded_again_and_replaced(paths, memory, decoded, 
         replace(file, damaged_versions(Random(seed), file.read_bytes())[damage])
         assert_read(paths, memory, 1, decoded)
         assert_read(paths, memory, 0, decoded)
-    assert unfinished(memory) == []
+    assert leftovers(memory) == []
 
 
 @posix
@@ -217,11 +225,11 @@ def test_read_only_directory_warns_once(unprivileged):
 def test_complete_cache_works_in_a_read_only_directory(unprivileged, decoded):
     paths, memory = unprivileged
     assert_read(paths, memory, 4, decoded)
-    for folder in (memory, memory / "sklearn_cpc", memory / "sklearn_cpc" / "unfinished"):
+    for folder in (memory, memory / "sklearn_cpc"):
         folder.chmod(0o555)
     cache.count_samples.cache_clear()
     assert_read(paths, memory, 0, decoded)
-    for folder in (memory, memory / "sklearn_cpc", memory / "sklearn_cpc" / "unfinished"):
+    for folder in (memory, memory / "sklearn_cpc"):
         folder.chmod(0o755)
 
 
@@ -243,7 +251,7 @@ def test_full_disk_warns_and_leaves_no_partial_file(paths, memory, monkeypatch):
         UserWarning, match=r"3 of 4 decoded .* \(\[Errno 28\] No space left on device\); free some space"
     ):
         assert_read(paths, memory)
-    assert unfinished(memory) == []
+    assert leftovers(memory) == []
     assert len(entries(memory)) == 1
 
 
@@ -254,29 +262,88 @@ def test_interrupt_leaves_no_partial_file(paths, memory, monkeypatch):
     monkeypatch.setattr(cache.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read_files(paths, RATE, memory=memory)
-    assert unfinished(memory) == entries(memory) == []
-
-
-def test_partial_files_of_killed_processes_are_removed_after_a_day(paths, memory):
-    assert_read(paths, memory)
-    old, young = (memory / "sklearn_cpc" / "unfinished" / name for name in ("old", "young"))
-    for file in (old, young):
-        file.write_bytes(b"half")
-    os.utime(old, (time.time() - MAX_UNFINISHED_AGE - 10,) * 2)
-    assert_read(paths, memory)
-    assert unfinished(memory) == [young]
+    assert leftovers(memory) == entries(memory) == []
 
 
 @posix
-def test_cleanup_skips_files_that_other_processes_have_just_renamed(paths, memory):
-    assert_read(paths, memory)
-    folder = memory / "sklearn_cpc" / "unfinished"
-    for name in ("first", "last"):
-        (folder / name).symlink_to(folder / "gone")  # stat fails, as for a file that has just been renamed
-    (folder / "middle").write_bytes(b"x")
-    os.utime(folder / "middle", (time.time() - MAX_UNFINISHED_AGE - 10,) * 2)
-    assert_read(paths, memory)
-    assert {path.name for path in folder.iterdir()} == {"first", "last"}
+def test_folder_of_the_cache_that_is_a_link_is_refused(paths, memory, tmp_path):
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    (stranger / "file").write_text("precious")
+    os.utime(stranger / "file", (0, 0))
+    memory.mkdir()
+    (memory / "sklearn_cpc").symlink_to(stranger)
+    with pytest.warns(UserWarning, match=r"4 of 4 decoded .*sklearn_cpc is a link.*; remove the link"):
+        assert_read(paths, memory)
+    assert os.listdir(stranger) == ["file"]
+
+
+@posix
+def test_link_to_the_directory_itself_is_followed(paths, memory, tmp_path, decoded):
+    (tmp_path / "disk").mkdir()
+    memory.symlink_to(tmp_path / "disk")
+    assert_read(paths, memory, 4, decoded)
+    assert_read(paths, memory, 0, decoded)
+
+
+@posix
+def test_planted_links_neither_change_nor_remove_other_files(paths, memory, tmp_path, decoded):
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    (stranger / "file").write_text("precious")
+    assert_read(paths, memory, 4, decoded)
+    folder, (symbolic, hard, _, _) = memory / "sklearn_cpc", entries(memory)
+    for file in (symbolic, hard):
+        file.unlink()
+    symbolic.symlink_to(stranger / "file")
+    hard.hardlink_to(stranger / "file")
+    for number in range(2):
+        (folder / f".sklearn_cpc-{number:016x}").symlink_to(stranger)
+    (folder / f".sklearn_cpc-{0:016x}.lock").touch()
+    (folder / f".sklearn_cpc-{1:016x}.lock").symlink_to(stranger / "file")
+    os.mkfifo(folder / f".sklearn_cpc-{2:016x}.lock")
+    assert_read(paths, memory, 2, decoded)
+    assert_read(paths, memory, 0, decoded)
+    assert os.listdir(stranger) == ["file"]
+    assert (stranger / "file").read_text() == "precious"
+
+
+# Recordings that change
+
+
+def test_touched_short_recording_is_not_decoded_again(paths, memory, decoded):
+    assert_read(paths, memory, 4, decoded)
+    os.utime(paths[0], (0, 0))
+    assert_read(paths, memory, 0, decoded)
+
+
+@pytest.mark.parametrize("n_samples", [1000, 300_000])
+@pytest.mark.parametrize("kind", ["directory", "joblib"])
+def test_replaced_recording_of_same_size_and_time_is_decoded_again(n_samples, kind, memory, tmp_path):
+    for seed in range(3):
+        path = write(tmp_path / "recording.wav", noise(n_samples, seed=seed))
+        os.utime(path, (0, 0))
+        assert_read([path], memory if kind == "directory" else joblib.Memory(memory, verbose=0))
+
+
+@posix
+def test_recording_changed_anywhere_at_the_same_time_is_decoded_again(memory, tmp_path):
+    path = Path(write(tmp_path / "recording.wav", noise(300_000)))
+    assert_read([str(path)], memory)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4] ^= 1
+    time.sleep(0.02)  # longer than the clock of the file system may stand still
+    path.write_bytes(content)
+    os.utime(path, (0, 0))
+    assert_read([str(path)], memory)
+
+
+def test_recording_replaced_by_one_of_same_length_in_use_is_an_error(paths, memory):
+    samples = assert_read(paths[:1], memory)
+    entries(memory)[0].unlink()
+    write(paths[0], noise(1000, seed=9))
+    with pytest.raises(RuntimeError, match="has changed while it was in use"):
+        np.asarray(samples[paths[0]])
 
 
 def test_directory_can_be_shared_with_the_cache_of_a_pipeline(paths, memory, decoded):
@@ -437,6 +504,7 @@ def test_killed_processes_never_corrupt_a_shared_directory(tmp_path, memory):
         process.kill()
         process.join()
     assert_read(paths, memory)
+    assert leftovers(memory) == []
 
 
 def test_silent_reading_does_not_take_the_lock_of_tqdm(paths, memory, monkeypatch):

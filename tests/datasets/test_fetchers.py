@@ -388,7 +388,7 @@ def test_interrupted_unpacking_leaves_no_files(server, tmp_path, monkeypatch, fo
 
     def stop_after_unpacking(path, content, patterns):
         unpack(path, content, patterns)
-        assert re.fullmatch(rf"\.{folder}-\w+", content.parent.name)
+        assert re.fullmatch(r"\.sklearn_cpc-\w+", content.parent.name)
         assert content.parent.parent == tmp_path  # a folder beside the final one can be renamed to it at once
         raise error
 

@@ -2,20 +2,25 @@
 
 import errno
 import functools
+import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
 from corpus import rising_tones, small_cpc
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EarlyStopping, LRScheduler
 from torch import nn
 
 from sklearn_cpc import Augmentation, Checkpoint, EmbeddingMonitor, GRUContext, LSTMContext
+from sklearn_cpc.persistence.container import pack, unpack
 from sklearn_cpc.training import checkpoint as module
 from sklearn_cpc.training.checkpoint import FILE
 
@@ -122,7 +127,10 @@ def test_training_goes_on_by_partial_fit_as_without_checkpoints(tmp_path, monkey
     assert_same(weights(clone(cpc).fit(X).partial_fit(X)), weights(whole))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
+
+
+@forks
 def test_processes_that_are_killed_go_on():
     script = Path(__file__).parents[1] / "kill_and_resume.py"
     command = [sys.executable, script, "--kills", "3", "--seed", "0"]
@@ -131,7 +139,132 @@ def test_processes_that_are_killed_go_on():
     assert "3 of 3 ended with the weights" in ended.stdout
 
 
+# One training at a time
+
+
+class Wait(Callback):
+    """Stop in the middle of an epoch until told to go on."""
+
+    def __init__(self, arrived, go_on):
+        self.arrived, self.go_on = arrived, go_on
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def on_batch_end(self, net, **_):
+        """Wait after each batch."""
+        self.arrived.set()
+        assert self.go_on.wait(60)
+
+
+def assert_in_use(cpc):
+    with pytest.raises(RuntimeError, match="another process or thread is training in checkpoint=") as caught:
+        clone(cpc).fit(X)
+    message = str(caught.value)
+    assert repr(str(cpc.checkpoint)) in message
+    for advice in ("Wait until it ends", "give another directory", "a grid search needs checkpoint=None"):
+        assert advice in message
+
+
+def test_another_thread_cannot_train_in_the_same_directory(tmp_path, monkeypatch):
+    ignore_callbacks(monkeypatch)
+    cpc, arrived, go_on = small_cpc(max_epochs=2, checkpoint=tmp_path), threading.Event(), threading.Event()
+    first = clone(cpc).set_params(callbacks=[Wait(arrived, go_on)])
+    thread = threading.Thread(target=first.fit, args=(X,))
+    thread.start()
+    assert arrived.wait(60)
+    assert_in_use(cpc)
+    assert not (tmp_path / FILE).exists()
+    go_on.set()
+    thread.join()
+    assert_same(weights(first), weights(clone(cpc).fit(X)))
+    assert os.listdir(tmp_path) == [FILE]
+
+
+@forks
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_lock_ends_with_a_killed_process(tmp_path, monkeypatch):
+    ignore_callbacks(monkeypatch)
+    cpc, context = small_cpc(max_epochs=2, checkpoint=tmp_path), multiprocessing.get_context("fork")
+    arrived, go_on = context.Event(), context.Event()
+    first = clone(cpc).set_params(callbacks=[Wait(arrived, go_on)])
+    process = context.Process(target=first.fit, args=(X,), daemon=True)
+    process.start()
+    assert arrived.wait(60)
+    assert_in_use(cpc)
+    process.kill()
+    process.join()
+    assert len(clone(cpc).fit(X).history_) == 2
+    assert os.listdir(tmp_path) == [FILE]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, MemoryError])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_lock_ends_with_an_error(error, epoch, tmp_path, monkeypatch):
+    ignore_callbacks(monkeypatch)
+    cpc = small_cpc(max_epochs=2, checkpoint=tmp_path)
+    kept = stopped(cpc, epoch, error)
+    assert set(os.listdir(tmp_path)) <= {FILE}
+    clone(cpc).fit(X)
+    del kept
+
+
+def test_lock_ends_when_a_checkpoint_is_refused(tmp_path):
+    cpc = small_cpc(checkpoint=tmp_path).fit(X)
+    with pytest.raises(ValueError, match="other settings"):
+        clone(cpc).set_params(lr=2e-3).fit(X)
+    assert os.listdir(tmp_path) == [FILE]
+
+
+def test_parallel_grid_search_in_one_directory_meets_the_lock(tmp_path):
+    cpc = small_cpc(max_epochs=20, checkpoint=tmp_path)
+    search = GridSearchCV(cpc, {"lr": [1e-3, 2e-3]}, cv=2, n_jobs=2, error_score="raise", refit=False)
+    told = "a grid search needs checkpoint=None|other settings or recordings"
+    with joblib.parallel_config("threading"), pytest.raises((RuntimeError, ValueError), match=told):
+        search.fit(X)
+
+
 # What is refused
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("part", ["weights", "optimizer"])
+def test_checkpoint_that_is_not_finite_is_refused(part, bad, tmp_path):
+    cpc = small_cpc(checkpoint=tmp_path).fit(X)
+    state, _ = unpack((tmp_path / FILE).read_bytes())
+    values = state["weights"] if part == "weights" else next(iter(state["optimizer"]["state"].values()))
+    next(tensor for tensor in values.values() if tensor.ndim).view(-1)[-1] = bad
+    (tmp_path / FILE).write_bytes(pack(state))
+    with pytest.raises(ValueError, match=r"checkpoint.safetensors'.* are not finite; lower lr\); delete it"):
+        clone(cpc).fit(X)
+
+
+def test_weights_that_are_not_finite_do_not_replace_a_checkpoint(tmp_path, monkeypatch):
+    ignore_callbacks(monkeypatch)
+
+    class Spoil(Callback):
+        def on_epoch_end(self, net, **_):
+            if len(net.history) == 2:
+                next(net.module_.parameters()).data[0] = np.nan
+
+    cpc = small_cpc(max_epochs=2, checkpoint=tmp_path)
+    stopped(cpc, 2)
+    kept = (tmp_path / FILE).read_bytes()
+    with pytest.raises(ValueError, match="are not finite; lower lr"):
+        clone(cpc).set_params(callbacks=[Spoil()]).fit(X)
+    assert (tmp_path / FILE).read_bytes() == kept
+
+
+@forks
+def test_checkpoint_that_is_a_link_is_refused(tmp_path):
+    for target in ("there", "missing"):
+        (tmp_path / "there").write_text("precious")
+        (tmp_path / FILE).symlink_to(tmp_path / target)
+        with pytest.raises(ValueError, match=r"\(it is a link\); delete it"):
+            small_cpc(checkpoint=tmp_path).fit(X)
+        (tmp_path / FILE).unlink()
+    assert (tmp_path / "there").read_text() == "precious"
+    assert not (tmp_path / "missing").exists()
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     checkpoint : str, path-like or Checkpoint, default=None
         Directory in which ``fit`` keeps its state. After a stop, the next ``fit`` with the same parameters and
         recordings resumes from there. Give each training its own directory, which it locks, and none in a grid
-        search.
-        :class:`Checkpoint` sets how often it is written. Needs an int as ``random_state``.
+        search. :class:`Checkpoint` sets how often it is written. Needs an int as ``random_state``.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, clips, order and dropout. Pass an int for the same result in every fit.
     verbose : int, default=0

@@ -381,6 +381,18 @@ def test_delay_is_the_wait_between_attempts(server, tmp_path, monkeypatch):
     assert waited == [1.5]
 
 
+@pytest.mark.parametrize("installed", [False, True])
+def test_download_of_killed_process_is_removed(server, tmp_path, installed):
+    if installed:
+        fetch("fsdd", tmp_path)
+    scratch = tmp_path / ".sklearn_cpc-0123456789abcdef"
+    scratch.mkdir()
+    (scratch / "archive").write_bytes(b"half")
+    scratch.with_suffix(".lock").touch()  # no process holds it
+    fetch("fsdd", tmp_path)
+    assert list_folder(tmp_path) == ["fsdd"]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 @every_corpus
 def test_interrupted_unpacking_leaves_no_files(server, tmp_path, monkeypatch, folder, error):

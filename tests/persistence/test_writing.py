@@ -81,6 +81,27 @@ def test_an_interruption_leaves_the_earlier_file(path, monkeypatch):
     assert_untouched(path)
 
 
+def test_unfinished_file_of_killed_process_is_removed(path):
+    partial = path.with_name(".sklearn_cpc-0123456789abcdef")
+    partial.write_bytes(b"half")
+    partial.with_suffix(".lock").touch()  # no process holds it
+    save(fitted("mfcc"), path)
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_file_is_private_from_the_start_if_the_earlier_one_is(path, monkeypatch):
+    path.chmod(0o600)
+    modes, replace = [], os.replace
+
+    def note(partial, target):
+        modes.append(stat.S_IMODE(os.stat(partial).st_mode))
+        replace(partial, target)
+
+    monkeypatch.setattr(file_functions.os, "replace", note)
+    save(fitted("mfcc"), path)
+    assert modes == [0o600]
+
+
 def test_an_estimator_that_cannot_be_saved_leaves_the_earlier_file(path):
     with pytest.raises(TypeError):
         save(mfcc(verbose=2**70).fit([[0.0] * 500]), path)

@@ -142,25 +142,29 @@ def pool():
 @pytest.mark.parametrize("kind", ["gru", "lstm", "transformer", "attention", "autoencoder", "probe", "mfcc"])
 def test_reading_calls_write_nothing_to_the_estimator(kind, tmp_path, monkeypatch):
     estimator = fit(make(kind))
-    modules = list(estimator.network_.modules()) if hasattr(estimator, "network_") else []
-    protected = {id(part) for part in [estimator, *modules, getattr(estimator, "scaler_", estimator)]}
+    parts = [estimator]
+    if hasattr(estimator, "network_"):
+        parts += estimator.network_.modules()
+    before = [{name: id(value) for name, value in vars(part).items()} for part in parts]
 
-    def refuse(part, name, value):
-        assert id(part) not in protected, f"{name} is set"
-        original[type(part) if type(part) in original else nn.Module](part, name, value)
+    def guard(kind_of_part):
+        set_attribute = kind_of_part.__setattr__
 
-    original = {nn.Module: nn.Module.__setattr__}
-    monkeypatch.setattr(nn.Module, "__setattr__", refuse)
-    for kind_of_part in {type(part) for part in (estimator, getattr(estimator, "scaler_", estimator))}:
-        original[kind_of_part] = object.__setattr__
-        monkeypatch.setattr(kind_of_part, "__setattr__", refuse, raising=False)
-    before = [{name: id(value) for name, value in vars(part).items()} for part in [estimator, *modules]]
-    results(estimator)
-    estimator.save(tmp_path / "model")
-    clone(estimator)
-    if hasattr(estimator, "get_feature_names_out"):
-        estimator.get_feature_names_out()
-    assert [{name: id(value) for name, value in vars(part).items()} for part in [estimator, *modules]] == before
+        def refuse(part, name, value):
+            assert not any(part is one for one in parts), f"{name} is set"
+            set_attribute(part, name, value)
+
+        patch.setattr(kind_of_part, "__setattr__", refuse, raising=False)
+
+    with monkeypatch.context() as patch:
+        guard(type(estimator))
+        guard(nn.Module)
+        results(estimator)
+        estimator.save(tmp_path / "model")
+        clone(estimator)
+        if hasattr(estimator, "get_feature_names_out"):
+            estimator.get_feature_names_out()
+    assert [{name: id(value) for name, value in vars(part).items()} for part in parts] == before
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm", "transformer", "autoencoder", "probe", "mfcc"])
@@ -292,10 +296,10 @@ def test_loading_touches_no_warning_filter_and_no_generator(tmp_path, monkeypatc
     for i, estimator in enumerate(estimators):
         estimator.save(tmp_path / str(i))
     before, filters = torch.get_rng_state(), list(warnings.filters)
-    monkeypatch.setattr(warnings, "catch_warnings", refuse)
-    monkeypatch.setattr(torch, "set_rng_state", refuse)
-    models = list(pool.map(lambda i: load(tmp_path / str(i % 3)), range(24)))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(warnings, "catch_warnings", refuse)
+        patch.setattr(torch, "set_rng_state", refuse)
+        models = list(pool.map(lambda i: load(tmp_path / str(i % 3)), range(24)))
     assert warnings.filters == filters
     assert torch.equal(torch.get_rng_state(), before)
     for i, model in enumerate(models[:3]):

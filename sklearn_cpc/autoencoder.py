@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import nn
 
 from ._constraints import SHARE, UNITS, Each
+from .nn.generators import Dropout
 from .training.batches import TensorBatches
 from .training.estimator import NetworkEstimator, Task
 from .training.scaling import standardize
@@ -36,7 +37,7 @@ def dense(width, units, dropout):
     """Dense layers, each with leaky ReLU and dropout."""
     layers: list[nn.Module] = []
     for unit in units:
-        layers += [nn.Linear(width, unit), nn.LeakyReLU(), nn.Dropout(dropout)]
+        layers += [nn.Linear(width, unit), nn.LeakyReLU(), Dropout(dropout)]
         width = unit
     return layers
 

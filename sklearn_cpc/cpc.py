@@ -18,7 +18,7 @@ from .nn.pooling import POOLINGS, check_pooling, n_features
 from .training.batches import ClipBatches, check_trainable, hold_out
 from .training.checkpoint import Checkpoint, check_resumable, make_checkpoint
 from .training.clip_geometry import ClipShape
-from .training.device import match_precision, resolve_device, resolve_precision
+from .training.device import match_input, resolve_device, resolve_precision
 from .training.embedding import Frames, embed_frames, embed_source, score_recordings
 from .training.estimator import NetworkEstimator, Task
 from .training.schedules import SCHEDULES
@@ -371,7 +371,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     def _prepare_network(self, dtype, network=None):
         """Return the network, or one in training, ready for input of a dtype, and how to embed with it."""
         device = resolve_device(self.device)
-        network = match_precision((network or self.network_).to(device).eval(), dtype)
+        network = match_input(network or self.network_, dtype, device)
         return network, {"batch_size": max(self.batch_size, 8), "device": device}
 
     @property

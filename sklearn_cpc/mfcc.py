@@ -98,7 +98,7 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         """
         for _ in self._open(X, reset=True).chunks():
             pass  # reading raises if recordings cannot be used
-        self._n_features_out = 2 * self.n_mfcc
+        self._is_fitted = True
         return self
 
     def fit_transform(self, X, y=None):
@@ -113,7 +113,9 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         -------
         float ndarray of shape (n_rows, 2 * n_mfcc)
         """
-        return self._compute(self._open(X, reset=True))
+        features = self._compute(self._open(X, reset=True))
+        self._is_fitted = True
+        return features
 
     def transform(self, X):
         """Compute the features of recordings.
@@ -145,11 +147,14 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
                 samples = np.pad(samples, (0, max(0, self.n_fft - len(samples))))
                 mfcc = librosa.feature.mfcc(y=samples, sr=self.sample_rate, **options)  # (n_mfcc, n_frames)
                 features[chunk.rows[i]] = np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
-        self._n_features_out = 2 * self.n_mfcc
         return features
 
+    @property
+    def _n_features_out(self):
+        return 2 * self.n_mfcc
+
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "_n_features_out")
+        return hasattr(self, "_is_fitted")
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from ._constraints import SHARE
+from .nn.generators import Dropout
 from .training.batches import TensorBatches
 from .training.estimator import NetworkEstimator, Task
 from .training.scaling import standardize
@@ -20,7 +21,7 @@ class Probe(nn.Module):
 
     def __init__(self, n_features, n_classes, dropout):
         super().__init__()
-        self.dropout, self.linear = nn.Dropout(dropout), nn.Linear(n_features, n_classes)
+        self.dropout, self.linear = Dropout(dropout), nn.Linear(n_features, n_classes)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 

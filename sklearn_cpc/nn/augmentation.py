@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from .._constraints import SHARE, Each
 from .frontends import without_autocast
+from .generators import redirect_draws
 
 AMOUNT = Interval(Real, 0, 100, closed="left")  # in dB, semitones or seconds; 0 switches an effect off
 LEVELS = Each(Interval(Real, -100, 100, closed="both"), least=2, most=2)  # (lowest, highest) in dB
@@ -147,7 +148,7 @@ class Augmenter(nn.Module):
         if not self.training:
             return clips
         # Autocast is off: bfloat16 is too coarse for samples and spectra.
-        with without_autocast(clips.device):
+        with without_autocast(clips.device), redirect_draws():
             for effect, amount in self.effects:
                 clips = effect(clips, amount, self.sample_rate)
         return clips
@@ -213,7 +214,7 @@ def mix_clips(clips, attenuations, _sample_rate):
     batch = len(clips)
     if batch < 2:
         return clips
-    shift = torch.randint(1, batch, (batch,), device=clips.device)  # 0 would add a clip to itself
+    shift = torch.arange(batch, device=clips.device).random_(1, batch)  # 0 would add a clip to itself
     others = clips[(torch.arange(batch, device=clips.device) + shift) % batch]
     return clips + others * from_decibels(-uniform(clips, *attenuations))
 
@@ -247,7 +248,7 @@ def mask_time(clips, share, _sample_rate):
 
 def uniform(clips, low, high):
     """Draw a number for each clip, uniform from low (included) to high (not), of shape (batch, 1)."""
-    return low + (high - low) * torch.rand(len(clips), 1, dtype=clips.dtype, device=clips.device)
+    return low + (high - low) * clips.new_empty(len(clips), 1).uniform_()
 
 
 def from_decibels(decibels):

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from .._constraints import SHARE, UNITS, Each, integers
+from .generators import Dropout, redirect_draws
 
 N_LAYERS = integers(1, 100)
 TRANSFORMER = {"n_layers": [N_LAYERS], "n_heads": [UNITS], "dff": [UNITS], "dropout": [SHARE]}
@@ -186,7 +187,7 @@ class AttentionContext(AutoregressorRecipe):
         head: list[nn.Module] = [nn.Flatten()]
         width = n_context * z_dim
         for units in self.dense_units:
-            head += [nn.Dropout(self.dropout), nn.Linear(width, units), nn.LeakyReLU()]
+            head += [Dropout(self.dropout), nn.Linear(width, units), nn.LeakyReLU()]
             width = units
         return AttentionSummary(layers, nn.Sequential(*head[:-1]), z_dim, n_context, self.dropout)
 
@@ -213,14 +214,15 @@ class CausalAttention(nn.Module):
 
     def __init__(self, inlet, layers, dropout):
         super().__init__()
-        self.inlet, self.layers, self.dropout = inlet, layers, nn.Dropout(dropout)
+        self.inlet, self.layers, self.dropout = inlet, layers, Dropout(dropout)
 
     def forward(self, z):
         """Map (batch, steps, z_dim) to (batch, steps, c_dim)."""
         h = self.inlet(z)
         h = self.dropout(h + sinusoids(h.shape[1], h.shape[2]).to(h))
         later = torch.ones(h.shape[1], h.shape[1], dtype=torch.bool, device=h.device).triu(1)
-        return self.layers(h, mask=later, is_causal=True)
+        with redirect_draws():
+            return self.layers(h, mask=later, is_causal=True)
 
 
 class AttentionSummary(nn.Module):
@@ -228,13 +230,15 @@ class AttentionSummary(nn.Module):
 
     def __init__(self, layers, head, z_dim, n_context, dropout):
         super().__init__()
-        self.layers, self.head, self.dropout = layers, head, nn.Dropout(dropout)
+        self.layers, self.head, self.dropout = layers, head, Dropout(dropout)
         self.register_buffer("positions", sinusoids(n_context, z_dim), persistent=False)
 
     def forward(self, z):
         """Map (batch, n_context, z_dim) to (batch, c_dim)."""
         z = self.dropout(z * math.sqrt(z.shape[-1]) + self.positions)
-        return self.head(self.layers(z))
+        with redirect_draws():
+            summary = self.layers(z)
+        return self.head(summary)
 
 
 def sinusoids(n_positions, dim):

@@ -11,6 +11,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from .._constraints import N_FFT, N_MELS, SAMPLE_RATE, SHARE, UNITS, Each
 from .convolutions import Conv1d, Conv2d, Flatten
 from .frontends import BandStandardizer, LogMel, Scale
+from .generators import Dropout, Dropout2d
 
 
 class PerWindow(nn.Module):
@@ -152,8 +153,8 @@ class Conv1dEncoder(EncoderRecipe):
             layers.append(Conv1d(channels, filters, kernel, stride))
             layers += [nn.BatchNorm1d(filters), nn.LeakyReLU(inplace=True)]
             channels, length = filters, (length - kernel) // stride + 1
-        layers += [nn.Flatten(), nn.Dropout(self.dropout)]
-        layers += [nn.Linear(channels * length, self.dense_units), nn.LeakyReLU(), nn.Dropout(self.dropout)]
+        layers += [nn.Flatten(), Dropout(self.dropout)]
+        layers += [nn.Linear(channels * length, self.dense_units), nn.LeakyReLU(), Dropout(self.dropout)]
         layers += [nn.Linear(self.dense_units, self.z_dim), nn.LeakyReLU()]
         return PerWindow(nn.Sequential(*layers), n_steps)
 
@@ -255,10 +256,10 @@ class Conv2dEncoder(EncoderRecipe):
         channels, size = 1, self.n_mels
         for filters, kernel, stride in convolutions:
             layers.append(Conv2d(channels, filters, kernel, stride, padding=kernel // 2))
-            layers += [nn.Dropout2d(self.dropout, inplace=True), nn.LeakyReLU(inplace=True)]
+            layers += [Dropout2d(self.dropout, inplace=True), nn.LeakyReLU(inplace=True)]
             channels, size = filters, -(-size // stride)
         layers += [Flatten(), nn.Linear(channels * size * size, self.dense_units), nn.LeakyReLU()]
-        layers += [nn.Dropout(self.dropout), nn.Linear(self.dense_units, self.z_dim), nn.LeakyReLU()]
+        layers += [Dropout(self.dropout), nn.Linear(self.dense_units, self.z_dim), nn.LeakyReLU()]
         # Weights with channels last make images channels last, which is faster.
         network = convert_conv2d_weight_memory_format(nn.Sequential(*layers), torch.channels_last)
         return PerWindow(network, n_steps, spectrogram, self.n_mels)

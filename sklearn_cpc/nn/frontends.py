@@ -1,5 +1,6 @@
 """Front ends: raw samples to log-mel frames, in batches and on their device."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -12,6 +13,8 @@ from torch.nn import functional as F
 BANDS_PER_MATMUL = 16  # neighbouring bands share one matrix product over their bins: a mel matrix is mostly zeros
 SAMPLES_PER_BLOCK = 2**19  # size of a block of frames: with its spectrum, it fits in a processor's cache
 BLOCKS_PER_THREAD = 16  # starting another thread takes longer than computing fewer blocks
+
+thread_count = threading.Lock()  # held while torch's number of threads is another one for a moment
 
 
 def without_autocast(device):
@@ -91,7 +94,7 @@ def map_in_threads(function, items, n_threads):
     results, indices = [None] * len(items), iter(range(len(items)))
 
     def work():
-        torch.set_num_threads(1)
+        compute_alone()
         for i in indices:  # shared by all threads: each takes the next
             results[i] = function(items[i])
 
@@ -103,7 +106,17 @@ def map_in_threads(function, items, n_threads):
             other.result()
         return results
     finally:
-        torch.set_num_threads(n_torch_threads)  # work() changed it, for threads that start later too
+        torch.set_num_threads(n_torch_threads)
+
+
+def compute_alone():
+    """Let torch compute in this thread alone. The others keep their number of threads."""
+    with thread_count:
+        n_torch_threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # also for threads that start later, which a further thread sets back
+        other = threading.Thread(target=torch.set_num_threads, args=(n_torch_threads,))
+        other.start()
+        other.join()
 
 
 class Scale(nn.Module):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from .._constraints import N_MELS, POSITIVE, UNITS, Each, integers
 from .encoders import EncoderRecipe
 from .frontends import BandCentring, LogMel, Scale
+from .generators import Dropout
 
 
 class LogMelEncoder(EncoderRecipe):
@@ -156,7 +157,7 @@ class FrameConv(nn.Module):
         super().__init__()
         self.conv = nn.Conv1d(in_channels, out_channels, kernel_size, stride)
         self.norm = nn.LayerNorm(out_channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         missing = kernel_size - stride
         self.padding = missing - missing // 2, missing // 2
 

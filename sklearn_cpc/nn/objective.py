@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .._constraints import POSITIVE, integers
+from .generators import own_generator
 
 LOSS_CONSTRAINTS: dict = {
     "negatives": [StrOptions({"across", "within", "mixed"})],
@@ -256,7 +257,7 @@ def info_nce(
 def draw_windows(n_valid, n_windows):
     """Draw windows that hold sound, uniformly and with replacement: their clips and steps, (n_windows,) each."""
     end = n_valid.cumsum(0)
-    window = torch.randint(int(end[-1]), (n_windows,), device=n_valid.device)
+    window = torch.randint(int(end[-1]), (n_windows,), device=n_valid.device, generator=own_generator())
     clips = torch.searchsorted(end, window, right=True)
     return clips, window - (end - n_valid)[clips]
 

@@ -62,7 +62,7 @@ CLASSES = {
         "sklearn_cpc.probe", {**FEATURES, **NETWORK, "scaler_": [StandardScaler], "classes_": [np.ndarray]}
     ),
     "MFCCTransformer": Allowed(
-        "sklearn_cpc.mfcc", {**SAMPLES, **OUTPUT, "_n_features_out": [int]}, dropped=("memory",)
+        "sklearn_cpc.mfcc", {**SAMPLES, **OUTPUT, "_is_fitted": ["boolean"]}, dropped=("memory",)
     ),
     "Pipeline": Allowed(
         "sklearn.pipeline", {}, dropped=("memory",), check=lambda pipeline: pipeline._validate_steps()

@@ -1,10 +1,11 @@
 """Networks in files: weights for a network that is built anew from the parameters of its estimator."""
 
-import warnings
 from itertools import zip_longest
 
 import numpy as np
 import torch
+
+from ..nn.generators import redirect_draws, use_generator
 
 PLAIN = bool, int, float, str, tuple, list, dict, type(None), np.generic
 
@@ -32,8 +33,7 @@ def rebuild_network(estimator, weights):
 
 def _build(estimator, device):
     try:
-        with torch.random.fork_rng(devices=[]), torch.device(device), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # fit has warned
+        with use_generator(torch.Generator()), redirect_draws(), torch.device(device):
             return estimator._build_network(device="meta")
     except Exception as error:  # parameters that make no sense may raise anything
         raise ValueError(f"network_ cannot be built from the parameters: {error}") from error

@@ -48,9 +48,11 @@ def decode(entry, arrays):
     if type(entry) is list:
         return [decode(item, arrays) for item in entry]
     if type(entry) is not dict:
+        encode(entry, {}, "")  # raises for what is never stored
         return entry
     ((tag, content),) = entry.items()
     if tag == "array":
+        encode(arrays[content], {}, content)
         return arrays.pop(content)
     if tag == "dict":
         return {decode(key, arrays): decode(item, arrays) for key, item in content}

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import threading
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt, see malloc.h
 # Bytes. While memory is kept, nothing is handed back. Afterwards the thresholds are where glibc's own rule
@@ -11,6 +12,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt, see ma
 WHILE_KEPT = {TRIM_THRESHOLD: 2**31 - 1, MMAP_THRESHOLD: 2**30}
 AFTERWARDS = {TRIM_THRESHOLD: 2**26, MMAP_THRESHOLD: 2**25}
 _active: list[None] = []  # one entry per block in progress, in all threads: the thresholds are the process's
+_lock = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -28,17 +30,19 @@ def keep_freed_memory():
         yield
         return
     libc = ctypes.CDLL(None)
-    _active.append(None)
-    try:
+    with _lock:
+        _active.append(None)
         for parameter, n_bytes in WHILE_KEPT.items():
             libc.mallopt(parameter, n_bytes)
+    try:
         yield
     finally:
-        _active.pop()
-        if not _active:
-            for parameter, n_bytes in AFTERWARDS.items():
-                libc.mallopt(parameter, n_bytes)
-            libc.malloc_trim(0)
+        with _lock:
+            _active.pop()
+            if not _active:
+                for parameter, n_bytes in AFTERWARDS.items():
+                    libc.mallopt(parameter, n_bytes)
+                libc.malloc_trim(0)
 
 
 def _is_set_by_environment():

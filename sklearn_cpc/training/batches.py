@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from .._warnings import warn
+from ..nn.generators import own_generator
 
 N_SORTED = 16  # batches' worth of clips that are sorted by length together
 
@@ -21,7 +22,7 @@ class TensorBatches(IterableDataset):
         self.n_batches = -(-len(inputs) // batch_size)  # of an epoch
 
     def __iter__(self):
-        for rows in split_evenly(torch.randperm(len(self.inputs)), self.batch_size):
+        for rows in split_evenly(torch.randperm(len(self.inputs), generator=own_generator()), self.batch_size):
             yield self.inputs.index_select(0, rows), self.targets.index_select(0, rows)
 
 

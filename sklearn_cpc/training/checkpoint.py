@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from .._constraints import integers
 from .._files import claim, release
 from .._warnings import warn
+from ..nn.generators import own_generator
 from ..persistence.container import hash_arrays, library_versions, pack, read_file, unpack, write_file
 from ..persistence.values import encode
 
@@ -112,7 +113,7 @@ class CheckpointWriter(Callback):
         net.optimizer_.load_state_dict(self._state["optimizer"])  # a schedule starts by setting the rate
         generators = self._state["generators"]
         self.random.set_state(generators["clips"].get_state())
-        torch.set_rng_state(generators["torch"])
+        (own_generator() or torch.default_generator).set_state(generators["torch"])
         if "cuda" in generators and torch.device(net.device).type == "cuda":
             torch.cuda.set_rng_state(generators["cuda"], net.device)
         self._state = None
@@ -122,7 +123,7 @@ class CheckpointWriter(Callback):
         n_done = len(net.history)
         if n_done % self.every and n_done < self._n_epochs:
             return
-        generators = {"torch": torch.get_rng_state(), "clips": self.random}
+        generators = {"torch": (own_generator() or torch.default_generator).get_state(), "clips": self.random}
         if torch.device(net.device).type == "cuda":
             generators["cuda"] = torch.cuda.get_rng_state(net.device)
         state = {

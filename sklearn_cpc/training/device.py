@@ -3,9 +3,21 @@
 import contextlib
 import copy
 import functools
+import itertools
+import os
+import threading
 
 import numpy as np
 import torch
+
+from ..nn.frontends import thread_count
+from ..nn.generators import use_generator
+
+_dtypes: list[torch.dtype] = []  # default ones before each block in progress, in all threads: they share it
+_dtypes_lock = threading.Lock()
+_torchs_generators = threading.RLock()  # held by who seeds them
+if hasattr(os, "register_at_fork"):  # in a forked process, the thread that held it is gone
+    os.register_at_fork(after_in_child=_torchs_generators._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 def resolve_device(device):
@@ -19,11 +31,9 @@ def resolve_device(device):
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        return torch.empty(0, device=torch.device(device)).device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"device={device!r} cannot be used here ({error}); use 'auto' or 'cpu'.") from error
-    return resolved
 
 
 def resolve_precision(precision, device):
@@ -36,9 +46,17 @@ def resolve_precision(precision, device):
     return "bfloat16" if device.type == "cpu" and native() else "float32"
 
 
-def match_precision(module, dtype):
-    """Return the module itself for float32, a double copy of it for float64 input."""
-    return copy.deepcopy(module).double() if dtype == np.float64 else module
+def match_input(module, dtype, device):
+    """Return a module for input of a dtype on a device: itself if it can be used as it is, else a copy.
+
+    It is never changed: other threads may use it.
+    """
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    is_there = all(t.device.type == device.type and device.index in (None, t.device.index) for t in tensors)
+    if is_there and dtype != np.float64 and not any(part.training for part in module.modules()):
+        return module
+    copied = copy.deepcopy(module).to(device).eval()
+    return copied.double() if dtype == np.float64 else copied
 
 
 @contextlib.contextmanager
@@ -47,7 +65,9 @@ def standard_settings(device):
 
     These are: new tensors are float32 and on the CPU, gradients are on, inference mode and autocast are off.
     """
-    dtype, kind = torch.get_default_dtype(), torch.device(device).type
+    kind = torch.device(device).type
+    with thread_count:  # a thread asks once, and goes by the answer ever after
+        torch.get_num_threads()
     # Change only what is unusual: a default device slows every operation down, and inside of another autocast,
     # weights that were cast once are never cast anew.
     with contextlib.ExitStack() as settings:
@@ -57,13 +77,14 @@ def standard_settings(device):
             settings.enter_context(torch.autocast(kind, enabled=False))
         settings.enter_context(torch.inference_mode(False))
         settings.enter_context(torch.enable_grad())
-        if dtype != torch.float32:  # a setting of all threads: leave it alone where it is the usual one
+        with _dtypes_lock:
+            _dtypes.append(torch.get_default_dtype())
             torch.set_default_dtype(torch.float32)
         try:
             yield
         finally:
-            if dtype != torch.float32:
-                torch.set_default_dtype(dtype)
+            with _dtypes_lock:
+                torch.set_default_dtype(_dtypes.pop())
 
 
 def for_inference(function):
@@ -78,10 +99,19 @@ def for_inference(function):
 
 
 @contextlib.contextmanager
-def seeded(random_state, device):
-    """Seed torch inside the block and leave its global generators as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        seed = int(random_state.randint(np.iinfo(np.int32).max))
+def seeded(random_state, device, *, own=False):
+    """Seed torch inside the block and leave its global generators as they were.
+
+    Threads share these generators, so such blocks run one after the other. With ``own``, only what this package
+    draws on the CPU is seeded, by a generator of the block's own, and blocks may run at the same time.
+    """
+    seed = int(random_state.randint(np.iinfo(np.int32).max))
+    if own:
+        with use_generator(torch.Generator().manual_seed(seed)):
+            yield
+        return
+    devices = [device] if device.type == "cuda" else []
+    with _torchs_generators, use_generator(None), torch.random.fork_rng(devices=devices):
         # torch.manual_seed also seeds the GPUs, whose generators are kept only if they are used.
         (torch.default_generator if device.type == "cpu" else torch).manual_seed(seed)
         yield

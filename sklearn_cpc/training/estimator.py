@@ -1,6 +1,5 @@
 """The base of all estimators that train a network: one path from parameters to a fitted network."""
 
-import contextlib
 import copy
 import copyreg
 from collections.abc import Callable
@@ -16,8 +15,9 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 
 from .._constraints import POSITIVE
+from ..nn.generators import redirect_draws
 from ..persistence.models import SaveMixin, from_bytes, to_bytes
-from .device import match_precision, resolve_device, seeded, standard_settings
+from .device import match_input, resolve_device, seeded, standard_settings
 from .loop import train
 from .net import check_callbacks
 
@@ -116,8 +116,11 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         resume = (partial or self.warm_start) and hasattr(self, "network_")
         device = resolve_device(self.device)
         random = (resume and self._random) or check_random_state(self.random_state)
-        with _restore_on_error(self), standard_settings(device), seeded(random, device):
-            task = self._plan(X, y, random, partial, resume)
+        own = device.type == "cpu" and not _runs_foreign_code(self)
+        trained = object.__new__(type(self))  # takes our place in the end: other threads may use us as we are
+        trained.__dict__.update(vars(self))
+        with standard_settings(device), seeded(random, device, own=own):
+            task = trained._plan(X, y, random, partial, resume)
             training = train(
                 task.network,
                 task.batches,
@@ -132,19 +135,21 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
                 **task.options,
             )
         before = self.history_ if resume else []
-        self.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in training.history]
-        self.interrupted_ = training.stopped_by is not None
-        self.network_ = task.network.eval()
-        self._optimizer_state = training.optimizer_state
+        trained.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in training.history]
+        trained.interrupted_ = training.stopped_by is not None
+        trained.network_ = task.network.eval()
+        trained._optimizer_state = training.optimizer_state
         # NumPy's global generator belongs to everybody.
-        self._random = None if random is np.random.mtrand._rand else random
+        trained._random = None if random is np.random.mtrand._rand else random
+        self.__dict__ = trained.__dict__
         if training.stopped_by is not None:
             raise training.stopped_by
         return task
 
     def _start_network(self, resume):
         """Build the network, with the weights of the last fit if ``resume``."""
-        network = self._build_network()
+        with redirect_draws():
+            network = self._build_network()
         if resume:
             try:
                 network.load_state_dict(self.network_.state_dict())
@@ -159,7 +164,7 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         """Run rows through the network, or a part of it, in their own precision."""
         device = resolve_device(self.device)
         with standard_settings(device), torch.inference_mode():
-            network = match_precision(self.network_.to(device), rows.dtype)
+            network = match_input(self.network_, rows.dtype, device)
             module = network if part is None else getattr(network, part)
             return module(torch.from_numpy(rows).to(device)).cpu().numpy()
 
@@ -223,13 +228,9 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
         self.__dict__.update(vars(loaded))
 
 
-@contextlib.contextmanager
-def _restore_on_error(estimator):
-    """Give an estimator its attributes back if the block raises."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise
+def _runs_foreign_code(estimator):
+    """Whether a training runs modules, functions or callbacks of others, which may use torch's generators."""
+    parts = [part for part in estimator.get_params().values() if callable(part)]
+    return bool(estimator.callbacks) or not all(
+        str(part.__module__).startswith("sklearn_cpc.") for part in [estimator, *parts]
+    )

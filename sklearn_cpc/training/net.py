@@ -34,8 +34,8 @@ class Net(NeuralNet):
         # Entering autocast takes 5 % of the time of a small network, so do it only where it changes something.
         if not in_bfloat16 and not torch.is_autocast_enabled(self.device.type):
             return self._call_module(x)
-        torch.clear_autocast_cache()  # of the weights of earlier steps, which remain if the user is in an autocast
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bfloat16):
+        # Without the cache of weights, which all threads share.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=in_bfloat16, cache_enabled=False):
             return self._call_module(x)
 
     def _call_module(self, x):

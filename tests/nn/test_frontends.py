@@ -341,6 +341,20 @@ def test_log_mel_restores_the_number_of_torch_threads(threads):
     assert seen == [3, 3]
 
 
+def test_threads_that_start_during_the_work_have_all_of_torchs_threads(threads):
+    def look(_):
+        inner = []
+        other = threading.Thread(target=lambda: inner.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        return torch.get_num_threads(), *inner
+
+    threads(3)
+    barrier = threading.Barrier(2)  # both threads have begun
+    seen = map_in_threads(lambda item: (barrier.wait(10), look(item))[1], range(2), 2)
+    assert seen == [(1, 3), (1, 3)]
+
+
 def test_error_in_a_thread_restores_the_number_of_threads(threads):
     threads(2)
     with pytest.raises(ZeroDivisionError):

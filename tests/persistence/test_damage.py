@@ -1,6 +1,7 @@
 """A file that is not what was written is refused: damaged, cut off, or made to do harm."""
 
 import contextlib
+import copy
 import functools
 import hashlib
 import json
@@ -351,6 +352,27 @@ HOSTILE = {
 def test_descriptions_made_to_do_harm_are_refused(case, path):
     name, edit, message = HOSTILE[case]
     assert_refused(forged(bytes_of(name), edit), path, message)
+
+
+@pytest.mark.parametrize(("number", "is_stored"), [(2**63 - 1, True), (2**63, False), (10**30, False)])
+def test_load_takes_the_integers_that_save_takes(number, is_stored, path):
+    changed = copy.deepcopy(fitted("reducer")).set_params(max_epochs=number)
+    data = forged(bytes_of("reducer"), put("parameters", "max_epochs", value=number))
+    if is_stored:
+        save(changed, path)
+        assert load(path).max_epochs == loaded(data, path).max_epochs == number
+    else:
+        with pytest.raises(TypeError, match=r"max_epochs is .* cannot be stored"):
+            save(changed, path)
+        assert_refused(data, path, f"it is {number}, of type int, which cannot be stored")
+
+
+def test_load_takes_no_arrays_of_types_that_save_refuses(path):
+    def edit(node, arrays):
+        (name,) = [name for name in arrays if name.endswith("mean_")]
+        arrays[name] = arrays[name].astype(np.complex64)
+
+    assert_refused(forged(bytes_of("reducer"), edit), path, "complex64|cut off")
 
 
 NASTY = [None, True, -1, 0, 1, 10**9, 2**63, -0.5, 1e300, "", "x", "../x", [], [[]], {}, {"tuple": []}, {"a": 1}]

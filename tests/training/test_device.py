@@ -12,7 +12,7 @@ from sklearn_cpc import Augmentation, Conv2dEncoder
 from sklearn_cpc.nn import pooling
 from sklearn_cpc.nn.network import AUTOREGRESSORS, ENCODERS, build_network
 from sklearn_cpc.nn.objective import InfoNCE, info_nce
-from sklearn_cpc.training.device import match_precision, resolve_device, resolve_precision, seeded
+from sklearn_cpc.training.device import match_input, resolve_device, resolve_precision, seeded
 
 CPU = torch.device("cpu")
 NO_GPU = not torch.cuda.is_available()
@@ -135,13 +135,32 @@ def test_auto_precision_is_float32_where_torch_cannot_tell(monkeypatch):
     assert resolve_precision("auto", CPU) == "float32"
 
 
-def test_float64_uses_a_double_copy_and_float32_the_module():
-    module = nn.Linear(2, 2)
-    assert match_precision(module, np.dtype(np.float32)) is module
-    double = match_precision(module, np.dtype(np.float64))
+def test_a_module_that_suits_the_input_is_used_itself():
+    module = nn.Sequential(nn.GRU(2, 2), nn.Dropout(0.5)).eval()
+    assert match_input(module, np.dtype(np.float32), resolve_device("cpu:0")) is module
+
+
+def test_float64_uses_a_double_copy():
+    module = nn.Linear(2, 2).eval()
+    double = match_input(module, np.dtype(np.float64), CPU)
     assert double.weight.dtype == torch.float64
     assert module.weight.dtype == torch.float32
     torch.testing.assert_close(double.weight.float(), module.weight)
+
+
+def test_a_module_in_training_mode_is_copied_to_evaluate():
+    module = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).eval()
+    module[1].train()
+    evaluated = match_input(module, np.dtype(np.float32), CPU)
+    assert not any(part.training for part in evaluated.modules())
+    assert module[1].training
+    assert torch.equal(evaluated[0].weight, module[0].weight)
+
+
+def test_a_module_on_another_device_is_copied_there():
+    module = nn.Linear(2, 2).eval()
+    assert match_input(module, np.dtype(np.float32), torch.device("meta")).weight.is_meta
+    assert not module.weight.is_meta
 
 
 # Seeds

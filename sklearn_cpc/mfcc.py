@@ -5,9 +5,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ._constraints import N_FFT, N_MELS, READING, SAMPLE_RATE, integers
+from ._constraints import N_FFT, N_MELS, READING, SAMPLE_RATE, check_filter_bank, integers
 from .audio.store import AudioSource
 from .persistence import SaveMixin
+
+MAX_OVERLAP = 256  # frames that hold the same sample
 
 
 class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -134,6 +136,10 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._validate_params()
         if self.n_mfcc > self.n_mels:
             raise ValueError(f"n_mfcc={self.n_mfcc} must not exceed n_mels={self.n_mels}.")
+        check_filter_bank(self.n_mels, self.n_fft)
+        if self.n_fft > MAX_OVERLAP * self.hop_length:
+            least = self.n_fft / MAX_OVERLAP
+            raise ValueError(f"hop_length={self.hop_length} must be at least n_fft / {MAX_OVERLAP} = {least:g}.")
         return AudioSource(self, X, self.sample_rate, reset=reset)
 
     def _compute(self, source):

@@ -18,7 +18,8 @@ from .._version import __version__
 from .values import decode, encode
 
 FORMAT = 1
-MAX_DOCUMENT = 2**22  # bytes of JSON: a history of tens of thousands of epochs
+MAX_DOCUMENT = 2**21  # bytes of JSON: a history of thousands of epochs
+MAX_HEADER = 2**22  # bytes before the arrays, which say where each is: a document names no more
 DOCUMENT, CHECKSUM = "document", "sha256"  # names of arrays
 
 ADVICE = "take another copy of it, or make it again"
@@ -47,6 +48,8 @@ def unpack(data):
 
     Raises ValueError if anything is wrong with the bytes.
     """
+    if int.from_bytes(data[:8], "little") > MAX_HEADER:
+        raise ValueError(f"it is no file of sklearn_cpc, or cut off: it states a header too large; {ADVICE}")
     try:
         arrays = {name: array.copy() for name, array in safetensors.numpy.load(data).items()}
         checksum = arrays.pop(CHECKSUM).tobytes()

@@ -34,7 +34,7 @@ def _build(estimator, device):
     try:
         with torch.random.fork_rng(devices=[]), torch.device(device), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # fit has warned
-            return estimator._build_network(device="meta")
+            return estimator._build_network()
     except Exception as error:  # parameters that make no sense may raise anything
         raise ValueError(f"network_ cannot be built from the parameters: {error}") from error
 

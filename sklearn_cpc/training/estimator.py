@@ -5,17 +5,15 @@ import copy
 import copyreg
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 from torch import nn
 
-from .._constraints import POSITIVE
+from .._constraints import POSITIVE, integers
 from ..persistence.models import SaveMixin, from_bytes, to_bytes
 from .device import match_precision, resolve_device, seeded, standard_settings
 from .loop import train
@@ -36,14 +34,13 @@ class Task:
 class NetworkEstimator(SaveMixin, BaseEstimator):
     """An estimator that trains a network. A subclass has two methods that say which, and on what.
 
-    ``_build_network(device="cpu")`` builds the network from the parameters, and tries it on this device if its
-    shapes have to be found out. ``_plan(X, y, random, partial, resume)`` reads X and y, starts the network, and
-    returns a :class:`Task`; it sets what fit learns from X and y alone.
+    ``_build_network()`` builds the network from the parameters. ``_plan(X, y, random, partial, resume)`` reads
+    X and y, starts the network, and returns a :class:`Task`; it sets what fit learns from X and y alone.
     """
 
     _parameter_constraints: dict = {
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [integers(0, 10**6)],
+        "batch_size": [integers(1, 2**24)],
         "lr": [POSITIVE],
         "device": [str, torch.device],
         "callbacks": [list, tuple, None],

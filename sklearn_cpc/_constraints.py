@@ -10,9 +10,17 @@ from numbers import Integral, Real
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, make_constraint
 
 
+class Integers(Interval):
+    """Integers, but not True and False, which Python counts among them."""
+
+    def is_satisfied_by(self, value):
+        """Whether the value is such an integer."""
+        return not isinstance(value, bool) and super().is_satisfied_by(value)
+
+
 def integers(low, high):
     """Constrain to integers from ``low`` to ``high``, both allowed."""
-    return Interval(Integral, low, high, closed="both")
+    return Integers(Integral, low, high, closed="both")
 
 
 def check_filter_bank(n_mels, n_fft):
@@ -52,7 +60,7 @@ POSITIVE = Interval(Real, 0, None, closed="neither")
 SHARE = Interval(Real, 0, 1, closed="left")  # dropout, say: 1 would leave nothing
 UNITS = integers(1, 2**16)  # sizes of layers, kernels and strides
 SAMPLE_RATE = integers(1, 2_000_000)  # Hz
-N_FFT = integers(1, 2**16)  # samples
+N_FFT = integers(2, 2**16)  # samples
 N_MELS = integers(1, 1024)
 MAX_FILTER_BANK = 2**23  # mel bands times samples of the Fourier transform: 16 MB of weights
 READING: dict = {  # parameters of estimators that read recordings

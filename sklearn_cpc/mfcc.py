@@ -2,7 +2,7 @@
 
 import librosa
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._constraints import N_FFT, N_MELS, READING, SAMPLE_RATE, check_filter_bank, integers
@@ -12,7 +12,7 @@ from .persistence import SaveMixin
 MAX_OVERLAP = 256  # frames that hold the same sample
 
 
-class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin):
     """Mean and standard deviation over time of mel-frequency cepstral coefficients: a simple baseline.
 
     Parameters
@@ -58,7 +58,7 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         "n_mfcc": [integers(1, 1024)],
         "sample_rate": [SAMPLE_RATE],
         "n_fft": [N_FFT],
-        "hop_length": [N_FFT],
+        "hop_length": [integers(1, 2**16)],
         "n_mels": [N_MELS],
         **READING,
     }

@@ -1,15 +1,11 @@
 """A file that is not what was written is refused: damaged, cut off, or made to do harm."""
 
 import contextlib
-import functools
-import hashlib
-import json
 import os
 import pickle
 import resource
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 import zipfile
@@ -19,10 +15,10 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from forging import bytes_of, opened, places, sealed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import assert_same_results, fitted
-from safetensors.numpy import load as arrays_in
 from safetensors.numpy import save as as_safetensors
 
 from sklearn_cpc import load, save
@@ -33,13 +29,6 @@ from sklearn_cpc.persistence.models import from_bytes
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "model.safetensors"
-
-
-@functools.cache
-def bytes_of(name):
-    with tempfile.TemporaryDirectory() as folder:
-        save(fitted(name), Path(folder, "model"))
-        return Path(folder, "model").read_bytes()
 
 
 def loaded(data, path):
@@ -128,25 +117,6 @@ def test_a_large_file_of_another_kind_is_not_read(path):
 
 
 # Files made to do harm: their checksum is right
-
-
-def opened(data):
-    """Return the description and the arrays of a file."""
-    arrays = dict(arrays_in(data))
-    arrays.pop("sha256")
-    return json.loads(arrays.pop("document").tobytes()), arrays
-
-
-def sealed(document, arrays):
-    """Return a file with the checksum that it should have."""
-    text = document if isinstance(document, bytes) else json.dumps(document).encode()
-    arrays = {**arrays, "document": np.frombuffer(text, np.uint8)}
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(
-            f"{name}\0{arrays[name].dtype.str}\0{arrays[name].shape}\0".encode() + arrays[name].tobytes()
-        )
-    return as_safetensors({**arrays, "sha256": np.frombuffer(digest.digest(), np.uint8)})
 
 
 def forged(data, edit):
@@ -276,6 +246,9 @@ HOSTILE = {
     "a recipe in the wrong place": (CPC, put(*ENCODER, value=recipe("GRUContext")), "sample_rate"),
     "another class": (CPC, put("class", value="LinearProbe"), "argument"),
     "an unknown parameter": (MFCC, put("parameters", "__class__", value="x"), "argument"),
+    "a directory to write to": (MFCC, put("parameters", "memory", value="/nowhere"), "directory"),
+    "a directory of checkpoints": (CPC, put("parameters", "checkpoint", value="x"), "directory"),
+    "a directory of a pipeline": ("pipeline", put("parameters", "memory", value="x"), "directory"),
     "an unknown attribute": (MFCC, put("fitted", "transform", value=1), "no attributes"),
     "a missing attribute": (PROBE, remove("fitted", "classes_"), "classes_"),
     "missing parameters": (MFCC, remove("parameters"), None),
@@ -354,14 +327,6 @@ def test_descriptions_made_to_do_harm_are_refused(case, path):
 
 
 NASTY = [None, True, -1, 0, 1, 10**9, 2**63, -0.5, 1e300, "", "x", "../x", [], [[]], {}, {"tuple": []}, {"a": 1}]
-
-
-def places(node, way=()):
-    """Ways to every entry of a description, as keys of its JSON."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        yield (*way, key)
-        yield from places(value, (*way, key))
 
 
 def replaced(data, way, value):

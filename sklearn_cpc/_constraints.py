@@ -10,9 +10,26 @@ from numbers import Integral, Real
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, make_constraint
 
 
+class Integers(Interval):
+    """Integers, but not True and False, which Python counts among them."""
+
+    def is_satisfied_by(self, value):
+        """Whether the value is such an integer."""
+        return not isinstance(value, bool) and super().is_satisfied_by(value)
+
+
 def integers(low, high):
     """Constrain to integers from ``low`` to ``high``, both allowed."""
-    return Interval(Integral, low, high, closed="both")
+    return Integers(Integral, low, high, closed="both")
+
+
+def check_filter_bank(n_mels, n_fft):
+    """Raise a ValueError if a bank of mel filters would be far larger than any real one."""
+    if n_mels * n_fft > MAX_FILTER_BANK:
+        raise ValueError(
+            f"n_mels={n_mels} with a Fourier transform of {n_fft} samples makes a filter bank of "
+            f"{n_mels * n_fft} numbers; at most {MAX_FILTER_BANK} are allowed."
+        )
 
 
 class Each(HasMethods):  # scikit-learn accepts only its own constraints and their subclasses
@@ -42,12 +59,13 @@ class Each(HasMethods):  # scikit-learn accepts only its own constraints and the
 POSITIVE = Interval(Real, 0, None, closed="neither")
 SHARE = Interval(Real, 0, 1, closed="left")  # dropout, say: 1 would leave nothing
 UNITS = integers(1, 2**16)  # sizes of layers, kernels and strides
-SAMPLE_RATE = integers(1, 10_000_000)  # Hz
-N_FFT = integers(1, 2**16)  # samples
+SAMPLE_RATE = integers(1, 2_000_000)  # Hz
+N_FFT = integers(2, 2**16)  # samples
 N_MELS = integers(1, 1024)
+MAX_FILTER_BANK = 2**23  # mel bands times samples of the Fourier transform: 16 MB of weights
 READING: dict = {  # parameters of estimators that read recordings
     "on_error": [StrOptions({"raise", "nan"})],
     "memory": [str, os.PathLike, HasMethods("cache"), None],
-    "n_jobs": [Integral, None],
+    "n_jobs": [integers(-1024, 1024), None],
     "verbose": ["verbose"],
 }

@@ -205,7 +205,7 @@ class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netw
         restored = self._run(rows)
         return float(r2_score(rows, restored, multioutput="variance_weighted"))
 
-    def _build_network(self, device="cpu"):
+    def _build_network(self):
         layers = self.encoder_units, self.n_components, self.decoder_units
         return Autoencoder(self.n_features_in_, *layers, self.dropout)
 

@@ -314,7 +314,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         recordings = AudioSource(self, X, self.sample_rate_, reset=False).read()
         return self._score(recordings.trimmed(self.trim))
 
-    def _build_network(self, device="cpu"):
+    def _build_network(self):
         rate = get_sample_rate(self.encoder)
         return build_network(
             self.encoder,
@@ -324,7 +324,6 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
             n_context=self.n_context,
             n_future=self.n_future,
             augmentation=None if self.augmentation is None else self.augmentation(rate),
-            device=device,
         )
 
     def _plan(self, X, y, random, partial, resume):

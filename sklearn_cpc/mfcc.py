@@ -2,15 +2,17 @@
 
 import librosa
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ._constraints import N_FFT, N_MELS, READING, SAMPLE_RATE, integers
+from ._constraints import N_FFT, N_MELS, READING, SAMPLE_RATE, check_filter_bank, integers
 from .audio.store import AudioSource
 from .persistence import SaveMixin
 
+MAX_OVERLAP = 256  # frames that hold the same sample
 
-class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+
+class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin):
     """Mean and standard deviation over time of mel-frequency cepstral coefficients: a simple baseline.
 
     Parameters
@@ -56,7 +58,7 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         "n_mfcc": [integers(1, 1024)],
         "sample_rate": [SAMPLE_RATE],
         "n_fft": [N_FFT],
-        "hop_length": [N_FFT],
+        "hop_length": [integers(1, 2**16)],
         "n_mels": [N_MELS],
         **READING,
     }
@@ -136,6 +138,10 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         self._validate_params()
         if self.n_mfcc > self.n_mels:
             raise ValueError(f"n_mfcc={self.n_mfcc} must not exceed n_mels={self.n_mels}.")
+        check_filter_bank(self.n_mels, self.n_fft)
+        if self.n_fft > MAX_OVERLAP * self.hop_length:
+            least = self.n_fft / MAX_OVERLAP
+            raise ValueError(f"hop_length={self.hop_length} must be at least n_fft / {MAX_OVERLAP} = {least:g}.")
         return AudioSource(self, X, self.sample_rate, reset=reset)
 
     def _compute(self, source):
@@ -151,6 +157,7 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     @property
     def _n_features_out(self):
+        check_is_fitted(self)  # its error is an AttributeError too
         return 2 * self.n_mfcc
 
     def __sklearn_is_fitted__(self):

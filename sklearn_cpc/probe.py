@@ -220,7 +220,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
-    def _build_network(self, device="cpu"):
+    def _build_network(self):
         return Probe(self.n_features_in_, len(self.classes_), self.dropout)
 
     def _plan(self, X, y, random, partial, resume):

@@ -55,6 +55,7 @@ ESC50 = Corpus(
     title="ESC-50",
     folder="esc50",
     size="0.6 GB (0.9 GB on disk)",
+    max_bytes=2_000_000_000,
     archives={
         # GitHub may pack the archive anew, but several public projects that pin this commit state this sha256.
         f"https://github.com/karolpiczak/ESC-50/archive/{ESC50_COMMIT}.zip": "sha256:"
@@ -85,6 +86,7 @@ FSDD = Corpus(
     title="FSDD",
     folder="fsdd",
     size="16 MB (21 MB on disk)",
+    max_bytes=40_000_000,
     # GitHub packs the archive on demand, so its bytes may change.
     archives={
         f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v{FSDD_RELEASE}.zip": None
@@ -114,6 +116,7 @@ GTZAN = Corpus(
     title="GTZAN",
     folder="gtzan",
     size="1.2 GB (1.3 GB on disk)",
+    max_bytes=2_600_000_000,
     # No hash of the mirror's archive is published. The md5 in torchaudio and mirdata is that of the archive on the
     # original server, which had another size (1 225 571 541 bytes in TensorFlow Datasets).
     archives={f"https://huggingface.co/datasets/marsyas/gtzan/resolve/{GTZAN_COMMIT}/data/genres.tar.gz": None},
@@ -147,6 +150,7 @@ FMA_SMALL = Corpus(
     title="FMA-small",
     folder="fma_small",
     size="8 GB (8 GB on disk)",
+    max_bytes=16_000_000_000,
     archives={  # with the hashes from the README of https://github.com/mdeff/fma
         "https://os.unil.cloud.switch.ch/fma/fma_metadata.zip": "sha1:f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
         "https://os.unil.cloud.switch.ch/fma/fma_small.zip": "sha1:ade154f733639d52e35e32f5593efe5be76c6d70",

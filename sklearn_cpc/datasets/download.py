@@ -1,13 +1,14 @@
 """Download a corpus, verify it and unpack it: all of it or nothing."""
 
-import csv
 import gzip
 import hashlib
+import io
 import os
+import re
 import tarfile
+import threading
 import time
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
@@ -20,7 +21,12 @@ from sklearn.utils import Bunch
 from .._files import ScratchFolder, remove_abandoned
 from .._warnings import warn
 
-DAMAGED_ARCHIVE = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError)
+PATIENCE = 60  # seconds
+MIN_PROGRESS = 600_000  # bytes that must arrive in this time
+MAX_MEMBERS = 100_000  # files in an archive
+MAX_READ = 2**20  # bytes that are unpacked at once
+# Names that are names of files on every system; the first ones are devices on Windows.
+PORTABLE = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[\w. +-]*[\w+-]", re.ASCII | re.IGNORECASE)
 
 
 class Corpus(NamedTuple):
@@ -29,8 +35,9 @@ class Corpus(NamedTuple):
     title: str
     folder: str  # name of its folder in the data home
     size: str  # of the download and on disk
+    max_bytes: int  # of each archive, and of what is unpacked from it: about twice the real size
     archives: dict[str, str | None]  # each URL, with a hash "algorithm:digits" or None if no stable one is known
-    unpack: Callable[[Path, Path, tuple[str, ...]], None]
+    unpack: Callable
     members: tuple[str, ...]  # patterns of the files to unpack, matched from the right
     read: Callable[[Path], Bunch]
     n_classes: int
@@ -87,10 +94,12 @@ def install(corpus, folder, advice, verbose, n_retries, delay):
     with ScratchFolder(folder.parent) as scratch:
         content, path = Path(scratch, "content"), Path(scratch, "archive")
         for url, known_hash in corpus.archives.items():
-            download(url, known_hash, path, advice, verbose, n_retries, delay)
+            download(url, known_hash, path, corpus.max_bytes, advice, verbose, n_retries, delay)
             try:
-                corpus.unpack(path, content, corpus.members)
-            except DAMAGED_ARCHIVE as error:
+                corpus.unpack(path, content, corpus)
+            except MemoryError:
+                raise
+            except Exception as error:  # a damaged archive may raise anything
                 raise OSError(f"{url} gave a file that cannot be unpacked ({error}). {advice}") from error
             path.unlink()  # before the next archive needs disk space
         recordings = list_recordings(corpus, content, advice)
@@ -107,18 +116,19 @@ def install(corpus, folder, advice, verbose, n_retries, delay):
             # Another process was faster. Its copy passed the same checks.
 
 
-def download(url, known_hash, path, advice, verbose, n_retries, delay):
+def download(url, known_hash, path, max_bytes, advice, verbose, n_retries, delay):
     """Download an archive and check its hash.
 
     `pooch.retrieve` does not retry, `pooch.Pooch` retries without a warning, and both always log to stderr.
     """
-    downloader = pooch.HTTPDownloader(progressbar=bool(verbose), chunk_size=2**20)
+    downloader = pooch.HTTPDownloader(progressbar=bool(verbose), chunk_size=2**14)
     for n_left in range(n_retries, -1, -1):
         try:
-            downloader(url, str(path), None)
+            with LimitedFile(path, max_bytes) as file:
+                download_watched(downloader, url, file)
             break
-        except RequestException as error:
-            if n_left == 0:
+        except Exception as error:  # a server may send anything
+            if n_left == 0 or not isinstance(error, (RequestException, TimeoutError)):
                 raise OSError(f"{url} cannot be downloaded ({error}). {advice}") from error
             warn(f"{url} cannot be downloaded ({error}). Trying again in {delay} s, up to {n_left} more time(s).")
             time.sleep(delay)
@@ -132,11 +142,49 @@ def download(url, known_hash, path, advice, verbose, n_retries, delay):
             )
 
 
+class LimitedFile(io.BufferedWriter):
+    """A new file that raises a ValueError before it becomes larger than it may."""
+
+    def __init__(self, path, max_bytes):
+        super().__init__(io.FileIO(path, "w"))
+        self.max_bytes = max_bytes
+
+    def write(self, data):
+        """Append bytes."""
+        if self.tell() + len(data) > self.max_bytes:
+            raise ValueError(f"the server sends more than {self.max_bytes} bytes")
+        return super().write(data)
+
+
+def download_watched(downloader, url, file):
+    """Download into a file; raise a TimeoutError when too little arrives for a while.
+
+    A thread downloads, so that nothing else can wait forever: no name server, no header, no single byte.
+    """
+    errors = []
+
+    def work():
+        try:
+            downloader(url, file, None)
+        except BaseException as error:  # handed on
+            errors.append(error.with_traceback(None))  # whose frames would keep the connection
+
+    thread = threading.Thread(target=work, name="download", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        n_before = file.tell()
+        thread.join(PATIENCE)
+        if thread.is_alive() and (n_new := file.tell() - n_before) < MIN_PROGRESS:
+            raise TimeoutError(f"only {n_new} bytes came in {PATIENCE} s")  # closing the file ends the thread
+    if errors:
+        raise errors.pop()
+
+
 def list_recordings(corpus, folder, advice):
     """List the recordings of a corpus, and check that each class is complete."""
     try:
         recordings = corpus.read(folder)
-    except (OSError, ValueError, LookupError, StopIteration, csv.Error) as error:
+    except Exception as error:  # a damaged table may raise anything
         raise OSError(f"{corpus.title} in {str(folder)!r} cannot be read ({error!r}). {advice}") from error
     present = zip(recordings.target.tolist(), map(os.path.isfile, recordings.paths), strict=True)
     counts = Counter(name for name, exists in present if exists)
@@ -165,28 +213,72 @@ def hash_files(paths):
 # do not verify the checksum at the end of a gzip file.
 
 
-def unzip(path, folder, patterns):
-    """Unpack the needed files of a zip archive. `zipfile` verifies their checksums."""
+def unzip(path, folder, corpus):
+    """Unpack the needed files of a zip archive. `zipfile` verifies their checksums and stated sizes."""
     with zipfile.ZipFile(path) as archive:
-        archive.extractall(folder, [name for name in archive.namelist() if is_needed(name, patterns)])
+        members = [(member.filename, member.file_size, member) for member in archive.infolist()]
+        archive.extractall(folder, list(choose_members(members, corpus)))
 
 
-def untar(path, folder, patterns):
+def untar(path, folder, corpus):
     """Unpack the needed files of a tar.gz archive."""
-    with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+    with LimitedGzip(path, corpus.max_bytes) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
         # Some versions of Python 3.10 and 3.11 have no filter. `is_needed` and `isfile` are as strict.
         archive.extraction_filter = getattr(tarfile, "data_filter", None)
-        members = (member for member in archive if is_needed(member.name, patterns) and member.isfile())
-        archive.extractall(folder, members)
-        while stream.read(2**20):  # gzip verifies its checksum at the very end, which tarfile does not read
+        members = ((member.name, member.size, member) for member in archive)
+        archive.extractall(folder, (member for member in choose_members(members, corpus) if member.isfile()))
+        while stream.read(MAX_READ):  # gzip verifies its checksum at the very end, which tarfile does not read
             pass
 
 
+class LimitedGzip(gzip.GzipFile):
+    """A gzip file that raises a ValueError before more is unpacked than may be, in all or at once."""
+
+    def __init__(self, path, max_bytes):
+        super().__init__(path, "rb")
+        self.max_bytes = max_bytes
+
+    def read(self, size=-1):
+        """Return the next bytes."""
+        if not 0 <= size <= MAX_READ:
+            raise ValueError(f"it has a header of {size} bytes")
+        if self.tell() > self.max_bytes:
+            raise ValueError(f"it unpacks to more than {self.max_bytes} bytes")
+        return super().read(size)
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        """Go to a position, for which everything before it is unpacked."""
+        if offset > self.max_bytes:
+            raise ValueError(f"it unpacks to more than {self.max_bytes} bytes")
+        return super().seek(offset, whence)
+
+
+def choose_members(members, corpus):
+    """Yield the needed ones of members, each given with name and size; raise a ValueError if any is odd."""
+    names, n_bytes = set(), 0
+    for index, (name, size, member) in enumerate(members):
+        if index == MAX_MEMBERS:
+            raise ValueError(f"it contains more than {MAX_MEMBERS} files")
+        if not is_needed(name, corpus.members):
+            continue
+        n_bytes += size
+        if n_bytes > corpus.max_bytes:
+            raise ValueError(f"it unpacks to more than {corpus.max_bytes} bytes")
+        plain = PureWindowsPath(name).as_posix().lower()
+        if plain in names:
+            raise ValueError(f"it contains {name!r} twice, or with other capitals")
+        names.add(plain)
+        yield member
+
+
 def is_needed(name, patterns):
-    """Whether to unpack a file. Raises a ValueError if its name leads out of the folder."""
+    """Whether to unpack a file. Raises a ValueError if its name leads out of the folder or is odd."""
     path = PureWindowsPath(name)  # knows drives and both kinds of slashes, on any system
     if path.anchor or ".." in path.parts:
         raise ValueError(f"it contains {name!r}, which would be written outside of its folder")
     # macOS adds a hidden "._name" with the same ending for each file.
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and any(path.match(pattern) for pattern in patterns)
+    needed = not hidden and any(path.match(pattern) for pattern in patterns)
+    if needed and not all(map(PORTABLE.fullmatch, path.parts)):
+        raise ValueError(f"it contains {name!r}, which is not a name on every system")
+    return needed

@@ -10,6 +10,7 @@ from .._constraints import SHARE, UNITS, Each, integers
 from .generators import Dropout, redirect_draws
 
 N_LAYERS = integers(1, 100)
+NUMBERS_PER_STEP = 2**13  # a recurrent layer takes at least as long for a step as other layers for these
 TRANSFORMER = {"n_layers": [N_LAYERS], "n_heads": [UNITS], "dff": [UNITS], "dropout": [SHARE]}
 
 
@@ -203,6 +204,10 @@ class States(nn.Module):
 
     def forward(self, z):
         """Map (batch, steps, z_dim) to (batch, steps, c_dim)."""
+        if z.is_meta:  # where torch takes as long as on a processor
+            width = max(self.recurrent.hidden_size, NUMBERS_PER_STEP)
+            states = z.new_empty(self.recurrent.num_layers, *z.shape[:2], width)
+            return states[-1, :, :, : self.recurrent.hidden_size]
         if z.device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512":
             return self.recurrent(z)[0]
         with torch.autocast("cpu", enabled=False):  # without AVX-512, torch has no LSTM in bfloat16

@@ -1,11 +1,14 @@
 """CPCNetwork: clips to z, z to context c, c to predictions of the future z."""
 
 import copy
+from contextlib import contextmanager, nullcontext
 from numbers import Integral
 from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from .autoregressors import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
 from .encoders import Conv1dEncoder, Conv2dEncoder
@@ -21,6 +24,9 @@ AUTOREGRESSORS = {
 }
 OBJECTIVES = {"info_nce": InfoNCE}
 MAX_CLIP = 2**28  # samples: an hour and a half at 48 kHz
+# Of a part of the network for two clips; ten times the report's networks for clips of half a minute
+MAX_NUMBERS = 2**32  # in the results of all layers
+MAX_FLOPS = 2**43
 
 
 class Forecast(NamedTuple):
@@ -110,15 +116,15 @@ class CPCNetwork(nn.Module):
         return {name: bands[name] if name in bands else layers[name]() for name in names}
 
 
-def build_network(
-    encoder, autoregressor, objective, *, n_samples, n_context, n_future, augmentation=None, device="cpu"
-):
+def build_network(encoder, autoregressor, objective, *, n_samples, n_context, n_future, augmentation=None):
     """Build a CPCNetwork from names, recipes, modules or callables, and check that the parts fit.
 
-    The parts are tried on a batch, on this device, to learn their shapes. "meta" computes nothing and takes no
-    memory, but not every user's module runs there. Parts whose shapes do not fit raise a ValueError, parts that
-    neither are nor return modules a TypeError.
+    The parts are tried on a batch of two clips to learn their shapes. Parts whose shapes do not fit, or that
+    compute too much, raise a ValueError, parts that neither are nor return modules a TypeError.
     """
+    # The device "meta" computes nothing and takes no memory, but not every user's module runs there.
+    recipes = str, *ENCODERS.values(), *AUTOREGRESSORS.values()
+    device = "meta" if type(encoder) in recipes and type(autoregressor) in recipes else "cpu"
     n_steps = n_context + n_future
     if n_samples > MAX_CLIP:
         raise ValueError(f"clip_duration makes clips of {n_samples} samples; at most {MAX_CLIP} are allowed.")
@@ -187,12 +193,39 @@ def build_module(name, value, known, *sizes):
     return copy.deepcopy(module).to(torch.get_default_device())
 
 
+class NumberCounter(TorchDispatchMode):
+    """Counts the numbers in the results of all operations in its block."""
+
+    total = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        """Run one operation."""
+        result = function(*args, **(kwargs or {}))
+        results = result if isinstance(result, (tuple, list)) else [result]
+        self.total += sum(tensor.numel() for tensor in results if isinstance(tensor, torch.Tensor))
+        return result
+
+
+@contextmanager
+def limited_computation():
+    """Raise a ValueError if the block would take far more time or memory than any real network."""
+    with NumberCounter() as numbers, FlopCounterMode(display=False) as flops:
+        yield
+    if numbers.total > MAX_NUMBERS or flops.get_total_flops() > MAX_FLOPS:
+        raise ValueError(
+            f"two clips would take {flops.get_total_flops():.1e} operations (at most {MAX_FLOPS:.1e}), with "
+            f"{numbers.total:.1e} numbers in the results of all layers (at most {MAX_NUMBERS:.1e}); use shorter "
+            "clips, a lower sample rate, fewer steps or smaller layers"
+        )
+
+
 def try_module(name, module, batch):
     """Run a module once, without dropout or gradients, to learn the shape of its output."""
     module = copy.deepcopy(module).to(batch.device) if batch.is_meta else module
     was_training = module.training
     try:
-        with torch.no_grad():  # inference_mode would leave lazy layers with weights that cannot be trained
+        # inference_mode would leave lazy layers with weights that cannot be trained.
+        with torch.no_grad(), limited_computation() if batch.is_meta else nullcontext():
             output = module.eval()(batch)
     except Exception as error:  # a user's module may raise anything
         raise ValueError(f"{name} cannot take a batch of shape {tuple(batch.shape)}: {error}") from error

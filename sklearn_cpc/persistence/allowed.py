@@ -28,7 +28,6 @@ class Allowed(NamedTuple):
     module: str  # where the class is
     fitted: dict | None = None  # constraints on what fit sets; None among them: optional. None for recipes
     shapes: Callable = lambda estimator: {}  # returns the shapes of arrays that fit sets, by attribute
-    dropped: tuple = ()  # parameters that are not stored: directories of one machine
     check: Callable = lambda built: None  # raises if parameters do not make sense together
 
 
@@ -36,6 +35,13 @@ def _count_outputs(classifier):
     """Count the outputs of a linear classifier of scikit-learn: one is enough for two classes."""
     n_classes = len(classifier.classes_)
     return 1 if n_classes == 2 else n_classes
+
+
+def _check_scaler(scaler):
+    """Raise ValueError if a StandardScaler is to use a mean or scale that it lacks."""
+    for parameter, attribute in (("with_mean", "mean_"), ("with_std", "scale_")):
+        if getattr(scaler, parameter) and not hasattr(scaler, attribute):
+            raise ValueError(f"StandardScaler has {parameter}=True, but no {attribute}")
 
 
 FEATURES = {"n_features_in_": [integers(1, 2**31)], "feature_names_in_": [np.ndarray, None]}
@@ -53,7 +59,6 @@ CLASSES = {
     "CPCTransformer": Allowed(
         "sklearn_cpc.cpc",
         {**SAMPLES, **NETWORK, **OUTPUT, "_split": [Each(integers(0, 2**62), least=2, most=2), None]},
-        dropped=("memory", "checkpoint"),
     ),
     "AutoencoderReducer": Allowed(
         "sklearn_cpc.autoencoder", {**FEATURES, **NETWORK, **OUTPUT, "scaler_": [StandardScaler]}
@@ -61,12 +66,8 @@ CLASSES = {
     "LinearProbe": Allowed(
         "sklearn_cpc.probe", {**FEATURES, **NETWORK, "scaler_": [StandardScaler], "classes_": [np.ndarray]}
     ),
-    "MFCCTransformer": Allowed(
-        "sklearn_cpc.mfcc", {**SAMPLES, **OUTPUT, "_is_fitted": ["boolean"]}, dropped=("memory",)
-    ),
-    "Pipeline": Allowed(
-        "sklearn.pipeline", {}, dropped=("memory",), check=lambda pipeline: pipeline._validate_steps()
-    ),
+    "MFCCTransformer": Allowed("sklearn_cpc.mfcc", {**SAMPLES, **OUTPUT, "_is_fitted": ["boolean"]}),
+    "Pipeline": Allowed("sklearn.pipeline", {}, check=lambda pipeline: pipeline._validate_steps()),
     "StandardScaler": Allowed(
         "sklearn.preprocessing",
         {
@@ -78,6 +79,7 @@ CLASSES = {
             "n_samples_seen_": [POSITIVE, np.ndarray],
         },
         lambda scaler: dict.fromkeys(("mean_", "var_", "scale_", "n_samples_seen_"), (scaler.n_features_in_,)),
+        check=_check_scaler,
     ),
     "LogisticRegression": Allowed(
         "sklearn.linear_model",
@@ -103,6 +105,7 @@ CLASSES = {
     "Augmentation": Allowed("sklearn_cpc.nn.augmentation"),
 }
 OUTPUT_KINDS = "default", "pandas", "polars"  # of set_output
+DIRECTORIES = {"memory", "checkpoint"}  # parameters that are not stored: a loaded model writes nowhere
 # What fit keeps to train on, which can be made anew
 IGNORED = {"_optimizer_state"}
 
@@ -131,7 +134,7 @@ def take_apart(built):
         raise TypeError(f"{name} has attributes {unknown}, which would be lost; delete them")
     if "network_" in own:
         own["network_"] = dict(built.network_.state_dict())
-    stored = {key: value for key, value in parameters.items() if key not in allowed.dropped}
+    stored = {key: value for key, value in parameters.items() if key not in DIRECTORIES}
     if not allowed.module.startswith("sklearn_cpc."):
         # Parameters of scikit-learn come and go with its versions: store those that differ from their defaults.
         defaults = inspect.signature(type(built)).parameters
@@ -144,10 +147,11 @@ def put_together(description):
     name, parameters, state = (description[key] for key in ("class", "parameters", "fitted"))
     if name not in CLASSES:
         raise ValueError(f"its class {name!r:.60} is unknown to this version, which loads {', '.join(CLASSES)}")
+    if any(parameters.get(directory) is not None for directory in DIRECTORIES):
+        raise ValueError(f"{name} would write to a directory that the file names")
     allowed = CLASSES[name]
     built = _import(name)(**parameters)
     built._validate_params()
-    allowed.check(built)
     fitted = allowed.fitted or {}
     unknown = sorted(state.keys() - fitted.keys())
     if unknown:
@@ -155,6 +159,7 @@ def put_together(description):
     validate_parameter_constraints(fitted, {**dict.fromkeys(fitted), **state}, name)
     weights = state.pop("network_", None)
     vars(built).update(state)
+    allowed.check(built)
     if state.get("_sklearn_output_config", {}) not in ({}, *({"transform": kind} for kind in OUTPUT_KINDS)):
         raise ValueError(f"{name} has the output {state['_sklearn_output_config']}; use one of {OUTPUT_KINDS}")
     _check_arrays(built, {**allowed.shapes(built), **_named_features(built)})

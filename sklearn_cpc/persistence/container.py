@@ -17,7 +17,9 @@ from .._version import __version__
 from .values import decode, encode
 
 FORMAT = 1
-MAX_DOCUMENT = 2**22  # bytes of JSON: a history of tens of thousands of epochs
+MAX_DOCUMENT = 2**21  # bytes of JSON: a history of thousands of epochs
+MAX_HEADER = 2**22  # bytes before the arrays, which say where each is: a document names no more
+MAX_LISTS = 2**17  # and objects in it; those of a real one take more than 16 bytes each
 DOCUMENT, CHECKSUM = "document", "sha256"  # names of arrays
 
 ADVICE = "take another copy of it, or make it again"
@@ -46,6 +48,8 @@ def unpack(data):
 
     Raises ValueError if anything is wrong with the bytes.
     """
+    if int.from_bytes(data[:8], "little") > MAX_HEADER:
+        raise ValueError(f"it is no file of sklearn_cpc, or cut off: it states a header too large; {ADVICE}")
     try:
         arrays = {name: array.copy() for name, array in safetensors.numpy.load(data).items()}
         checksum = arrays.pop(CHECKSUM).tobytes()
@@ -56,6 +60,8 @@ def unpack(data):
     text = arrays.pop(DOCUMENT, np.empty(0, np.uint8)).tobytes()
     if len(text) > MAX_DOCUMENT:
         raise ValueError(f"its description takes {len(text)} bytes, of {MAX_DOCUMENT} that are allowed")
+    if text.count(b"[") + text.count(b"{") > MAX_LISTS:
+        raise ValueError(f"its description consists of more than {MAX_LISTS} parts")
     try:
         document = json.loads(text)
         number, versions = document["format"], document["versions"]

@@ -1,10 +1,14 @@
 """Models: save fitted estimators to files, and load them."""
 
+import copyreg
 import os
 
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 
-from .allowed import CODE
+from .allowed import CODE, DIRECTORIES
 from .container import pack, read_file, unpack, write_file
 from .networks import first_difference
 
@@ -151,8 +155,38 @@ def _compare(estimator, loaded):
         )
 
 
-class SaveMixin:
-    """The method ``save``."""
+class Attributes(dict):
+    """All attributes of an estimator in a pickle. skops loads none unless its user trusts this class."""
+
+
+class SaveMixin(BaseEstimator):
+    """The method ``save``, and how estimators are pickled, copied and stored by skops."""
+
+    def __reduce_ex__(self, protocol):
+        """Pickle and copy the attributes, all of them."""
+        return copyreg.__newobj__, (type(self),), Attributes(super().__getstate__())  # type: ignore[attr-defined]
+
+    def __getstate__(self):
+        """State for libraries that store no code, such as skops: for a fitted estimator, its model file."""
+        try:
+            return {"model": np.frombuffer(to_bytes(self), np.uint8)}
+        except (TypeError, NotFittedError):
+            # The library may store or refuse callbacks, modules and subclasses itself.
+            return {**super().__getstate__(), **self._without_directories()}
+
+    def __setstate__(self, state):
+        """Take the attributes, or those that a model file describes; directories from a pickle alone."""
+        if state.keys() == {"model"}:
+            loaded = from_bytes(np.asarray(state["model"], np.uint8).tobytes())
+            if type(loaded) is not type(self):
+                raise ValueError(f"the model file of a {type(self).__name__} describes a {type(loaded).__name__}.")
+            state = vars(loaded)
+        super().__setstate__(state)
+        if not isinstance(state, Attributes):
+            self.__dict__.update(self._without_directories())
+
+    def _without_directories(self):
+        return dict.fromkeys(DIRECTORIES.intersection(self._get_param_names()))
 
     def save(self, path):
         """Write the fitted estimator to one file that holds no code; :func:`sklearn_cpc.load` reads it.

@@ -34,7 +34,7 @@ def rebuild_network(estimator, weights):
 def _build(estimator, device):
     try:
         with use_generator(torch.Generator()), redirect_draws(), torch.device(device):
-            return estimator._build_network(device="meta")
+            return estimator._build_network()
     except Exception as error:  # parameters that make no sense may raise anything
         raise ValueError(f"network_ cannot be built from the parameters: {error}") from error
 

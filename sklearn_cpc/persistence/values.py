@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.base import BaseEstimator
 from .allowed import put_together, take_apart
 
 MAX_CHARACTERS = 2**24  # of an array of text, whose entries are padded to the longest
+MAX_OBJECTS = 100  # estimators and recipes in a file
 
 
 def encode(value, arrays, name):
@@ -29,6 +31,8 @@ def encode(value, arrays, name):
         pairs = [
             [encode(key, arrays, name), encode(entry, arrays, _join(name, key))] for key, entry in value.items()
         ]
+        if any(isinstance(key, (list, dict)) for key, _ in pairs):
+            raise TypeError(f"{name or 'it'} has keys that are neither text nor numbers, which cannot be stored")
         return {"dict": pairs}
     if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
         arrays[name] = np.array(value, value.dtype.newbyteorder("="), order="C")
@@ -43,10 +47,13 @@ def _join(name, key):
     return f"{name}/{key}" if name else str(key)
 
 
-def decode(entry, arrays):
+def decode(entry, arrays, n_objects=None):
     """Return the value that JSON stands for, with its arrays taken out of ``arrays``; raises if there is none."""
+    n_objects = n_objects or count(1)
     if type(entry) is list:
-        return [decode(item, arrays) for item in entry]
+        return [decode(item, arrays, n_objects) for item in entry]
+    if type(entry) is int and abs(entry) >= 2**63:
+        raise ValueError("it holds an integer of more than 64 bits")
     if type(entry) is not dict:
         encode(entry, {}, "")  # raises for what is never stored
         return entry
@@ -55,8 +62,13 @@ def decode(entry, arrays):
         encode(arrays[content], {}, content)
         return arrays.pop(content)
     if tag == "dict":
-        return {decode(key, arrays): decode(item, arrays) for key, item in content}
-    return FORMS[tag].restore(decode(content, arrays))
+        # Keys that are text or numbers cannot be chosen so that a dict becomes slow.
+        if any(isinstance(key, (list, dict)) for key, _ in content):
+            raise ValueError("it holds a key that is neither text nor a number")
+        return {decode(key, arrays): decode(item, arrays, n_objects) for key, item in content}
+    if tag == "object" and next(n_objects) > MAX_OBJECTS:
+        raise ValueError(f"it holds more than {MAX_OBJECTS} estimators and recipes")
+    return FORMS[tag].restore(decode(content, arrays, n_objects))
 
 
 class Form(NamedTuple):

@@ -31,7 +31,9 @@ def resolve_device(device):
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.empty(0, device=torch.device(device)).device
+        probe = torch.empty(0, device=torch.device(device))
+        probe.cpu()  # fails on "meta", which computes nothing
+        return probe.device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"device={device!r} cannot be used here ({error}); use 'auto' or 'cpu'.") from error
 

@@ -1,22 +1,18 @@
 """The base of all estimators that train a network: one path from parameters to a fitted network."""
 
 import copy
-import copyreg
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 from torch import nn
 
-from .._constraints import POSITIVE
+from .._constraints import POSITIVE, integers
 from ..nn.generators import redirect_draws
-from ..persistence.models import SaveMixin, from_bytes, to_bytes
+from ..persistence.models import SaveMixin
 from .device import match_input, resolve_device, seeded, standard_settings
 from .loop import train
 from .net import check_callbacks
@@ -33,17 +29,16 @@ class Task:
     recordings: Any = None  # what was read, for fit_transform
 
 
-class NetworkEstimator(SaveMixin, BaseEstimator):
+class NetworkEstimator(SaveMixin):
     """An estimator that trains a network. A subclass has two methods that say which, and on what.
 
-    ``_build_network(device="cpu")`` builds the network from the parameters, and tries it on this device if its
-    shapes have to be found out. ``_plan(X, y, random, partial, resume)`` reads X and y, starts the network, and
-    returns a :class:`Task`; it sets what fit learns from X and y alone.
+    ``_build_network()`` builds the network from the parameters. ``_plan(X, y, random, partial, resume)`` reads
+    X and y, starts the network, and returns a :class:`Task`; it sets what fit learns from X and y alone.
     """
 
     _parameter_constraints: dict = {
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [integers(0, 10**6)],
+        "batch_size": [integers(1, 2**24)],
         "lr": [POSITIVE],
         "device": [str, torch.device],
         "callbacks": [list, tuple, None],
@@ -202,30 +197,11 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
 
     def __reduce_ex__(self, protocol):
         """Pickle and copy the attributes, without the optimizer; the network on the CPU, for any machine."""
-        state = dict(super().__getstate__())  # a copy: it may be the attributes
+        *how, state = super().__reduce_ex__(protocol)
         state.pop("_optimizer_state", None)
         if any(weights.device.type != "cpu" for weights in getattr(self, "network_", nn.Identity()).parameters()):
             state["network_"] = copy.deepcopy(self.network_).cpu()
-        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
-
-    def __getstate__(self):
-        """State for libraries that store no code, such as skops: for a fitted estimator, its model file."""
-        if not hasattr(self, "network_"):
-            return super().__getstate__()
-        try:
-            return {"model": np.frombuffer(to_bytes(self), np.uint8)}
-        except TypeError:  # callbacks, modules and subclasses: the library may store or refuse them itself
-            return super().__getstate__()
-
-    def __setstate__(self, state):
-        """Take the attributes, or those that a model file describes."""
-        if "model" not in state:
-            super().__setstate__(state)
-            return
-        loaded = from_bytes(np.asarray(state["model"], np.uint8).tobytes())
-        if type(loaded) is not type(self):
-            raise ValueError(f"the model file of a {type(self).__name__} describes a {type(loaded).__name__}.")
-        self.__dict__.update(vars(loaded))
+        return *how, state
 
 
 def _runs_foreign_code(estimator):

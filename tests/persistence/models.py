@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from corpus import RATE, rising_tones, small_cpc, small_encoder
 from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -168,3 +169,9 @@ def assert_same_results(one, other):
             pd.testing.assert_frame_equal(after[key], result, check_exact=True)
         else:
             assert_array_equal(after[key], result, strict=not isinstance(result, (list, float)))
+
+
+def parameters(estimator):
+    """Return all parameters, with recipes and estimators as their classes."""
+    values = estimator.get_params(deep=True)
+    return {key: type(value) if isinstance(value, BaseEstimator) else value for key, value in values.items()}

@@ -2,15 +2,11 @@
 
 import contextlib
 import copy
-import functools
-import hashlib
-import json
 import os
 import pickle
 import resource
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 import zipfile
@@ -20,10 +16,10 @@ import joblib
 import numpy as np
 import pytest
 import torch
+from forging import bytes_of, opened, places, sealed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from models import assert_same_results, fitted
-from safetensors.numpy import load as arrays_in
 from safetensors.numpy import save as as_safetensors
 
 from sklearn_cpc import load, save
@@ -34,13 +30,6 @@ from sklearn_cpc.persistence.models import from_bytes
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "model.safetensors"
-
-
-@functools.cache
-def bytes_of(name):
-    with tempfile.TemporaryDirectory() as folder:
-        save(fitted(name), Path(folder, "model"))
-        return Path(folder, "model").read_bytes()
 
 
 def loaded(data, path):
@@ -129,25 +118,6 @@ def test_a_large_file_of_another_kind_is_not_read(path):
 
 
 # Files made to do harm: their checksum is right
-
-
-def opened(data):
-    """Return the description and the arrays of a file."""
-    arrays = dict(arrays_in(data))
-    arrays.pop("sha256")
-    return json.loads(arrays.pop("document").tobytes()), arrays
-
-
-def sealed(document, arrays):
-    """Return a file with the checksum that it should have."""
-    text = document if isinstance(document, bytes) else json.dumps(document).encode()
-    arrays = {**arrays, "document": np.frombuffer(text, np.uint8)}
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(
-            f"{name}\0{arrays[name].dtype.str}\0{arrays[name].shape}\0".encode() + arrays[name].tobytes()
-        )
-    return as_safetensors({**arrays, "sha256": np.frombuffer(digest.digest(), np.uint8)})
 
 
 def forged(data, edit):
@@ -277,6 +247,9 @@ HOSTILE = {
     "a recipe in the wrong place": (CPC, put(*ENCODER, value=recipe("GRUContext")), "sample_rate"),
     "another class": (CPC, put("class", value="LinearProbe"), "argument"),
     "an unknown parameter": (MFCC, put("parameters", "__class__", value="x"), "argument"),
+    "a directory to write to": (MFCC, put("parameters", "memory", value="/nowhere"), "directory"),
+    "a directory of checkpoints": (CPC, put("parameters", "checkpoint", value="x"), "directory"),
+    "a directory of a pipeline": ("pipeline", put("parameters", "memory", value="x"), "directory"),
     "an unknown attribute": (MFCC, put("fitted", "transform", value=1), "no attributes"),
     "a missing attribute": (PROBE, remove("fitted", "classes_"), "classes_"),
     "missing parameters": (MFCC, remove("parameters"), None),
@@ -354,17 +327,13 @@ def test_descriptions_made_to_do_harm_are_refused(case, path):
     assert_refused(forged(bytes_of(name), edit), path, message)
 
 
-@pytest.mark.parametrize(("number", "is_stored"), [(2**63 - 1, True), (2**63, False), (10**30, False)])
-def test_load_takes_the_integers_that_save_takes(number, is_stored, path):
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+def test_load_takes_no_integers_that_save_refuses(number, path):
     changed = copy.deepcopy(fitted("reducer")).set_params(max_epochs=number)
-    data = forged(bytes_of("reducer"), put("parameters", "max_epochs", value=number))
-    if is_stored:
+    with pytest.raises(TypeError, match=r"max_epochs is .* cannot be stored"):
         save(changed, path)
-        assert load(path).max_epochs == loaded(data, path).max_epochs == number
-    else:
-        with pytest.raises(TypeError, match=r"max_epochs is .* cannot be stored"):
-            save(changed, path)
-        assert_refused(data, path, f"it is {number}, of type int, which cannot be stored")
+    data = forged(bytes_of("reducer"), put("parameters", "max_epochs", value=number))
+    assert_refused(data, path, "integer of more than 64 bits")
 
 
 def test_load_takes_no_arrays_of_types_that_save_refuses(path):
@@ -376,14 +345,6 @@ def test_load_takes_no_arrays_of_types_that_save_refuses(path):
 
 
 NASTY = [None, True, -1, 0, 1, 10**9, 2**63, -0.5, 1e300, "", "x", "../x", [], [[]], {}, {"tuple": []}, {"a": 1}]
-
-
-def places(node, way=()):
-    """Ways to every entry of a description, as keys of its JSON."""
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    for key, value in items:
-        yield (*way, key)
-        yield from places(value, (*way, key))
 
 
 def replaced(data, way, value):

@@ -7,18 +7,29 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.pipeline
-import skops.io
 import torch
 from corpus import CLIP, rising_tones, small_cpc, small_encoder
-from models import CLIPS, MODELS, ROWS, TABLE, Y, assert_same_results, fitted, input_of, mfcc, probe, reducer
+from models import (
+    CLIPS,
+    MODELS,
+    ROWS,
+    TABLE,
+    Y,
+    assert_same_results,
+    fitted,
+    input_of,
+    mfcc,
+    parameters,
+    probe,
+    reducer,
+)
 from numpy.testing import assert_array_equal
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
@@ -42,12 +53,6 @@ def saved(estimator, path):
     """Return what comes back of an estimator."""
     save(estimator, path)
     return load(path)
-
-
-def parameters(estimator):
-    """Return all parameters, with recipes and estimators as their classes."""
-    values = estimator.get_params(deep=True)
-    return {key: type(value) if isinstance(value, BaseEstimator) else value for key, value in values.items()}
 
 
 # What comes back
@@ -361,57 +366,6 @@ def test_a_weight_that_is_not_finite_is_not_saved(path):
         save(cpc, path)
 
 
-# Beside skops
-
-
-@pytest.mark.parametrize("estimator", [CPCTransformer(), reducer(), probe(), fitted("mfcc")])
-def test_skops_stores_what_is_not_fitted_and_asks_for_one_trusted_type(estimator):
-    data = skops.io.dumps(estimator)
-    trusted = skops.io.get_untrusted_types(data=data)
-    assert trusted == [f"{type(estimator).__module__}.{type(estimator).__name__}"]
-    assert parameters(skops.io.loads(data, trusted=trusted)) == parameters(estimator)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_skops_stores_what_is_fitted_and_asks_for_one_trusted_type_each(name):
-    estimator = fitted(name)
-    data = skops.io.dumps(estimator)
-    ours = {type(step) for _, step in getattr(estimator, "steps", [("", estimator)])}
-    names = {f"{kind.__module__}.{kind.__name__}" for kind in ours if kind.__module__.startswith("sklearn_cpc")}
-    trusted = skops.io.get_untrusted_types(data=data)
-    assert set(trusted) == names or name == "nested pipeline"
-    assert_same_results(estimator, skops.io.loads(data, trusted=trusted))
-
-
-def test_skops_stores_pipelines_with_steps_of_others():
-    pipeline = make_pipeline(small_cpc(), PCA(2), SVC()).fit(CLIPS, Y[:12])
-    same = skops.io.loads(skops.io.dumps(pipeline), trusted=["sklearn_cpc.cpc.CPCTransformer"])
-    assert_array_equal(same.decision_function(CLIPS), pipeline.decision_function(CLIPS))
-
-
-def test_skops_does_not_store_what_cannot_be_saved():
-    with pytest.raises((TypeError, RuntimeError)):
-        skops.io.dumps(small_cpc(callbacks=[EarlyStopping("train_loss")]).fit(CLIPS))
-
-
-def test_a_state_that_is_damaged_or_of_another_class_is_a_value_error():
-    state = fitted("reducer").__getstate__()
-    with pytest.raises(ValueError, match="a LinearProbe describes a AutoencoderReducer"):
-        probe().__setstate__(state)
-    state["model"] = state["model"].copy()
-    state["model"][-1] ^= 1
-    with pytest.raises(ValueError, match=r"damaged|no file"):
-        reducer().__setstate__(state)
-
-
-def test_a_pickle_keeps_what_a_model_file_leaves_out(tmp_path):
-    cpc = small_cpc(memory=tmp_path, callbacks=[EarlyStopping("train_loss")]).fit(CLIPS)
-    same = pickle.loads(pickle.dumps(cpc))
-    assert same.memory == tmp_path
-    assert isinstance(same.callbacks[0], EarlyStopping)
-    assert_same_results(cpc, same)
-
-
 # The lists of what can be stored
 
 
@@ -444,13 +398,3 @@ def test_weights_in_half_precision_are_refused(path):
     cpc.network_.half()
     with pytest.raises(ValueError, match=r"float16.* but by the parameters it must be .*float32"):
         save(cpc, path)
-
-
-@pytest.mark.parametrize(
-    "make", [lambda: Mine().fit(np.zeros((1, 22050))), lambda: small_cpc(callbacks=[EarlyStopping("train_loss")])]
-)
-def test_the_state_of_what_cannot_be_saved_is_its_attributes(make):
-    estimator = make()
-    estimator = estimator if isinstance(estimator, Mine) else estimator.fit(CLIPS)
-    assert estimator.__getstate__().keys() >= estimator.get_params(deep=False).keys()
-    assert type(pickle.loads(pickle.dumps(estimator))) is type(estimator)

@@ -1,13 +1,16 @@
 """MFCCTransformer: hand-crafted features that need no training, as a baseline."""
 
-import librosa
 import numpy as np
+from scipy.fft import dct
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._constraints import N_FFT, N_MELS, READING, SAMPLE_RATE, integers
+from ._mel import mel_power, mel_weights, to_decibels
 from .audio.store import AudioSource
 from .persistence import SaveMixin
+
+DYNAMIC_RANGE = 80  # dB below the loudest band of a recording; what is quieter is raised to it, as librosa does
 
 
 class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -137,13 +140,15 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
         return AudioSource(self, X, self.sample_rate, reset=reset)
 
     def _compute(self, source):
-        options = {name: getattr(self, name) for name in ("n_mfcc", "n_fft", "hop_length", "n_mels")}
+        weights = mel_weights(self.sample_rate, self.n_fft, self.n_mels)
         features = np.full((source.n_rows, 2 * self.n_mfcc), np.nan, source.dtype)
         for chunk in source.chunks():
             for i in chunk.readable:
                 samples = np.asarray(chunk.samples[i])
                 samples = np.pad(samples, (0, max(0, self.n_fft - len(samples))))
-                mfcc = librosa.feature.mfcc(y=samples, sr=self.sample_rate, **options)  # (n_mfcc, n_frames)
+                decibels = to_decibels(mel_power(samples, weights, self.n_fft, self.hop_length))
+                decibels = np.maximum(decibels, decibels.max() - DYNAMIC_RANGE)
+                mfcc = dct(decibels, axis=0, norm="ortho")[: self.n_mfcc]  # (n_mfcc, n_frames)
                 features[chunk.rows[i]] = np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
         self._n_features_out = 2 * self.n_mfcc
         return features

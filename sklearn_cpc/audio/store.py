@@ -10,10 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import joblib
-import librosa
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from .._mel import to_decibels
 from .._processes import progress
 from .._warnings import warn
 from .cache import DirectoryCache, JoblibCache, ScratchCache
@@ -302,6 +302,7 @@ def trim_silence(samples, sample_rate, top_db):
         energies.append(np.add.reduceat(squares, np.arange(0, len(squares), hop)))
     energy = np.concatenate([*energies, np.zeros(1)])
     power = (energy[:-1] + energy[1:])[: 1 + len(samples) // hop] / (2 * hop)  # frames of two hops each
-    is_loud = librosa.power_to_db(power, ref=np.max, top_db=None) > -top_db
+    decibels = to_decibels(power)
+    is_loud = decibels > decibels.max() - top_db
     start, stop = hop * is_loud.argmax(), hop * (len(is_loud) - is_loud[::-1].argmax())
     return samples[start:stop] if is_loud.any() else samples

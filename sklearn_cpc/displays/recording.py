@@ -3,12 +3,12 @@
 import copy
 import os
 
-import librosa
 import numpy as np
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from .._constraints import POSITIVE
+from .._mel import hz_to_mel, mel_frequencies, mel_power, mel_weights, to_decibels
 from .._pipelines import find_nested
 from ..audio.clips import holds_path
 from ..audio.store import AudioSource, samples_dtype, scale_to_full_scale
@@ -195,14 +195,13 @@ class RecordingDisplay:
         n_fft = max(16, 2 ** round(np.log2(WINDOW * sample_rate)))
         hop = max(n_fft // 4, -(-n_samples // N_COLUMNS))
         # As many bands as possible without empty ones: at low frequencies, a mel is 200/3 Hz wide.
-        most = float(librosa.hz_to_mel(sample_rate / 2)) * 200 / 3 * n_fft / sample_rate - 1
+        most = hz_to_mel(sample_rate / 2) * 200 / 3 * n_fft / sample_rate - 1
         n_bands = int(np.clip(most, 1, N_MELS))
         padded = np.pad(self.samples, (0, max(0, n_fft - n_samples)))
-        power = librosa.feature.melspectrogram(
-            y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=n_bands, pad_mode="reflect"
-        )
-        decibels = librosa.power_to_db(power, ref=max(power.max(), MIN_POWER), amin=1e-16, top_db=None)
-        hertz, step = librosa.mel_frequencies(n_bands + 2, fmax=sample_rate / 2)[1:-1], hop / sample_rate
+        weights = mel_weights(sample_rate, n_fft, n_bands)
+        power = mel_power(padded, weights, n_fft, hop, pad_mode="reflect")
+        decibels = to_decibels(power / max(power.max(), MIN_POWER))
+        hertz, step = mel_frequencies(n_bands + 2, sample_rate / 2)[1:-1], hop / sample_rate
         times = -step / 2, (decibels.shape[1] - 0.5) * step
         style = {"cmap": cmap, "vmin": -DYNAMIC_RANGE, "vmax": 0}
         image = self._draw_image(panel, decibels, times, "dB re max", **style)

@@ -17,8 +17,7 @@ LOG_STEP = np.log(6.4) / 27
 
 def hz_to_mel(hertz):
     """Return the mel of a frequency in Hz."""
-    linear = hertz < BREAK_HZ
-    return hertz / HZ_PER_MEL if linear else BREAK_MEL + np.log(hertz / BREAK_HZ) / LOG_STEP
+    return hertz / HZ_PER_MEL if hertz < BREAK_HZ else BREAK_MEL + np.log(hertz / BREAK_HZ) / LOG_STEP
 
 
 def mel_frequencies(n, highest):
@@ -30,12 +29,7 @@ def mel_frequencies(n, highest):
 def mel_weights(sample_rate, n_fft, n_mels):
     """Return the weights of each bin of a spectrum in each band: float32 of shape (n_mels, n_fft // 2 + 1).
 
-    Bands are triangles that overlap by half. All have the same area.
-
-    Warns
-    -----
-    UserWarning
-        If bands are so narrow that they hold no bin.
+    Bands are triangles of the same area that overlap by half. Warns of bands that are too narrow to hold a bin.
     """
     edges = mel_frequencies(n_mels + 2, sample_rate / 2)[:, None]
     bins = np.fft.rfftfreq(n_fft, 1 / sample_rate)

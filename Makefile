@@ -1,15 +1,22 @@
 # Every target sets up a virtual environment in .venv on first use.
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test test-floors test-newest bench lint format clean
 
 demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figures to results/quickstart
 	$(RUN) examples/quickstart.py
 
-test: $(VENV)/.installed  ## Run all tests, including doctests
-	$(RUN) -m pytest
+test: $(VENV)/.installed  ## Run all tests, including doctests, or only TESTS="files"
+	$(RUN) -m pytest $(TESTS)
+
+test-floors:  ## Run all tests with the oldest releases that pyproject.toml allows
+	$(MAKE) test VENV=.venv-floors CONSTRAINTS=constraints-floors.txt
+
+test-newest:  ## Run all tests with the newest releases of everything but torch
+	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints-newest.txt
 
 bench: $(VENV)/.installed  ## Measure speed and memory; write benchmarks/results/latest.json and docs/speed.md
 	$(RUN) benchmarks/run.py --page docs/speed.md
@@ -24,9 +31,10 @@ format: $(VENV)/.installed  ## Format the code
 	$(RUN) -m ruff check --fix .
 
 clean:
-	rm -rf $(VENV) results build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-floors .venv-newest results build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(RUN) -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[dev]"
 	touch $@

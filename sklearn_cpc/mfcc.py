@@ -1,11 +1,11 @@
 """MFCCTransformer: hand-crafted features that need no training, as a baseline."""
 
-import librosa
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._constraints import N_FFT, N_MELS, READING, SAMPLE_RATE, check_filter_bank, integers
+from ._librosa import import_librosa
 from .audio.store import AudioSource
 from .persistence import SaveMixin
 
@@ -151,7 +151,9 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
             for i in chunk.readable:
                 samples = np.asarray(chunk.samples[i])
                 samples = np.pad(samples, (0, max(0, self.n_fft - len(samples))))
-                mfcc = librosa.feature.mfcc(y=samples, sr=self.sample_rate, **options)  # (n_mfcc, n_frames)
+                mfcc = import_librosa().feature.mfcc(
+                    y=samples, sr=self.sample_rate, **options
+                )  # (n_mfcc, n_frames)
                 features[chunk.rows[i]] = np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
         return features
 

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from ._constraints import SHARE
-from .nn.generators import Dropout
+from ._generators import Dropout
 from .training.batches import TensorBatches
 from .training.estimator import NetworkEstimator, Task
 from .training.scaling import standardize

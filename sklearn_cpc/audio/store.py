@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import joblib
-import librosa
 import numpy as np
 from sklearn.utils.validation import validate_data
 
@@ -32,6 +31,7 @@ MIN_KEPT_ENERGY = 0.01  # in resampling; all recordings of ordinary corpora keep
 MAX_LOST_RECORDINGS = 0.25  # share of recordings that may keep less without a warning
 MAX_PEAK = 10.0  # largest sample of a recording in float, where full scale is 1, without a warning
 MAX_PEAK_RATIO = 100.0  # to the median peak of the recordings, without a warning
+MIN_POWER = 1e-10  # full scale is 1; what is quieter counts as this
 MIN_TRIMMED_SHARE = 0.1  # of all samples that trimming may leave without a warning
 
 
@@ -315,6 +315,7 @@ def trim_silence(samples, sample_rate, top_db):
         energies.append(np.add.reduceat(squares, np.arange(0, len(squares), hop)))
     energy = np.concatenate([*energies, np.zeros(1)])
     power = (energy[:-1] + energy[1:])[: 1 + len(samples) // hop] / (2 * hop)  # frames of two hops each
-    is_loud = librosa.power_to_db(power, ref=np.max, top_db=None) > -top_db
+    power = np.maximum(power, MIN_POWER)
+    is_loud = power > power.max() * 10 ** (-top_db / 10)
     start, stop = hop * is_loud.argmax(), hop * (len(is_loud) - is_loud[::-1].argmax())
     return samples[start:stop] if is_loud.any() else samples

@@ -3,12 +3,12 @@
 import copy
 import os
 
-import librosa
 import numpy as np
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from .._constraints import POSITIVE
+from .._librosa import import_librosa
 from .._pipelines import find_nested
 from ..audio.clips import holds_path
 from ..audio.store import AudioSource, samples_dtype, scale_to_full_scale
@@ -192,6 +192,7 @@ class RecordingDisplay:
     def _draw_mel(self, panel, cmap):
         """Draw the mel spectrogram in dB, with ticks in Hz."""
         sample_rate, n_samples = self.sample_rate, len(self.samples)
+        librosa = import_librosa()
         n_fft = max(16, 2 ** round(np.log2(WINDOW * sample_rate)))
         hop = max(n_fft // 4, -(-n_samples // N_COLUMNS))
         # As many bands as possible without empty ones: at low frequencies, a mel is 200/3 Hz wide.

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from .._constraints import SHARE, Each
+from .._generators import redirect_draws
 from .frontends import without_autocast
-from .generators import redirect_draws
 
 AMOUNT = Interval(Real, 0, 100, closed="left")  # in dB, semitones or seconds; 0 switches an effect off
 LEVELS = Each(Interval(Real, -100, 100, closed="both"), least=2, most=2)  # (lowest, highest) in dB

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from torch import nn
 
 from .._constraints import SHARE, UNITS, Each, integers
-from .generators import Dropout, redirect_draws
+from .._generators import Dropout, redirect_draws
 
 N_LAYERS = integers(1, 100)
 NUMBERS_PER_STEP = 2**13  # a recurrent layer takes at least as long for a step as other layers for these

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from .._constraints import N_FFT, N_MELS, SAMPLE_RATE, SHARE, UNITS, Each
+from .._generators import Dropout, Dropout2d
 from .convolutions import Conv1d, Conv2d, Flatten
 from .frontends import BandStandardizer, LogMel, Scale
-from .generators import Dropout, Dropout2d
 
 
 class PerWindow(nn.Module):

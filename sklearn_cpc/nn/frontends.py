@@ -4,13 +4,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
-import librosa
 import torch
 from scipy.ndimage import uniform_filter1d
 from torch import nn
 from torch.nn import functional as F
 
 from .._constraints import check_filter_bank
+from .._librosa import import_librosa
 
 BANDS_PER_MATMUL = 16  # neighbouring bands share one matrix product over their bins: a mel matrix is mostly zeros
 SAMPLES_PER_BLOCK = 2**19  # size of a block of frames: with its spectrum, it fits in a processor's cache
@@ -42,7 +42,7 @@ class LogMel(nn.Module):
         super().__init__()
         check_filter_bank(n_mels, n_fft)
         self.n_fft, self.hop_length = n_fft, hop_length
-        mel = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)  # (n_mels, n_fft // 2 + 1)
+        mel = import_librosa().filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)  # (n_mels, n_fft // 2 + 1)
         mel = uniform_filter1d(mel, band_smoothing, axis=0, mode="nearest")
         # Derived from the arguments, so not part of the weights.
         self.register_buffer("mel", torch.from_numpy(mel), persistent=False)

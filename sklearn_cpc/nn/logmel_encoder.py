@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from .._constraints import N_MELS, POSITIVE, UNITS, Each, integers
+from .._generators import Dropout
 from .encoders import EncoderRecipe
 from .frontends import BandCentring, LogMel, Scale
-from .generators import Dropout
 
 
 class LogMelEncoder(EncoderRecipe):

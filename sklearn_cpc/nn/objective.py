@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .._constraints import POSITIVE, integers
-from .generators import own_generator
+from .._generators import own_generator
 
 LOSS_CONSTRAINTS: dict = {
     "negatives": [StrOptions({"across", "within", "mixed"})],

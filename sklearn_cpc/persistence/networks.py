@@ -5,7 +5,8 @@ from itertools import zip_longest
 import numpy as np
 import torch
 
-from ..nn.generators import redirect_draws, use_generator
+from .._generators import redirect_draws, use_generator
+from .._interrupts import hold_interrupts
 
 PLAIN = bool, int, float, str, tuple, list, dict, type(None), np.generic
 
@@ -16,7 +17,8 @@ def rebuild_network(estimator, weights):
     Raises ValueError if the network cannot be built, or needs other weights.
     """
     # First where tensors take no memory: the sizes are only numbers in a file until the weights confirm them.
-    needed = {name: (t.shape, t.dtype) for name, t in _build(estimator, "meta").state_dict().items()}
+    with hold_interrupts():  # torch imports the code that finds out shapes, and sympy, when it is first needed
+        needed = {name: (t.shape, t.dtype) for name, t in _build(estimator, "meta").state_dict().items()}
     found = {name: (t.shape, t.dtype) for name, t in weights.items()}
     if needed != found:
         name = next(name for name in [*needed, *found] if needed.get(name) != found.get(name))

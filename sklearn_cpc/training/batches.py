@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
+from .._generators import own_generator
 from .._warnings import warn
-from ..nn.generators import own_generator
 
 N_SORTED = 16  # batches' worth of clips that are sorted by length together
 

@@ -17,8 +17,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from .._constraints import integers
 from .._files import claim, release
+from .._generators import own_generator
 from .._warnings import warn
-from ..nn.generators import own_generator
 from ..persistence.container import hash_arrays, library_versions, pack, read_file, unpack, write_file
 from ..persistence.values import encode
 

@@ -10,8 +10,8 @@ import threading
 import numpy as np
 import torch
 
+from .._generators import use_generator
 from ..nn.frontends import thread_count
-from ..nn.generators import use_generator
 
 _dtypes: list[torch.dtype] = []  # default ones before each block in progress, in all threads: they share it
 _dtypes_lock = threading.Lock()

@@ -11,10 +11,10 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from .._constraints import POSITIVE, integers
-from ..nn.generators import redirect_draws
+from .._generators import redirect_draws
 from ..persistence.models import SaveMixin
 from .device import match_input, resolve_device, seeded, standard_settings
-from .loop import train
+from .loop import finish_imports, train
 from .net import check_callbacks
 
 
@@ -115,6 +115,7 @@ class NetworkEstimator(SaveMixin):
         trained = object.__new__(type(self))  # takes our place in the end: other threads may use us as we are
         trained.__dict__.update(vars(self))
         with standard_settings(device), seeded(random, device, own=own):
+            finish_imports()
             task = trained._plan(X, y, random, partial, resume)
             training = train(
                 task.network,

@@ -3,15 +3,17 @@
 import contextlib
 import copy
 import functools
+import traceback
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from skorch.callbacks import LRScheduler, PassthroughScoring
+from skorch.callbacks import Callback, LRScheduler, PassthroughScoring
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from .._interrupts import hold_interrupts, note_interrupts
 from .allocator import keep_freed_memory
-from .interrupts import is_raised_by_callback, note_interrupts
 from .net import ForgetBatches, LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
 from .schedules import SCHEDULES
 
@@ -109,6 +111,15 @@ def train(
     return Training(_plain_history(net.history[: last_epoch.n_epochs]), None, stopped_by)
 
 
+@functools.cache
+def finish_imports():
+    """Take a step of Adam: at its first, torch imports a thousand modules, sympy among them."""
+    weight = nn.Parameter(torch.zeros(1, device="cpu"))
+    weight.grad = torch.zeros_like(weight)
+    with hold_interrupts():
+        torch.optim.Adam([weight]).step()
+
+
 def _can_fuse(weights):
     """Whether Adam can update these weights in one pass; it updates those with gaps in memory wrongly."""
     return weights.is_floating_point() and torch.empty_like(weights).stride() == weights.stride()
@@ -123,7 +134,7 @@ def _run(net, batches):
         except KeyboardInterrupt as error:
             # As EarlyStopping does: raised by a callback after an epoch, not by Ctrl-C nor in the middle of one.
             ended = bool(net.history) and "train_loss" in net.history[-1]
-            return None if ended and is_raised_by_callback(error) and not interrupts else error
+            return None if ended and _is_raised_by_callback(error) and not interrupts else error
         except NonFiniteLossError as error:
             in_batch = getattr(batches, "names_in_batch", [])
             return NonFiniteLossError(f"{error} In the batch: {', '.join(in_batch)}.") if in_batch else error
@@ -132,6 +143,14 @@ def _run(net, batches):
         finally:
             net.notify("on_train_end", X=batches, y=None)
     return None
+
+
+def _is_raised_by_callback(error):
+    """Whether a callback raised the KeyboardInterrupt, as skorch's EarlyStopping does to end a training."""
+    owners = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(
+        isinstance(owner, Callback) and not type(owner).__module__.startswith("sklearn_cpc.") for owner in owners
+    )
 
 
 def _plain_history(history):

@@ -17,7 +17,7 @@ class NonFiniteLossError(ValueError):
 class Net(NeuralNet):
     """A skorch net whose datasets yield batches, whose criterion returns metrics, and that may use bfloat16.
 
-    It overrides only methods that skorch documents for this. The tests run with skorch 1.4.
+    It overrides only methods that skorch documents for this. The tests run with skorch 1.1 and 1.4.
     """
 
     precision = "float32"

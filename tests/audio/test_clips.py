@@ -157,7 +157,7 @@ def test_empty_X_is_refused(X):
         (["a.wav", None], "element 1 is None of type NoneType"),
         (["a.wav", ()], r"element 1 is \(\) of type tuple"),
         ([("a.wav", 0.0), (1.0, "b.wav")], r"element 1 is \(1.0, 'b.wav'\) of type tuple"),
-        (pd.Series(["a.wav", "b.wav", None]), "element 2 is nan of type float"),
+        (pd.Series(["a.wav", "b.wav", np.nan]), "element 2 is nan of type float"),
         (np.array(["a.wav", 3], dtype=object), "element 1 is 3 of type int"),
     ],
 )
@@ -291,7 +291,7 @@ def test_missing_end_means_to_the_end_of_the_recording():
         (CUTS.assign(onset=[0.5, 2.0]), "row 1 of X: the columns 'onset' and 'start' do not agree"),
         (CUTS.assign(path=["a.wav", "b.wav"]), "row 1 of X: the columns 'path' and 'file' do not agree"),
         (CUTS.assign(end=["2.5", "4"]), "row 0 of X: end='2.5' must be a number of seconds"),
-        (CUTS.assign(file=["a.wav", None]), r"element 1 is Clip\(path=nan"),
+        (CUTS.assign(file=["a.wav", np.nan]), r"element 1 is Clip\(path=nan"),
         (CUTS.drop(columns="file"), r"no column 'path' but \['start', 'end'\]"),
         (pd.DataFrame({"label": ["x", "y"]}, index=PATHS), "if its index holds the paths, name the index 'path'"),
         (pd.DataFrame({"label": [0, 1]}, index=PATHS), "if its index holds the paths, name the index 'path'"),

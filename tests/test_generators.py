@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_cpc.nn.generators import Dropout, Dropout2d, own_generator, redirect_draws, use_generator
+from sklearn_cpc._generators import Dropout, Dropout2d, own_generator, redirect_draws, use_generator
 
 IMAGES = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0))
 

@@ -1,6 +1,7 @@
 """Random numbers: a training draws from a generator of its own, since all threads share torch's."""
 
 import contextlib
+import functools
 import threading
 
 from torch import nn
@@ -31,9 +32,14 @@ def redirect_draws():
 
 class _Redirection(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if any(argument.name == "generator" for argument in func._schema.arguments):
+        if _takes_generator(func):
             kwargs = {**(kwargs or {}), "generator": own_generator()}
         return func(*args, **(kwargs or {}))
+
+
+@functools.cache
+def _takes_generator(operation):
+    return any(argument.name == "generator" for argument in operation._schema.arguments)
 
 
 class Dropout(nn.Dropout):

@@ -26,7 +26,7 @@ class Augmentation(BaseEstimator):
     """Recipe for the noise, rooms and microphones that alter what the context hears.
 
     The context hears an altered past and predicts the clean future, so that embeddings keep what survives
-    the alterations [1]_. Every clip gets its own draw from torch's default generator, anew for each batch.
+    the alterations [1]_. Every clip gets its own draw, anew for each batch, by the estimator's ``random_state``.
     Every effect is off by default, and effects that are off cost nothing. They apply in the order of a
     recording: the source (``pitch``), the room (``reverb``), the microphone (``equalization``,
     ``band_mask``, ``gain``), other sounds (``mixing``, ``noise``) and lost samples (``time_mask``).

@@ -112,7 +112,7 @@ class NetworkEstimator(SaveMixin):
         device = resolve_device(self.device)
         random = (resume and self._random) or check_random_state(self.random_state)
         own = device.type == "cpu" and not _runs_foreign_code(self)
-        trained = object.__new__(type(self))  # takes our place in the end: other threads may use us as we are
+        trained = object.__new__(type(self))  # a copy to work on: other threads see the last fit until the end
         trained.__dict__.update(vars(self))
         with standard_settings(device), seeded(random, device, own=own):
             finish_imports()

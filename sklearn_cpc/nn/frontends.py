@@ -9,8 +9,6 @@ from scipy.ndimage import uniform_filter1d
 from torch import nn
 from torch.nn import functional as F
 
-from .._constraints import check_filter_bank
-
 BANDS_PER_MATMUL = 16  # neighbouring bands share one matrix product over their bins: a mel matrix is mostly zeros
 SAMPLES_PER_BLOCK = 2**19  # size of a block of frames: with its spectrum, it fits in a processor's cache
 BLOCKS_PER_THREAD = 16  # starting another thread takes longer than computing fewer blocks
@@ -37,7 +35,6 @@ class LogMel(nn.Module):
 
     def __init__(self, sample_rate, n_fft, hop_length, n_mels, band_smoothing=1):
         super().__init__()
-        check_filter_bank(n_mels, n_fft)
         self.n_fft, self.hop_length = n_fft, hop_length
         mel = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)  # (n_mels, n_fft // 2 + 1)
         mel = uniform_filter1d(mel, band_smoothing, axis=0, mode="nearest")

@@ -10,17 +10,9 @@ from numbers import Integral, Real
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, make_constraint
 
 
-class Integers(Interval):
-    """Integers, but not True and False, which Python counts among them."""
-
-    def is_satisfied_by(self, value):
-        """Whether the value is such an integer."""
-        return not isinstance(value, bool) and super().is_satisfied_by(value)
-
-
 def integers(low, high):
     """Constrain to integers from ``low`` to ``high``, both allowed."""
-    return Integers(Integral, low, high, closed="both")
+    return Interval(Integral, low, high, closed="both")
 
 
 class Each(HasMethods):  # scikit-learn accepts only its own constraints and their subclasses

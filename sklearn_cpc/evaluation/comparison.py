@@ -263,10 +263,6 @@ def _fit_and_score(features, classifier, folds, X, y, unlabelled, transductive, 
     return scores, seconds / len(folds)
 
 
-def _is_table(rows):
-    return isinstance(rows, pd.DataFrame)
-
-
 def _concatenate(X, more):
     """Join rows, both as clips, as tables of the same columns or as arrays, or raise a ValueError."""
     if more is None:
@@ -275,16 +271,19 @@ def _concatenate(X, more):
     if clips is not None and more_clips is not None:
         return clips + more_clips
     if clips is None and more_clips is None:
-        tables, matrices = ([is_kind(X), is_kind(more)] for is_kind in (_is_table, sparse.issparse))
-        if all(tables) and set(X.columns) == set(more.columns):
+        is_table, is_sparse = ({test(X), test(more)} for test in (_is_table, sparse.issparse))
+        if is_table == {True} and set(X.columns) == set(more.columns):
             return pd.concat([X, more[X.columns]], ignore_index=True)
-        X, more = (rows if sparse.issparse(rows) else np.asarray(rows) for rows in (X, more))
-        if not any(tables) and len(set(matrices)) == 1 and X.shape[1:] == more.shape[1:]:
-            return sparse.vstack([X, more]) if all(matrices) else np.concatenate([X, more])
+        if is_table == {False} and len(is_sparse) == 1 and np.shape(X)[1:] == np.shape(more)[1:]:
+            return (sparse.vstack if is_sparse == {True} else np.concatenate)([X, more])
     raise ValueError(
         "unlabelled cannot be joined with X; give both as recordings, as tables with the same columns, or as "
         "arrays of the same width."
     )
+
+
+def _is_table(rows):
+    return isinstance(rows, pd.DataFrame)
 
 
 def _difference_columns(label, scores, others, test_ratio, confidence):

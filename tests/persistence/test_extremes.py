@@ -147,12 +147,6 @@ def test_spectrograms_of_unreasonable_size_are_refused(estimator):
         estimator.fit(CLIPS)
 
 
-@pytest.mark.parametrize("estimator", [MFCCTransformer(n_mfcc=True), CPCTransformer(n_context=True)])
-def test_true_is_no_number_of_anything(estimator):
-    with pytest.raises(ValueError, match=r"'n_\w+' parameter"):
-        estimator.fit(CLIPS)
-
-
 def test_a_network_cannot_run_on_the_device_meta():
     with pytest.raises(ValueError, match="device='meta' cannot be used"):
         reducer(device="meta").fit(ROWS)

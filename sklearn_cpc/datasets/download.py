@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import tarfile
 import threading
 import time
@@ -24,7 +25,7 @@ from .._warnings import warn
 PATIENCE = 60  # seconds
 MIN_PROGRESS = 600_000  # bytes that must arrive in this time
 MAX_MEMBERS = 100_000  # files in an archive
-MAX_READ = 2**20  # bytes that are unpacked at once
+MAX_HEADER = 2**20  # bytes before a file in a tar archive
 # Names that are names of files on every system; the first ones are devices on Windows.
 PORTABLE = re.compile(r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[\w. +-]*[\w+-]", re.ASCII | re.IGNORECASE)
 
@@ -124,7 +125,7 @@ def download(url, known_hash, path, max_bytes, advice, verbose, n_retries, delay
     downloader = pooch.HTTPDownloader(progressbar=bool(verbose), chunk_size=2**14)
     for n_left in range(n_retries, -1, -1):
         try:
-            with LimitedFile(path, max_bytes) as file:
+            with LimitedFile(path, max_bytes, "the server sends") as file:
                 download_watched(downloader, url, file)
             break
         except Exception as error:  # a server may send anything
@@ -145,14 +146,14 @@ def download(url, known_hash, path, max_bytes, advice, verbose, n_retries, delay
 class LimitedFile(io.BufferedWriter):
     """A new file that raises a ValueError before it becomes larger than it may."""
 
-    def __init__(self, path, max_bytes):
+    def __init__(self, path, max_bytes, what):
         super().__init__(io.FileIO(path, "w"))
-        self.max_bytes = max_bytes
+        self.max_bytes, self.what = max_bytes, what
 
     def write(self, data):
         """Append bytes."""
         if self.tell() + len(data) > self.max_bytes:
-            raise ValueError(f"the server sends more than {self.max_bytes} bytes")
+            raise ValueError(f"{self.what} more than {self.max_bytes} bytes")
         return super().write(data)
 
 
@@ -222,35 +223,24 @@ def unzip(path, folder, corpus):
 
 def untar(path, folder, corpus):
     """Unpack the needed files of a tar.gz archive."""
-    with LimitedGzip(path, corpus.max_bytes) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+    plain = path.with_suffix(".tar")
+    with gzip.open(path) as stream, LimitedFile(plain, corpus.max_bytes, "it unpacks to") as file:
+        shutil.copyfileobj(stream, file)  # to the very end, where gzip verifies its checksum
+    with HeaderLimit(plain) as unpacked, tarfile.open(fileobj=unpacked, mode="r:") as archive:
         # Some versions of Python 3.10 and 3.11 have no filter. `is_needed` and `isfile` are as strict.
         archive.extraction_filter = getattr(tarfile, "data_filter", None)
         members = ((member.name, member.size, member) for member in archive)
         archive.extractall(folder, (member for member in choose_members(members, corpus) if member.isfile()))
-        while stream.read(MAX_READ):  # gzip verifies its checksum at the very end, which tarfile does not read
-            pass
 
 
-class LimitedGzip(gzip.GzipFile):
-    """A gzip file that raises a ValueError before more is unpacked than may be, in all or at once."""
-
-    def __init__(self, path, max_bytes):
-        super().__init__(path, "rb")
-        self.max_bytes = max_bytes
+class HeaderLimit(io.FileIO):
+    """A file that is read in pieces. One that does not fit into them is a header that would fill the memory."""
 
     def read(self, size=-1):
         """Return the next bytes."""
-        if not 0 <= size <= MAX_READ:
+        if size > MAX_HEADER:
             raise ValueError(f"it has a header of {size} bytes")
-        if self.tell() > self.max_bytes:
-            raise ValueError(f"it unpacks to more than {self.max_bytes} bytes")
         return super().read(size)
-
-    def seek(self, offset, whence=io.SEEK_SET):
-        """Go to a position, for which everything before it is unpacked."""
-        if offset > self.max_bytes:
-            raise ValueError(f"it unpacks to more than {self.max_bytes} bytes")
-        return super().seek(offset, whence)
 
 
 def choose_members(members, corpus):

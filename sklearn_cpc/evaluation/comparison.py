@@ -1,11 +1,12 @@
 """Compare representations on the same folds."""
 
+import re
 import time
 from numbers import Real
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import sparse, stats
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_params
@@ -62,8 +63,9 @@ def compare_representations(
     cv : int, cross-validation generator or iterable, default=None
         Folds, as in scikit-learn. An integer gives stratified folds that keep ``groups`` together or, without
         groups, the clips of each file. None: five folds, or fewer if a class has fewer rows or groups.
-    unlabelled : recordings, default=None
-        Recordings without labels, added to the training rows of the transformers.
+    unlabelled : recordings or array-like, default=None
+        Rows without labels, added to the training rows of the transformers, which are then fitted without
+        labels. Recordings like X, in any form, a table with the columns of X, or an array of the same width.
     transductive : bool, default=False
         Whether to fit the transformers once on all of X, test rows included, without labels. Use it only if all
         recordings that you will ever classify are known; the scores of future ones would be lower.
@@ -107,8 +109,9 @@ def compare_representations(
     Raises
     ------
     ValueError, TypeError
-        If a parameter is invalid, lengths differ, ``cv`` splits groups, or ``unlabelled`` holds files of X without
-        ``transductive``. If ``cv`` splits the clips of a file, there is only a warning.
+        If a parameter is invalid, lengths differ, or ``cv`` splits groups; if ``unlabelled`` cannot be joined with
+        X, or holds files of X without ``transductive``; if a transformer needs labels but must not see them. If
+        ``cv`` splits the clips of a file, there is only a warning.
 
     See Also
     --------
@@ -146,6 +149,8 @@ def compare_representations(
                 "be trained on test recordings. Leave them out, or pass transductive=True."
             )
     named = named_estimators(representations)
+    if unlabelled is not None:
+        _concatenate(_safe_indexing(X, [0]), unlabelled)  # raises before anything is trained
     if baselines:
         named = add_baselines(named, X)
     reference = _choose_reference(reference, named)
@@ -237,7 +242,15 @@ def _fit_and_score(features, classifier, folds, X, y, unlabelled, transductive, 
     rows = np.arange(len(y)) if transductive else folds[0][0]
     # Unlabelled rows have no class to pass, and a transductive fit must not see the classes of test rows.
     labels = None if transductive or unlabelled is not None else y[rows]
-    features.fit(_concatenate(_safe_indexing(X, rows), unlabelled), labels)
+    try:
+        features.fit(_concatenate(_safe_indexing(X, rows), unlabelled), labels)
+    except (TypeError, ValueError) as error:
+        if labels is None and re.search(r"\b(y|labels?|target)\b", str(error)):
+            raise ValueError(
+                f"{features!r} needs labels, but with unlabelled or transductive=True features are fitted without "
+                f"({error}); put what needs them into probe, before the classifier."
+            ) from error
+        raise
     seconds, scores = time.perf_counter() - start, []
     used_rows = np.unique(np.concatenate([rows for fold in folds for rows in fold]))
     embedded = features.transform(_safe_indexing(X, used_rows))  # each row once, even if folds share it
@@ -251,11 +264,26 @@ def _fit_and_score(features, classifier, folds, X, y, unlabelled, transductive, 
 
 
 def _concatenate(X, more):
+    """Join rows, both as clips, as tables of the same columns or as arrays, or raise a ValueError."""
     if more is None:
         return X
-    if isinstance(X, (pd.DataFrame, pd.Series)):
-        return pd.concat([X, type(X)(more)], ignore_index=True)
-    return np.concatenate([X, more]) if isinstance(X, np.ndarray) else [*X, *more]
+    clips, more_clips = as_clips(X), as_clips(more)
+    if clips is not None and more_clips is not None:
+        return clips + more_clips
+    if clips is None and more_clips is None:
+        is_table, is_sparse = ({test(X), test(more)} for test in (_is_table, sparse.issparse))
+        if is_table == {True} and set(X.columns) == set(more.columns):
+            return pd.concat([X, more[X.columns]], ignore_index=True)
+        if is_table == {False} and len(is_sparse) == 1 and np.shape(X)[1:] == np.shape(more)[1:]:
+            return (sparse.vstack if is_sparse == {True} else np.concatenate)([X, more])
+    raise ValueError(
+        "unlabelled cannot be joined with X; give both as recordings, as tables with the same columns, or as "
+        "arrays of the same width."
+    )
+
+
+def _is_table(rows):
+    return isinstance(rows, pd.DataFrame)
 
 
 def _difference_columns(label, scores, others, test_ratio, confidence):

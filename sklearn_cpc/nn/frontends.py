@@ -9,7 +9,6 @@ from scipy.ndimage import uniform_filter1d
 from torch import nn
 from torch.nn import functional as F
 
-from .._constraints import check_filter_bank
 from .._librosa import import_librosa
 
 BANDS_PER_MATMUL = 16  # neighbouring bands share one matrix product over their bins: a mel matrix is mostly zeros
@@ -40,7 +39,6 @@ class LogMel(nn.Module):
 
     def __init__(self, sample_rate, n_fft, hop_length, n_mels, band_smoothing=1):
         super().__init__()
-        check_filter_bank(n_mels, n_fft)
         self.n_fft, self.hop_length = n_fft, hop_length
         mel = import_librosa().filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels)  # (n_mels, n_fft // 2 + 1)
         mel = uniform_filter1d(mel, band_smoothing, axis=0, mode="nearest")

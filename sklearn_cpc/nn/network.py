@@ -1,14 +1,14 @@
 """CPCNetwork: clips to z, z to context c, c to predictions of the future z."""
 
 import copy
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from numbers import Integral
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 from .autoregressors import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
 from .encoders import Conv1dEncoder, Conv2dEncoder
@@ -24,9 +24,8 @@ AUTOREGRESSORS = {
 }
 OBJECTIVES = {"info_nce": InfoNCE}
 MAX_CLIP = 2**28  # samples: an hour and a half at 48 kHz
-# Of a part of the network for two clips; ten times the report's networks for clips of half a minute
-MAX_NUMBERS = 2**32  # in the results of all layers
-MAX_FLOPS = 2**43
+MAX_COST = 2**32  # of a part of the network for two clips: numbers in all results, far above real use
+SUMS_PER_NUMBER = 2**11  # products and sums that count like one number
 
 
 class Forecast(NamedTuple):
@@ -193,30 +192,26 @@ def build_module(name, value, known, *sizes):
     return copy.deepcopy(module).to(torch.get_default_device())
 
 
-class NumberCounter(TorchDispatchMode):
-    """Counts the numbers in the results of all operations in its block."""
+class ComputationLimit(TorchDispatchMode):
+    """Raises a ValueError in a block that would take far more time or memory than any real network."""
 
-    total = 0
+    cost = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        """Run one operation."""
+        """Run one operation, and count the numbers in its result and the products and sums it takes."""
         result = function(*args, **(kwargs or {}))
-        results = result if isinstance(result, (tuple, list)) else [result]
-        self.total += sum(tensor.numel() for tensor in results if isinstance(tensor, torch.Tensor))
+        tensors = result if isinstance(result, (tuple, list)) else [result]
+        self.cost += sum(tensor.numel() for tensor in tensors if isinstance(tensor, torch.Tensor))
+        if function._overloadpacket in flop_registry:
+            n_sums = flop_registry[function._overloadpacket](*args, **(kwargs or {}), out_val=result)
+            self.cost += n_sums // SUMS_PER_NUMBER
+        if self.cost > MAX_COST:
+            raise ValueError(
+                f"two clips would take more than {MAX_COST:.1e} numbers in the results of all layers, or "
+                f"{MAX_COST * SUMS_PER_NUMBER:.1e} products and sums; use shorter clips, a lower sample rate, "
+                "fewer steps or smaller layers"
+            )
         return result
-
-
-@contextmanager
-def limited_computation():
-    """Raise a ValueError if the block would take far more time or memory than any real network."""
-    with NumberCounter() as numbers, FlopCounterMode(display=False) as flops:
-        yield
-    if numbers.total > MAX_NUMBERS or flops.get_total_flops() > MAX_FLOPS:
-        raise ValueError(
-            f"two clips would take {flops.get_total_flops():.1e} operations (at most {MAX_FLOPS:.1e}), with "
-            f"{numbers.total:.1e} numbers in the results of all layers (at most {MAX_NUMBERS:.1e}); use shorter "
-            "clips, a lower sample rate, fewer steps or smaller layers"
-        )
 
 
 def try_module(name, module, batch):
@@ -225,7 +220,7 @@ def try_module(name, module, batch):
     was_training = module.training
     try:
         # inference_mode would leave lazy layers with weights that cannot be trained.
-        with torch.no_grad(), limited_computation() if batch.is_meta else nullcontext():
+        with torch.no_grad(), ComputationLimit() if batch.is_meta else nullcontext():
             output = module.eval()(batch)
     except Exception as error:  # a user's module may raise anything
         raise ValueError(f"{name} cannot take a batch of shape {tuple(batch.shape)}: {error}") from error

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from .allowed import put_together, take_apart
 
 MAX_CHARACTERS = 2**24  # of an array of text, whose entries are padded to the longest
-MAX_OBJECTS = 100  # estimators and recipes in a file
+MAX_OBJECTS = 50  # estimators and recipes in a file
 
 
 def encode(value, arrays, name):
@@ -39,7 +39,11 @@ def encode(value, arrays, name):
         return {"array": name}
     for tag, form in FORMS.items():
         if isinstance(value, form.type):
-            return {tag: encode(form.simplify(value), arrays, name)}
+            try:
+                simple = form.simplify(value)
+            except TypeError as error:
+                raise TypeError(f"{name}: {error}" if name else str(error)) from error
+            return {tag: encode(simple, arrays, name)}
     raise TypeError(f"{name or 'it'} is {value!r:.200}, of type {type(value).__name__}, which cannot be stored")
 
 

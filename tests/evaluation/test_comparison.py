@@ -6,17 +6,20 @@ import pytest
 from corpus import rising_tones, small_cpc
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import sparse, stats
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.dummy import DummyClassifier
+from sklearn.feature_selection import SelectKBest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedKFold, cross_val_score
-from sklearn.pipeline import make_pipeline
+from sklearn.neighbors import NeighborhoodComponentsAnalysis
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_cpc import MFCCTransformer, sample_clips
+from sklearn_cpc import Clip, MFCCTransformer, sample_clips
+from sklearn_cpc.audio.clips import as_clips
 from sklearn_cpc.evaluation import compare_representations, compare_scores
 
 MFCC = MFCCTransformer(n_mfcc=5, sample_rate=8000, n_fft=256, hop_length=128, n_mels=20)
@@ -48,6 +51,17 @@ class Recorder(TransformerMixin, BaseEstimator):
 
     def transform(self, X):
         return np.asarray(X)
+
+
+class Listener(Recorder):
+    """Records what it is fitted on as it is, and returns the same number for every row."""
+
+    def fit(self, X, y=None):
+        self.fits.append((X, y))
+        return self
+
+    def transform(self, X):
+        return np.zeros((X.shape[0] if hasattr(X, "shape") else len(X), 1))
 
 
 @pytest.fixture
@@ -292,8 +306,6 @@ def test_transductive_features_are_fitted_once_on_all_rows(blobs, fits):
     np.testing.assert_array_equal(seen, X)
     assert labels is None
     assert (table["fitted_on"] == "all recordings").all()
-    with pytest.raises((TypeError, ValueError)):  # features that need classes cannot be transductive
-        compare_representations(make_pipeline(LinearDiscriminantAnalysis(), PCA(1)), X, y, transductive=True)
 
 
 def test_transductive_scores_are_those_of_probes_on_fixed_features(blobs):
@@ -311,6 +323,96 @@ def test_unlabelled_recordings_may_have_any_type(corpus, as_type):
     X, more = as_type(corpus.paths[:8]), as_type(corpus.paths[8:])
     table = compare_representations({"mfcc": MFCC}, X, corpus.y[:8], unlabelled=more, cv=2)
     assert len(table) == 2
+
+
+FORMS = {
+    "list": list,
+    "array": np.array,
+    "Series": pd.Series,
+    "clips": lambda paths: [Clip(path) for path in paths],
+    "tuples": lambda paths: [(path, 0.0, None) for path in paths],
+    "table": lambda paths: pd.DataFrame({"file": paths, "onset": 0.0, "duration": 0.2}),
+    "table of paths": lambda paths: pd.DataFrame({"path": paths}),
+}
+
+
+@pytest.mark.parametrize("more_form", FORMS)
+@pytest.mark.parametrize("form", FORMS)
+def test_unlabelled_recordings_may_have_another_form_than_x(corpus, fits, form, more_form):
+    X, more = FORMS[form](corpus.paths[:8]), FORMS[more_form](corpus.paths[8:])
+    compare_representations({"rows": Listener()}, X, corpus.y[:8], unlabelled=more, cv=2, baselines=False)
+    for seen, labels in fits:
+        clips = as_clips(seen)
+        assert labels is None
+        assert [clip.path for clip in clips[4:]] == list(corpus.paths[8:])
+        assert {clip.path for clip in clips[:4]} < set(corpus.paths[:8])
+        durations = [0.2 if kind == "table" else None for kind in (form, more_form)]
+        assert [clip.duration for clip in clips] == 4 * durations[:1] + (len(clips) - 4) * durations[1:]
+
+
+def test_unlabelled_tables_are_joined_by_the_names_of_their_columns(blobs, fits):
+    X, y, _ = blobs
+    names = [f"f{number}" for number in range(X.shape[1])]
+    table, more = pd.DataFrame(X, columns=names), pd.DataFrame(X[:7] + 100, columns=names)
+    compare_representations({"rows": Listener()}, table, y, unlabelled=more[names[::-1]], cv=2, baselines=False)
+    assert list(fits[0][0].columns) == names
+    np.testing.assert_array_equal(fits[0][0][-7:], X[:7] + 100)
+
+
+def test_unlabelled_sparse_rows_are_joined(blobs, fits):
+    X, y, _ = blobs
+    rows = sparse.csr_array(X)
+    compare_representations({"rows": Listener()}, rows, y, unlabelled=rows[:7], cv=2, baselines=False)
+    np.testing.assert_array_equal(fits[0][0].toarray()[-7:], X[:7])
+
+
+def unjoinable(X, paths):
+    table = pd.DataFrame(X).add_prefix("f")
+    return {
+        "recordings and numbers": (paths, X[: len(paths)]),
+        "numbers and recordings": (X, paths),
+        "a table and an array": (table, X),
+        "an array and a table": (X, table),
+        "other columns": (table, table.add_prefix("g")),
+        "fewer columns": (table, table.iloc[:, 1:]),
+        "another width": (X, X[:, 1:]),
+        "sparse and dense": (sparse.csr_array(X), X),
+        "sparse of another width": (sparse.csr_array(X), sparse.csr_array(X[:, 1:])),
+    }
+
+
+@pytest.mark.parametrize("case", unjoinable(np.zeros((2, 2)), ["a", "b"]))
+def test_unlabelled_rows_that_cannot_be_joined_are_refused(blobs, corpus, fits, case):
+    rows, more = unjoinable(blobs[0], corpus.paths)[case]
+    y = np.arange(rows.shape[0] if hasattr(rows, "shape") else len(rows)) % 2
+    with pytest.raises(ValueError, match="cannot be joined with X; give both"):
+        compare_representations({"rows": Listener()}, rows, y, unlabelled=more, cv=2, baselines=False)
+    assert fits == []
+
+
+SUPERVISED = {
+    "a selection": SelectKBest(k=2),
+    "an analysis before others": make_pipeline(LinearDiscriminantAnalysis(), PCA(1)),
+    "before a classifier": make_pipeline(SelectKBest(k=2), LogisticRegression()),
+    "in a union": FeatureUnion([("pca", PCA(1)), ("best", SelectKBest(k=1))]),
+    "neighbours": NeighborhoodComponentsAnalysis(2),
+}
+
+
+@pytest.mark.parametrize("case", SUPERVISED)
+@pytest.mark.parametrize("options", ["transductive", "unlabelled"])
+def test_transformers_that_need_labels_are_refused_where_they_must_not_see_them(blobs, case, options):
+    X, y, _ = blobs
+    options = {"transductive": True} if options == "transductive" else {"unlabelled": X + 1}
+    with pytest.raises(ValueError, match=r"(?s)needs labels, but .* put what needs them into probe"):
+        compare_representations({"pca": PCA(2), "best": SUPERVISED[case]}, X, y, **options)
+
+
+def test_transformers_that_need_labels_see_those_of_training_rows(blobs):
+    X, y, _ = blobs
+    compare_representations({"best": SelectKBest(k=2)}, X, y, cv=2)
+    probe = make_pipeline(SelectKBest(k=2), LogisticRegression())
+    compare_representations({"raw": "passthrough"}, X, y, cv=2, transductive=True, probe=probe)
 
 
 def test_test_recordings_passed_as_unlabelled_are_refused(corpus):

@@ -121,7 +121,7 @@ COSTLY = {
 
 @pytest.mark.parametrize("case", COSTLY)
 def test_networks_that_compute_too_much_are_refused_before_they_are_trained(case):
-    with Bounded(), pytest.raises(ValueError, match=r"numbers in the results of all layers .*use shorter clips"):
+    with Bounded(), pytest.raises(ValueError, match=r"numbers in the results of all layers.*use shorter clips"):
         COSTLY[case].fit(CLIPS)
 
 
@@ -137,19 +137,13 @@ def test_a_network_of_many_recurrent_steps_loads_at_once(tmp_path):
 @pytest.mark.parametrize(
     "estimator",
     [
-        CPCTransformer(LogMelEncoder(n_mels=1024, window_duration=4.0), clip_duration=30.0),
-        MFCCTransformer(n_fft=2**16, n_mels=129, hop_length=2**14),
+        CPCTransformer(LogMelEncoder(n_mels=513)),
+        MFCCTransformer(n_mels=513),
         MFCCTransformer(n_fft=2**16, hop_length=255),
     ],
 )
 def test_spectrograms_of_unreasonable_size_are_refused(estimator):
-    with pytest.raises(ValueError, match=r"filter bank of \d+ numbers|hop_length=255 must be at least .* = 256"):
-        estimator.fit(CLIPS)
-
-
-@pytest.mark.parametrize("estimator", [MFCCTransformer(n_mfcc=True), CPCTransformer(n_context=True)])
-def test_true_is_no_number_of_anything(estimator):
-    with pytest.raises(ValueError, match=r"'n_\w+' parameter"):
+    with pytest.raises(ValueError, match=r"'n_mels' parameter|hop_length=255 must be at least .* = 256"):
         estimator.fit(CLIPS)
 
 
@@ -186,7 +180,7 @@ WORST = {
 @pytest.mark.parametrize("case", WORST)
 def test_the_worst_descriptions_take_bounded_time_and_memory(case):
     assert len(WORST[case]) <= container.MAX_DOCUMENT
-    with Bounded(), pytest.raises(ValueError, match=r"no estimator|parts|64 bits|more than 100|neither text"):
+    with Bounded(), pytest.raises(ValueError, match=r"no estimator|parts|64 bits|more than 50|neither text"):
         from_bytes(sealed(WORST[case], {}))
 
 

@@ -27,6 +27,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -144,6 +145,28 @@ def test_numpy_numbers_in_tuples_come_back_as_numbers(path):
     assert repr(loaded.encoder.kernel_sizes) == "(8, 4)"
     assert repr(loaded.pooling) == "('z_max',)"
     assert_same_results(loaded, cpc)
+
+
+SCIKIT_LEARN = {
+    "infinity": LogisticRegression(C=np.inf),
+    "numbers of NumPy": LogisticRegression(C=np.float32(0.5), max_iter=np.int64(50), tol=np.float64(1e-3)),
+    "a bool of NumPy": LogisticRegression(fit_intercept=np.bool_(False)),
+    "weights by class": LogisticRegression(class_weight={np.int64(0): 1.0, 1: np.float32(2), 2: 3}),
+    "a share": LogisticRegression(l1_ratio=np.float64(0.3), solver="saga", tol=1.0, random_state=0),
+    "a generator": LogisticRegression(random_state=np.random.RandomState(0)),
+    "a scaler": make_pipeline(StandardScaler(with_mean=np.bool_(False), copy=False), LogisticRegression()),
+    "a step of nothing": Pipeline([("no", None), (np.str_("yes"), LogisticRegression(C=np.inf))]),
+}
+
+
+@pytest.mark.parametrize("case", SCIKIT_LEARN)
+def test_parameters_of_scikit_learn_may_have_any_type_that_it_takes(case, path):
+    estimator = clone(SCIKIT_LEARN[case]).fit(ROWS, Y)
+    loaded = saved(estimator, path)
+    assert_array_equal(loaded.predict_proba(ROWS.copy()), estimator.predict_proba(ROWS.copy()))
+    for name, value in parameters(estimator).items():
+        if not isinstance(value, (list, np.random.RandomState)):
+            assert parameters(loaded)[name] == value
 
 
 def test_the_output_of_a_pipeline_is_still_a_table(path):
@@ -286,7 +309,7 @@ NOT_STORABLE = {
         lambda: (
             probe(random_state=np.random.RandomState(np.random.PCG64(0))).fit(ROWS, Y).set_params(random_state=0)
         ),
-        "PCG64",
+        r"_random: a generator of type PCG64",
     ),
     "a huge number": (lambda: mfcc(verbose=2**70).fit(CLIPS), "verbose is 1180591620717411303424"),
     "a subclass": (lambda: Mine(n_mels=20).fit(np.zeros((1, 22050))), "class Mine"),

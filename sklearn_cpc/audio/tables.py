@@ -68,6 +68,8 @@ def read_table(X):
             f"X has no column 'path' but {[name for name, _ in columns]}; rename the column of recordings to "
             f"'path'{advice}. If X holds samples, pass X.to_numpy()."
         )
+    if not columns:
+        raise ValueError("X is a table without columns; pass one with a column 'path', or samples.")
     return columns[0][1] if len(columns) == 1 else None
 
 

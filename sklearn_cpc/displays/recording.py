@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_array, check_is_fitted
 from .._constraints import POSITIVE
 from .._pipelines import find_nested
 from ..audio.clips import holds_path
-from ..audio.store import AudioSource, as_samples, name_types, scale_to_full_scale
+from ..audio.samples import as_samples, name_types, scale_to_full_scale
+from ..audio.store import AudioSource
 from ._drawing import COLOURS, PLAIN, add_beside, make_panels
 
 WINDOW = 0.064  # seconds per window of the spectrogram, rounded to a power of two in samples

@@ -47,7 +47,7 @@ def read_table(X):
     """Return the rows of a DataFrame as a list of clips or cells, or None if it cannot hold recordings."""
     columns = [(str(name), X.iloc[:, i].tolist()) for i, name in enumerate(X.columns)]
     levels = [
-        (str(name), X.index.get_level_values(level).tolist())
+        (str(f"level {level}" if name is None else name), X.index.get_level_values(level).tolist())
         for level, name in enumerate(X.index.names)
         if name is not None or X.index.nlevels > 1
     ]
@@ -55,9 +55,8 @@ def read_table(X):
     if match_columns(tuple(names))["path"]:
         return read_columns(tuple(names), values)
     matches = match_columns(tuple(names[len(levels) :]))
-    index = X.index[0] if len(X) else None
-    index = index[0] if isinstance(index, tuple) and index else index
-    index_holds_paths = is_path(index) and (len(columns) < 2 or re.search(r"[/\\.]", os.fsdecode(index)))
+    first = X.index.get_level_values(0)[0] if len(X) else None
+    index_holds_paths = is_path(first) and (len(columns) < 2 or re.search(r"[/\\.]", os.fsdecode(first)))
     if (
         (matches["onset"] and (matches["end"] or matches["duration"]))
         or index_holds_paths
@@ -102,26 +101,26 @@ def read_columns(names, columns, first_row=0):
     matches = match_columns(names)
     _check_ignored(names, columns, matches)
     path_columns = {i: _split_paths(names[i], columns[i], first_row) for i in matches["path"]}
-    used: dict[str, tuple] = {}  # name and values of the first column of each meaning
-    for i, parts in path_columns.items():
-        for row, (one, other) in enumerate(zip(path_columns[matches["path"][0]], parts, strict=True), first_row):
-            shared = min(len(one), len(other))
-            if one[-shared:] != other[-shared:]:
-                _disagree(row, names[matches["path"][0]], names[i])
-    most_folders = max(path_columns, key=lambda i: len(path_columns[i][0]) if path_columns[i] else 0)
+    fullest = max(path_columns, key=lambda i: max(map(len, path_columns[i]), default=0))
+    for i, paths in path_columns.items():
+        for row, (one, other) in enumerate(zip(path_columns[fullest], paths, strict=True), first_row):
+            n_shared = min(len(one), len(other))
+            if one[-n_shared:] != other[-n_shared:]:
+                _disagree(row, names[fullest], names[i])
+    used: dict[str, tuple[str, np.ndarray]] = {}  # name and values of the first column of each meaning
     for meaning in ("onset", "end", "duration", "onset in file"):
         for i in matches[meaning]:
             values = np.array(
                 [as_seconds(v, f"row {row} of X: {names[i]}") for row, v in enumerate(columns[i], first_row)]
             )
-            for row in np.flatnonzero(np.isinf(values)):
+            for row in np.flatnonzero(np.isinf(values)).tolist():
                 raise ValueError(
                     f"row {first_row + row} of X: {names[i]}={values[row]} must be finite; a missing value stands "
                     "for the end of the recording."
                 )
             _check_agreement(*used.setdefault(meaning, (names[i], values)), names[i], values, first_row)
     times = {meaning: values for meaning, (_, values) in used.items()}
-    n_rows = len(columns[most_folders])
+    n_rows = len(columns[fullest])
     if "end" in times:
         if "onset" not in times:
             raise ValueError(
@@ -129,7 +128,7 @@ def read_columns(names, columns, first_row=0):
                 "begin to 'onset', and the one that says where they end to 'end'."
             )
         durations = times["end"] - times["onset"]
-        for row in np.flatnonzero(durations <= 0):
+        for row in np.flatnonzero(durations <= 0).tolist():
             raise ValueError(
                 f"row {first_row + row} of X: {used['end'][0]}={times['end'][row]} must be greater than "
                 f"{used['onset'][0]}={times['onset'][row]}."
@@ -140,7 +139,7 @@ def read_columns(names, columns, first_row=0):
         times["duration"] = durations
     onsets = times.get("onset in file", times.get("onset", np.zeros(n_rows)))
     durations = times.get("duration", np.full(n_rows, np.nan))
-    return list(zip(columns[most_folders], onsets.tolist(), durations.tolist(), strict=True))
+    return list(zip(columns[fullest], onsets.tolist(), durations.tolist(), strict=True))
 
 
 def _check_ignored(names, columns, matches):
@@ -181,6 +180,7 @@ def _check_agreement(name, values, other_name, other_values, first_row):
 
 
 def _disagree(row, name, other_name):
+    """Raise for two columns that contradict each other."""
     raise ValueError(f"row {row} of X: the columns {name!r} and {other_name!r} do not agree; drop one of them.")
 
 

@@ -233,3 +233,9 @@ def test_infinite_time_is_refused_by_name(name):
 def test_single_path_in_an_array_is_refused():
     with pytest.raises(TypeError, match=r"X is a single path, 'a.wav'; put it in a list"):
         as_clips(np.array("a.wav"))
+
+
+def test_every_path_column_is_compared_with_the_fullest():
+    X = pd.DataFrame({"path": ["t.wav"], "filename": ["orig/t.wav"], "file_path": ["denoised/t.wav"]})
+    with pytest.raises(ValueError, match="the columns 'filename' and 'file_path' do not agree"):
+        as_clips(X)

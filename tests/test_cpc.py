@@ -1293,6 +1293,9 @@ def test_later_fits_hold_out_the_same_recordings(tones):
     heard.clear()
     cpc.partial_fit(more)
     assert set(heard) & names == first
+    heard.clear()
+    cpc.partial_fit(tones[::-1].astype(np.float32 if tones.dtype == np.float64 else np.float64))
+    assert set(heard) == first
 
 
 # The report's configuration

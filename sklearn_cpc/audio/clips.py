@@ -1,10 +1,7 @@
 """Convert X to clips of recordings; X may hold paths, clips or numbers in any container."""
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence, Set
-from functools import lru_cache
-from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions, validate_params
 
 from .._constraints import POSITIVE, integers
 from .reading import UnreadableAudioError, printable, read_duration
+from .tables import as_seconds, is_path, match_columns, read_columns, read_table
 
 
 class Clip(NamedTuple):
@@ -40,51 +38,49 @@ class Clip(NamedTuple):
     duration: float | None = None
 
 
-# Names of columns in annotation tables, without case, unit, spaces and punctuation; the first one found is used.
-COLUMNS = {
-    "path": "path file filename filepath audiopath audiofile notatedpath beginpath beginfile endpath endfile",
-    "onset": "onset start starttime onsettime begin begintime tstart tmin mint clipstart from",
-    "end": "end endtime offset offsettime stop stoptime tend tmax maxt clipend to",
-    "duration": "duration length dur deltatime clipduration",
-    "onset in file": "fileoffset",  # Raven counts its other times from the first file of a list
-}
-UNIT = re.compile(r"[\W_]+(s|secs?|seconds?)[\W_]*$")
-TIME_WORD = re.compile(
-    r"\w*(start|begin|onset|offset|duration)\w*|(end|stop)(ing|time|s|ms|sample|frame)*|time\w*"
-    r"|dur|lengths?|(milli)?sec(ond)?s?|t(min|max)"
-)
-TOLERANCE = 0.01  # seconds by which columns that mean the same may differ, since tables are rounded
-
-
 def as_clips(X):
     """Convert X to a list of :class:`Clip`, or return None if X holds numbers.
 
     X is a sequence, array, Series or table of paths, clips (tuples of path, onset, duration; columns that
-    ``COLUMNS`` names) or numbers. Raises a TypeError or ValueError if X is a single path, can be read only once,
-    is empty, mixes recordings with something else, or has invalid times.
+    ``tables.COLUMNS`` names) or numbers. Raises a TypeError or ValueError if X is a single path, can be read
+    only once, is empty, mixes recordings with something else, or has invalid times.
     """
-    if isinstance(X, (str, bytes, os.PathLike)):
+    if isinstance(X, np.ndarray) and X.ndim == 0:
+        X = X.item()
+    if is_path(X):
         raise TypeError(f"X is a single path, {os.fspath(X)!r}; put it in a list: [{os.fspath(X)!r}].")
     rows = _as_rows(X)
     if rows is not None and not len(rows):
         raise ValueError("X is empty (n_samples=0); pass at least one recording.")
-    if rows is None or not any(map(holds_path, rows)):
+    if rows is None or not any(map(_is_recording, rows)):
         return None
     return [_as_clip(row, index) for index, row in enumerate(rows)]
 
 
 def holds_path(row):
     """Whether a row of X is a path, begins with one, or has named fields of which one may be a path."""
-    if isinstance(row, Mapping) or hasattr(row, "_fields"):
-        return any(isinstance(value, (str, bytes, os.PathLike)) for value in _named_values(row)[1])
+    if _is_named(row):
+        return any(map(is_path, _named_values(row)[1]))
     if isinstance(row, (list, tuple)) and row:
         row = row[0]
-    return isinstance(row, (str, bytes, os.PathLike))
+    return is_path(row)
+
+
+def _is_recording(row):
+    """Whether a row of X is meant as a recording, even if the path in it is no path."""
+    return holds_path(row) or isinstance(row, Mapping) or "path" in getattr(row, "_fields", ())
+
+
+def _is_named(row):
+    """Whether a row of X is a mapping, a named tuple or a row of a table."""
+    return isinstance(row, (Mapping, pd.Series)) or hasattr(row, "_fields")
 
 
 def _named_values(row):
-    """Return the names and values of a mapping or named tuple."""
-    return (list(row), list(row.values())) if isinstance(row, Mapping) else (row._fields, tuple(row))
+    """Return the names and values of a row that has names."""
+    if hasattr(row, "_fields"):
+        return row._fields, tuple(row)
+    return tuple(row.keys()), list(row.values()) if isinstance(row, Mapping) else row.tolist()
 
 
 def _as_rows(X):
@@ -100,10 +96,13 @@ def _as_rows(X):
         X = pd.DataFrame({name: X[name].tolist() for name in X.dtype.names})
     elif isinstance(X, pd.MultiIndex):
         X = X.to_frame(index=False)
-    elif isinstance(X, pd.Series) and len(X) and not holds_path(X.iloc[0]) and holds_path(X.index[0]):
-        X = X.to_frame()
+    elif isinstance(X, pd.Series) and len(X):
+        if is_path(X.iloc[0]) and any(name is not None for name in X.index.names):
+            X = X.to_frame("path")
+        elif not holds_path(X.iloc[0]) and holds_path(X.index[0]):
+            X = X.to_frame()
     if isinstance(X, pd.DataFrame):
-        return _as_frame_rows(X)
+        return read_table(X)
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
@@ -111,138 +110,35 @@ def _as_rows(X):
     if isinstance(X, Mapping) and not hasattr(X, "shape"):  # sparse matrices may be mappings
         raise TypeError("X is a mapping; pass pandas.DataFrame(X) if it holds the columns of a table.")
     if isinstance(X, Iterable) and not isinstance(X, Sequence) and not hasattr(X, "shape"):
-        advice = "sorted(X), since a set has no order" if isinstance(X, Set) else "list(X)"
-        raise TypeError(
-            f"X is a {type(X).__name__}, and must be a list of paths, clips or samples; pass {advice}."
-        )
+        advice = "pass sorted(X), since a set has no order" if isinstance(X, Set) else "pass list(X)"
+        advice = "write it to a file and pass [path]" if hasattr(X, "read") else advice
+        raise TypeError(f"X is a {type(X).__name__}, and must be a list of paths, clips or samples; {advice}.")
     return list(X) if isinstance(X, Sequence) and not isinstance(X, range) else None
-
-
-def _as_frame_rows(X):
-    """Return the rows of a DataFrame as a list, or None if it cannot hold recordings."""
-    columns = [(str(name), X.iloc[:, i].tolist()) for i, name in enumerate(X.columns)]
-    for level, name in enumerate(X.index.names):
-        if name is not None and any(map(_match_columns((str(name),)).get, COLUMNS)):
-            columns.insert(level, (str(name), X.index.get_level_values(level).tolist()))
-    names = tuple(name for name, _ in columns)
-    matches = _match_columns(names)
-    if matches["path"]:
-        return _clips_from_columns(names, [values for _, values in columns])
-    index_holds_paths = len(X) and holds_path(X.index[0])
-    if (
-        (matches["onset"] and (matches["end"] or matches["duration"]))
-        or (index_holds_paths and (len(names) == 1 or X.index.nlevels > 1))
-        or (len(names) > 1 and any(holds_path(values[0]) for _, values in columns if values))
-    ):
-        advice = "; if its index holds the paths, name the index 'path'" if index_holds_paths else ""
-        raise TypeError(
-            f"X has no column 'path' but {list(names)}; rename the column of recordings to 'path'{advice}."
-        )
-    return columns[0][1] if len(names) == 1 else None
-
-
-@lru_cache
-def _match_columns(names):
-    """Return the indices of the columns of each meaning in ``COLUMNS``, and of others that look like times."""
-    spaced = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower() for name in names]
-    plain = [re.sub(r"[\W_]+", "", UNIT.sub("", name)) for name in spaced]
-    matches = {
-        meaning: [i for name in known.split() for i, other in enumerate(plain) if other == name]
-        for meaning, known in COLUMNS.items()
-    }
-    known = {i for indices in matches.values() for i in indices}
-    matches["unknown time"] = [
-        i
-        for i, name in enumerate(spaced)
-        if i not in known and "freq" not in name and any(map(TIME_WORD.fullmatch, re.findall("[a-z]+", name)))
-    ]
-    return matches
-
-
-def _clips_from_columns(names, columns):
-    """Convert columns of paths and times to clips; columns that are neither are ignored."""
-    matches = _match_columns(names)
-    used: dict[str, tuple] = {}  # name and values of the first column of each meaning, and what to compare
-    has_all_times = matches["onset"] and (matches["end"] or matches["duration"])
-    if matches["unknown time"] and not has_all_times:
-        raise ValueError(
-            f"X has a column {names[matches['unknown time'][0]]!r} that looks like a time and is not used; "
-            "rename it to 'onset', 'end' or 'duration' if it holds these in seconds, or drop it."
-        )
-    for meaning in COLUMNS:
-        for i in matches[meaning]:
-            values = columns[i]
-            if meaning == "path":
-                comparable = [os.path.basename(os.fsdecode(v)) if holds_path(v) else None for v in values]
-            else:
-                values = comparable = [_seconds(v, f"row {row} of X: {names[i]}") for row, v in enumerate(values)]
-            used.setdefault(meaning, (names[i], values, comparable))
-            _check_agreement(used[meaning][0], used[meaning][2], names[i], comparable)
-    times = {meaning: np.array(values, float) for meaning, (_, values, _) in used.items() if meaning != "path"}
-    if "end" in times:
-        if "onset" not in times:
-            raise ValueError(
-                f"X has a column {used['end'][0]!r} but none of onsets; rename the column that says where clips "
-                "begin to 'onset', and the one that says where they end to 'end'."
-            )
-        durations = times["end"] - times["onset"]
-        for row in np.flatnonzero(durations <= 0):
-            raise ValueError(
-                f"row {row} of X: {used['end'][0]}={times['end'][row]} must be greater than "
-                f"{used['onset'][0]}={times['onset'][row]}."
-            )
-        if "duration" in times:
-            _check_agreement(used["duration"][0], times["duration"], used["end"][0], durations)
-            durations = np.where(np.isnan(durations), times["duration"], durations)
-        times["duration"] = durations
-    onsets = times.get("onset in file", times.get("onset", np.zeros(len(columns[0]))))
-    durations = times.get("duration", np.full(len(columns[0]), np.nan))
-    return list(map(Clip, used["path"][1], onsets.tolist(), durations.tolist()))
-
-
-def _check_agreement(name, values, other_name, other_values):
-    """Raise if two columns that mean the same differ."""
-    for row, (one, other) in enumerate(zip(values, other_values, strict=True)):
-        agree = one == other
-        if isinstance(one, float) and isinstance(other, float):
-            agree = abs(one - other) <= TOLERANCE or one != one or other != other  # NaN: not stated
-        if not agree:
-            raise ValueError(
-                f"row {row} of X: the columns {name!r} and {other_name!r} do not agree; drop one of them."
-            )
-
-
-def _seconds(value, where):
-    """Return a time as a float; None, as lists store a missing time, becomes NaN, as tables store it."""
-    value = np.nan if value is None else value
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{where}={value!r} must be a number of seconds.")
-    return float(value)
 
 
 def _as_clip(row, index):
     """Convert one row of X to a Clip with a str path and valid times."""
-    if not holds_path(row):
+    if not _is_recording(row):
         raise TypeError(
             f"X mixes recordings with something else: element {index} is {row!r} of type {type(row).__name__}; "
             "every element must be a path or a Clip(path, onset, duration)."
         )
-    if not isinstance(row, Clip) and (isinstance(row, Mapping) or hasattr(row, "_fields")):
+    if not isinstance(row, Clip) and _is_named(row):
         names, values = _named_values(row)
-        if not _match_columns(names := tuple(map(str, names)))["path"]:
+        if not match_columns(names := tuple(map(str, names)))["path"]:
             raise TypeError(f"element {index} of X has no field 'path' but {list(names)}; rename it, or use Clip.")
-        (row,) = _clips_from_columns(names, [[value] for value in values])
+        (row,) = read_columns(names, [[value] for value in values], first_row=index)
     entries = list(row) if isinstance(row, (list, tuple)) else [row]
     if len(entries) > len(Clip._fields):
         raise ValueError(f"element {index} of X has {len(entries)} entries; a clip is (path, onset, duration).")
     path, onset, duration = Clip(*entries)
-    if not isinstance(path, (str, bytes, os.PathLike)):
+    if not is_path(path):
         raise TypeError(f"element {index} of X has the path {path!r}; it must be a path of a recording.")
     path = str(os.fsdecode(path))
     name = f"element {index} of X, {printable(path)}"
     if onset is None:
         raise TypeError(f"{name}: onset=None must be a number of seconds.")
-    onset, duration = _seconds(onset, f"{name}: onset"), _seconds(duration, f"{name}: duration")
+    onset, duration = as_seconds(onset, f"{name}: onset"), as_seconds(duration, f"{name}: duration")
     if not 0 <= onset < np.inf:
         raise ValueError(f"{name}: onset={onset} s must be 0 or more, and finite.")
     if not (0 < duration < np.inf or np.isnan(duration)):

@@ -4,7 +4,6 @@ import collections
 import functools
 import math
 import os
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from .reading import (
     inspect_file,
     printable,
 )
+from .samples import as_samples, name_types, scale_to_full_scale
 from .seeking import count_seekable_samples
 
 CHUNK_BYTES = 1 << 26  # of decoded sound; one chunk is in use while the next is decoded
@@ -86,9 +86,10 @@ class AudioSource:
         self.clips = as_clips(X)  # None if X is an array
         self.dtype = np.dtype(np.float32)  # float64 if X is a float64 array
         if self.clips is None:
-            dtype = samples_dtype(X)
+            X = as_samples(X)
+            types = name_types(X)
             numbers = validate_data(estimator, X, dtype=[np.float64, np.float32], reset=reset)
-            self._array = scale_to_full_scale(numbers, dtype)
+            self._array = scale_to_full_scale(numbers, types)
             self.dtype = self._array.dtype
             self._names = [f"row {row}" for row in range(len(self._array))]
             warn_if_loud(np.abs(self._array).max(axis=1), self._names)
@@ -183,7 +184,7 @@ class AudioSource:
             return path, {}, 0, str(error)
         reason = None
         if late:
-            onsets = ", ".join(map(str, late[:10])) + (f" s and {len(late) - 10} more" if len(late) > 10 else " s")
+            onsets = ", ".join(map(str, late)) + " s"
             begins = "a clip begins" if len(late) == 1 else f"{len(late)} clips begin"
             reason = f"ends at {n_samples / self.sample_rate:.3f} s, but {begins} at {onsets}."
         return path, {row: samples[start:stop] for row, (start, stop) in spans.items()}, len(samples), reason
@@ -203,10 +204,11 @@ class AudioSource:
 
     def _find_span(self, clip, n_samples):
         """Return the first sample of a clip and its end in a recording of so many samples."""
-        start = round(clip.onset * self.sample_rate)
+        start = round(min(clip.onset * self.sample_rate, n_samples))
         if clip.duration is None:
             return start, n_samples
-        return start, min(n_samples, start + max(1, round(clip.duration * self.sample_rate)))
+        length = max(1, round(min(clip.duration * self.sample_rate, n_samples)))
+        return start, min(n_samples, start + length)
 
     def _recordings(self, samples_by_row):
         rows = sorted(samples_by_row)
@@ -243,35 +245,6 @@ class AudioSource:
             raise UnreadableAudioError(self._reasons, n_total, advice)
         lines = "\n".join(format_reasons(self._reasons))
         warn(f"{len(self._reasons)} recordings cannot be used; their rows are NaN:\n{lines}")
-
-
-def samples_dtype(X):
-    """Return the type of the numbers in X; raises if they are booleans or rows of different lengths."""
-    if isinstance(X, Sequence) or (getattr(X, "ndim", 2) == 1 and X.dtype.kind == "O"):
-        lengths = {np.size(row) for row in X}
-        if len(lengths) > 1:
-            raise ValueError(
-                f"X holds rows of different lengths, {min(lengths)} to {max(lengths)} samples; cut or pad them to "
-                "one length, or write each to a sound file and pass the paths."
-            )
-    dtype = np.asarray(X).dtype
-    if dtype.kind == "b":
-        raise TypeError("X holds booleans; samples are floats (full scale is 1) or integers.")
-    return dtype
-
-
-def scale_to_full_scale(samples, dtype):
-    """Scale samples, now floats, that were integers of a type to the range from -1 to 1."""
-    if dtype.kind not in "iu":
-        return samples
-    full_scale = 2.0 ** (8 * dtype.itemsize - 1)
-    samples = (samples - full_scale if dtype.kind == "u" else samples) / full_scale
-    if dtype.itemsize > 2 and 0 < np.abs(samples).max() * full_scale < 2**15:
-        warn(
-            f"X holds {dtype.name} numbers, whose full scale is {full_scale:.0f}, but none exceeds 16 bits, so X "
-            "is almost silent; convert X to the type of the recordings, X.astype('int16') for example."
-        )
-    return samples
 
 
 def warn_if_loud(peaks, names):

@@ -11,7 +11,8 @@ from .._constraints import POSITIVE
 from .._librosa import import_librosa
 from .._pipelines import find_nested
 from ..audio.clips import holds_path
-from ..audio.store import AudioSource, samples_dtype, scale_to_full_scale
+from ..audio.samples import as_samples, name_types, scale_to_full_scale
+from ..audio.store import AudioSource
 from ._drawing import COLOURS, PLAIN, add_beside, make_panels
 
 WINDOW = 0.064  # seconds per window of the spectrogram, rounded to a power of two in samples
@@ -261,11 +262,12 @@ def sort_dimensions(embeddings, loudness):
 
 
 def _as_samples(samples):
+    types = name_types(samples := as_samples(samples))
     samples = np.asarray(samples)
     if samples.ndim != 1 or not len(samples):
         raise ValueError(f"samples have shape {samples.shape}; one recording is (n_samples,), and not empty.")
     numbers = check_array(samples, dtype=[np.float64, np.float32], ensure_2d=False, input_name="samples")
-    return scale_to_full_scale(numbers, samples_dtype(samples))
+    return scale_to_full_scale(numbers, types)
 
 
 def _check_frames(layer, times, embeddings):

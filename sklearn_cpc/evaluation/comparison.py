@@ -1,5 +1,6 @@
 """Compare representations on the same folds."""
 
+import os
 import re
 import time
 from numbers import Real
@@ -141,7 +142,9 @@ def compare_representations(
     """
     folds = make_folds(X, y, groups, cv)
     if not transductive and unlabelled is not None:
-        files, more_files = ({str(clip.path) for clip in as_clips(rows) or []} for rows in (X, unlabelled))
+        files, more_files = (
+            {os.path.realpath(clip.path) for clip in as_clips(rows) or []} for rows in (X, unlabelled)
+        )
         both = files & more_files
         if both:
             raise ValueError(

@@ -1,5 +1,6 @@
 """Folds for cross-validation that do not split groups or files."""
 
+import os
 from numbers import Integral
 
 import numpy as np
@@ -17,7 +18,7 @@ def make_folds(X, y, groups, cv):
     """
     check_consistent_length(X, y, groups)
     clips = as_clips(X)
-    files = None if clips is None else np.array([str(clip.path) for clip in clips])
+    files = None if clips is None else np.array([os.path.realpath(clip.path) for clip in clips])
     if cv is None or isinstance(cv, Integral):
         several_clips_per_file = files is not None and len(set(files)) < len(files)
         groups = files if groups is None and several_clips_per_file else groups

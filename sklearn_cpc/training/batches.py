@@ -108,7 +108,8 @@ def hold_out(estimator, identities, random, resume):
     """Choose the recordings that validate, by a hash of what each is known by: its path, or its samples.
 
     The first fit draws a seed, and a limit below which the ``validation_fraction`` of the hashes lies. Fits that
-    continue it keep both, so that no training recording is used for validation. Clips of a file stay together.
+    continue it keep both, so that no training recording is used for validation. Clips of a file stay together,
+    however its path is written, and samples are the same in both precisions.
 
     Returns a bool array with an entry per recording.
     """
@@ -131,8 +132,12 @@ def hold_out(estimator, identities, random, resume):
 
 
 def _hash(seed, identity):
+    if isinstance(identity, str):
+        content = os.fsencode(os.path.realpath(identity))
+    else:
+        content = np.asarray(identity, np.float32).tobytes()
     digest = hashlib.blake2b(str(seed).encode(), digest_size=7)
-    digest.update(os.fsencode(identity) if isinstance(identity, str) else identity.tobytes())
+    digest.update(content)
     return int.from_bytes(digest.digest(), "little")
 
 

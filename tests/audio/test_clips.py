@@ -281,9 +281,9 @@ def test_missing_end_means_to_the_end_of_the_recording():
     [
         (
             CUTS.rename(columns={"end": "stop_ms"}),
-            "'stop_ms' that looks like a time and is not used; rename it",
+            "'stop_ms' that may be a time and is not used; rename it",
         ),
-        (CUTS.rename(columns={"start": "clip_begin", "end": "x"}), "'clip_begin' that looks like a time"),
+        (CUTS.rename(columns={"start": "clip_begin", "end": "x"}), "'clip_begin' that may be a time"),
         (CUTS[["file", "end"]], "'end' but none of onsets"),
         (CUTS.rename(columns={"start": "duration", "end": "offset"}), "'offset' but none of onsets"),
         (CUTS.assign(end=[2.5, 3.0]), "row 1 of X: end=3.0 must be greater than start=3.0"),
@@ -291,7 +291,7 @@ def test_missing_end_means_to_the_end_of_the_recording():
         (CUTS.assign(onset=[0.5, 2.0]), "row 1 of X: the columns 'onset' and 'start' do not agree"),
         (CUTS.assign(path=["a.wav", "b.wav"]), "row 1 of X: the columns 'path' and 'file' do not agree"),
         (CUTS.assign(end=["2.5", "4"]), "row 0 of X: end='2.5' must be a number of seconds"),
-        (CUTS.assign(file=["a.wav", np.nan]), r"element 1 is Clip\(path=nan"),
+        (CUTS.assign(file=["a.wav", np.nan]), "row 1 of X: file=nan must be a path of a recording"),
         (CUTS.drop(columns="file"), r"no column 'path' but \['start', 'end'\]"),
         (pd.DataFrame({"label": ["x", "y"]}, index=PATHS), "if its index holds the paths, name the index 'path'"),
         (pd.DataFrame({"label": [0, 1]}, index=PATHS), "if its index holds the paths, name the index 'path'"),

@@ -18,6 +18,7 @@ from sklearn_cpc.training.batches import (
     TensorBatches,
     check_trainable,
     clips_in_order,
+    hold_out,
     split_evenly,
 )
 from sklearn_cpc.training.clip_geometry import LONG_CLIP, ClipShape
@@ -424,3 +425,42 @@ def test_tensor_batches_are_shuffled_by_the_generator_of_torch():
             orders.append([rows.tolist() for rows, _ in batches])
     assert orders[0] == orders[1] != orders[2]
     assert orders[0] != [list(range(100))]
+
+
+# Validation
+
+
+def test_all_spellings_of_a_path_are_held_out_together(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    names = [f"{i}.wav" for i in range(20)]
+    for name in names:
+        (tmp_path / "folder" / name).touch()
+        (tmp_path / f"link-{name}").symlink_to(f"folder/{name}")
+    spellings = [
+        "folder/{}",
+        "./folder/{}",
+        "folder/../folder//{}",
+        f"{tmp_path}/folder/{{}}",
+        "link/{}",
+        "link-{}",
+    ]
+    estimator = SimpleNamespace(validation_fraction=0.5)
+    held_out = hold_out(
+        estimator, [s.format(name) for s in spellings for name in names], check_random_state(0), False
+    )
+    sides = held_out.reshape(len(spellings), len(names))
+    assert (sides == sides[0]).all()
+    assert sides[0].sum() == 10
+    later = hold_out(estimator, [str(tmp_path / "folder" / name) for name in names], check_random_state(1), True)
+    assert (later == sides[0]).all()
+
+
+def test_samples_of_any_precision_are_held_out_alike():
+    X = np.random.default_rng(0).normal(size=(20, 30))
+    estimator = SimpleNamespace(validation_fraction=0.5)
+    expected = hold_out(estimator, list(X), check_random_state(0), False)
+    assert expected.sum() == 10
+    for dtype in (np.float32, ">f8"):
+        assert (hold_out(estimator, list(X.astype(dtype)), check_random_state(1), True) == expected).all()

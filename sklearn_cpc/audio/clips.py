@@ -59,8 +59,9 @@ def as_clips(X):
 
 def holds_path(row):
     """Whether a row of X is a path, begins with one, or has named fields of which one may be a path."""
-    if _is_named(row):
-        return any(map(is_path, _named_values(row)[1]))
+    fields = _as_mapping(row)
+    if fields is not None:
+        return any(map(is_path, fields.values()))
     if isinstance(row, (list, tuple)) and row:
         row = row[0]
     return is_path(row)
@@ -71,16 +72,11 @@ def _is_recording(row):
     return holds_path(row) or isinstance(row, Mapping) or "path" in getattr(row, "_fields", ())
 
 
-def _is_named(row):
-    """Whether a row of X is a mapping, a named tuple or a row of a table."""
-    return isinstance(row, (Mapping, pd.Series)) or hasattr(row, "_fields")
-
-
-def _named_values(row):
-    """Return the names and values of a row that has names."""
-    if hasattr(row, "_fields"):
-        return row._fields, tuple(row)
-    return tuple(row.keys()), list(row.values()) if isinstance(row, Mapping) else row.tolist()
+def _as_mapping(row):
+    """Return a mapping, named tuple or row of a table as a mapping, and anything else as None."""
+    if hasattr(row, "_asdict"):
+        return row._asdict()
+    return row if isinstance(row, Mapping) else row.to_dict() if isinstance(row, pd.Series) else None
 
 
 def _as_rows(X):
@@ -123,11 +119,11 @@ def _as_clip(row, index):
             f"X mixes recordings with something else: element {index} is {row!r} of type {type(row).__name__}; "
             "every element must be a path or a Clip(path, onset, duration)."
         )
-    if not isinstance(row, Clip) and _is_named(row):
-        names, values = _named_values(row)
-        if not match_columns(names := tuple(map(str, names)))["path"]:
+    if not isinstance(row, Clip) and (fields := _as_mapping(row)) is not None:
+        names = tuple(map(str, fields))
+        if not match_columns(names)["path"]:
             raise TypeError(f"element {index} of X has no field 'path' but {list(names)}; rename it, or use Clip.")
-        (row,) = read_columns(names, [[value] for value in values], first_row=index)
+        (row,) = read_columns(names, [[value] for value in fields.values()], first_row=index)
     entries = list(row) if isinstance(row, (list, tuple)) else [row]
     if len(entries) > len(Clip._fields):
         raise ValueError(f"element {index} of X has {len(entries)} entries; a clip is (path, onset, duration).")

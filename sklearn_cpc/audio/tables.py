@@ -51,12 +51,12 @@ def read_table(X):
         for level, name in enumerate(X.index.names)
         if name is not None or X.index.nlevels > 1
     ]
-    names, values = [name for name, _ in levels + columns], [values for _, values in levels + columns]
-    if match_columns(tuple(names))["path"]:
-        return read_columns(tuple(names), values)
-    matches = match_columns(tuple(names[len(levels) :]))
-    first = X.index.get_level_values(0)[0] if len(X) else 0
-    index_holds_paths = is_path(first) and (len(columns) < 2 or re.search(r"[/\\.]", os.fsdecode(first)))
+    names = tuple(name for name, _ in levels + columns)
+    if match_columns(names)["path"]:
+        return read_columns(names, [values for _, values in levels + columns])
+    matches = match_columns(names[len(levels) :])
+    first = X.index.get_level_values(0)[0] if len(X) else None
+    index_holds_paths = is_path(first) and (len(columns) < 2 or re.search(r"[/\\.]", str(first)))
     if (
         (matches["onset"] and (matches["end"] or matches["duration"]))
         or index_holds_paths
@@ -64,7 +64,7 @@ def read_table(X):
     ):
         advice = "; if its index holds the paths, name the index 'path'" if index_holds_paths else ""
         raise TypeError(
-            f"X has no column 'path' but {[name for name, _ in columns]}; rename the column of recordings to "
+            f"X has no column 'path' but {list(names[len(levels) :])}; rename the column of recordings to "
             f"'path'{advice}. If X holds samples, pass X.to_numpy()."
         )
     if not columns:

@@ -132,6 +132,7 @@ def test_unknown_classes_give_one_panel():
     assert [text.get_text() for text in display.axes_[0].get_legend().get_texts()] == ["train", "test"]
 
 
+@pytest.mark.filterwarnings("ignore:The number of unique classes:UserWarning")  # of scikit-learn 1.7
 @pytest.mark.parametrize("by", ["class", "split"])
 def test_twenty_classes_fit_into_the_figure(by, draw):
     names = np.array([f"class number {i}" for i in range(20)])

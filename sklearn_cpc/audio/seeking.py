@@ -6,6 +6,7 @@ import os
 import numpy as np
 import soundfile as sf
 
+from .containers import refuse_unread_sound
 from .reading import MeteredResampler, check_peak, inspect_file, read_duration
 
 MAX_PHASES = 1000  # of a resampling filter; soxr interpolates between more, and then drifts in long files
@@ -19,6 +20,7 @@ def count_seekable_samples(path, sample_rate):
     try:
         read_duration(path)
         with sf.SoundFile(os.fsencode(path)) as audio:
+            refuse_unread_sound(path, audio, audio.frames)
             audio.seek(audio.frames - 1)
             is_complete = len(audio.read(1)) == 1 and "should be" not in audio.extra_info
             is_exact = audio.subtype.startswith(("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW"))

@@ -97,7 +97,7 @@ class Limits:
 class Levels:
     """What decoding shows about the level of a recording."""
 
-    peak: float = 0.0  # largest absolute sample; full scale is 1
+    peak: float = -1.0  # largest absolute sample; full scale is 1; below 0 if it is not known
     file_rate: int = 0  # in Hz, if the recording has sound and is resampled to a lower rate
     kept_energy: float = 0.0  # share of the energy, without a constant offset, that is left then
 

@@ -4,6 +4,7 @@ import shutil
 import struct
 import sys
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -424,7 +425,7 @@ def number_frames_by_samples(data):
     """Edit of a flac file of silence: mark its frames as of varying length, which are numbered by samples."""
     frames = flac_frames(data)
     edited = data[: frames[0]]
-    for i, (start, stop) in enumerate(zip(frames[:-1], frames[1:], strict=True)):
+    for i, (start, stop) in enumerate(pairwise(frames)):
         frame = data[start:stop]
         assert frame[2] == 0xC4  # 4096 samples at 8 kHz, so that nothing follows the number
         header = b"\xff\xf9" + frame[2:4] + chr(4096 * i).encode()

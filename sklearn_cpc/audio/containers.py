@@ -11,10 +11,15 @@ from contextlib import contextmanager
 from .._warnings import warn
 
 UNKNOWN_LENGTH = (1 << 63) - 1  # samples that libsndfile reports for files of unknown length
-LENGTH_TOLERANCE = 4 * 1152  # samples; some mp3 encoders count their padding, up to a few frames
+LENGTH_TOLERANCE = 4 * 1152  # samples, of compressed formats; some mp3 encoders count a few frames of padding
 # libsndfile logs the size that a header states and the size that is there, if they differ.
-STATED_SIZE = re.compile(r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-UNKNOWN_SIZES = range(0x7FFF0000, 1 << 32)  # stated by writers that do not know the size in advance
+STATED_SIZE = re.compile(
+    r"^ *(?:data|SSND|BODY|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+STATED_LENGTH = re.compile(
+    r"^ *(?:Frames|Rows : \d+ +Cols|Cols|Data length|sample_count -i) *:? *(\d+)", re.MULTILINE
+)
+UNKNOWN_SIZES = 0x7FFFF000, 1 << 31, 1 << 32  # stated, within a header's size, by writers that do not know it
 SIZE_TOLERANCE = 64  # bytes; some writers count the header as samples
 SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
 SAMPLE_BYTES |= {"FLOAT": 4, "DOUBLE": 8}
@@ -24,13 +29,22 @@ W64, CAF = (40, struct.Struct("<4s12xQ"), 8), (8, struct.Struct(">4sQ"), 1)
 CHUNKS = {b"RIFF": RIFF, b"RF64": RIFF, b"RIFX": IFF, b"FORM": IFF, b"riff": W64, b"caff": CAF}
 SOUND_CHUNKS = b"data", b"SSND", b"BODY"
 NOT_ZERO = re.compile(rb"[^\0]")
-NEXT_FILE = re.compile(rb"(RIFF|RIFX|RF64)....WAVE|FORM....(AIF|8SV)|riff\x2e\x91|caff\0\x01|\.snd\0", re.DOTALL)
+NEXT_FILE = re.compile(
+    rb"(RIFF|RIFX|RF64)....WAVE|FORM....(AIF|8SV)|riff\x2e\x91|caff\0\x01|\.snd\0|dns\.", re.DOTALL
+)
 TAGS = tuple(
     b"TAG,APETAGEX,ID3,LYRICSBEGIN,LIST,bext,iXML,_PMX,id3 ,cue ,smpl,JUNK,junk,PAD ,ANNO,NAME".split(b",")
 )
 MAX_READ_BYTES = 1 << 25  # of files that are not mapped
-MAX_HEADER = 4096  # bytes, of formats without chunks
+MAX_WAV_HEADER = 128  # bytes
+MAX_HEADER = 4096  # bytes, of formats without chunks; mat4 has two headers with short names
+MAX_MAT4_HEADER = 2 * (20 + 64)
 SEVERAL_STREAMS = "holds several streams, of which only one would be read; split it, or convert it."
+FLAC_FRAME = re.compile(rb"\xff(?=[\xf8\xf9][\x10-\xff].[\0-\x7f\xc0-\xfe])", re.DOTALL)
+FLAC_LENGTHS = 0, 192, 576, 1152, 2304, 4608, 0, 0, *(256 << i for i in range(8))  # samples, by code
+CRC8 = list(range(256))  # checksums of single bytes
+for _ in range(8):
+    CRC8 = [byte << 1 ^ (byte >> 7) * 0x107 for byte in CRC8]
 MP3_FRAME = re.compile(  # the first four bytes of a frame of layer 2 or 3
     rb"\xff([\xe2-\xe5\xf2-\xf5\xfa-\xfd])([%b])(.)" % re.escape(bytes(i for i in range(16, 240) if i & 12 < 12)),
     re.DOTALL,
@@ -62,13 +76,22 @@ def find_truncation(audio, n_samples, n_read):
     the size in bytes of wav and similar files, the number of samples of others.
     """
     for stated, found in STATED_SIZE.findall(audio.extra_info):
-        if int(found) < int(stated) - SIZE_TOLERANCE and int(stated) not in UNKNOWN_SIZES:
+        is_known = all(abs(int(stated) - size) > MAX_WAV_HEADER for size in UNKNOWN_SIZES)
+        if int(found) < int(stated) - SIZE_TOLERANCE and is_known:
             return f"{found} of {stated} bytes are there"
     if audio.format == "OGG" and "reports a hole" in audio.extra_info:
         return "pages are missing"  # some decoders fill the hole with leftover memory
-    if n_samples != UNKNOWN_LENGTH and n_read < n_samples - LENGTH_TOLERANCE:
+    if "Seems to be a truncated file" in audio.extra_info:  # a voc file
+        return "its last block is not complete"
+    if n_samples != UNKNOWN_LENGTH and n_read < n_samples - length_tolerance(audio):
         return f"{n_read} of {n_samples} samples are there"
     return None
+
+
+def length_tolerance(audio):
+    """Return how many samples more than there are a header may state."""
+    is_short = audio.format == "MP3" and audio.samplerate < min(MP3_RATES)  # frames of 576 samples
+    return LENGTH_TOLERANCE // (2 if is_short else 1) if audio.format in ("MP3", "OGG") else 0
 
 
 def refuse_unread_sound(path, audio, n_read):
@@ -81,6 +104,10 @@ def refuse_unread_sound(path, audio, n_read):
             unread = find_unread_ogg(data, path)
         elif audio.format != "MP3":  # whose frames have all been counted
             unread = find_unread_bytes(data, audio, n_read * audio.channels * SAMPLE_BYTES.get(audio.subtype, 0))
+            log = audio.extra_info + data[: MAX_HEADER if audio.format == "NIST" else 0].decode("latin-1")
+            lengths = STATED_LENGTH.findall(log) if data[:4] not in CHUNKS else []
+            if lengths and abs(int(lengths[-1]) - n_read) > SIZE_TOLERANCE:
+                unread = unread or f"its header states {lengths[-1]} samples, and {n_read} were read"
     if unread:
         advice = "copy it again from its source, or repair its header"
         raise ValueError(f"is damaged or cut short ({unread}); {advice}.")
@@ -91,9 +118,9 @@ def find_unread_bytes(data, audio, n_decoded):
 
     ``n_decoded`` is the size of the sound, or 0 if that is not known; then the header is believed.
     """
-    position = sound_end = n_decoded + MAX_HEADER
-    if data[:4] == b".snd":
-        offset, length = struct.unpack(">II", data[4:12].ljust(8, b"\0"))
+    position = sound_end = n_decoded + (MAX_MAT4_HEADER if audio.format == "MAT4" else MAX_HEADER)
+    if data[:4] in (b".snd", b"dns."):
+        offset, length = struct.unpack(">II" if data[:1] == b"." else "<II", data[4:12].ljust(8, b"\0"))
         position = sound_end = offset + (n_decoded or length)
     elif data[:4] in CHUNKS:
         position, header, alignment = CHUNKS[data[:4]]
@@ -119,12 +146,15 @@ def find_unread_bytes(data, audio, n_decoded):
 
 
 def find_unread_ogg(data, path):
-    """Say whether an ogg file has several streams, or no sound at its end; warn if it may end too early."""
-    pages = list(re.finditer(rb"OggS\0([\0-\7]).{20}(.)", data, re.DOTALL))
+    """Say whether an ogg file has several streams, or sound that is not decoded; warn if it may end too early."""
+    pages = list(re.finditer(rb"OggS\0([\0-\7])(.{8})(.{4}).{8}(.)", data, re.DOTALL))
     n_streams = sum(page[1][0] >> 1 & 1 for page in pages)
-    if n_streams != 1:
+    if n_streams != 1 or len({page[3] for page in pages}) > 1:
         raise ValueError(SEVERAL_STREAMS)
-    start, n_segments = pages[-1].end(), pages[-1][2][0]
+    ends = [end for page in pages if (end := int.from_bytes(page[2], "little", signed=True)) != -1]  # in samples
+    if ends != sorted(ends):  # the decoder drops the sound after the last
+        return "its pages state positions that decrease"
+    start, n_segments = pages[-1].end(), pages[-1][4][0]
     stop = start + n_segments + sum(data[start : start + n_segments])
     if stop > len(data):
         return "its last page is not complete"
@@ -136,20 +166,44 @@ def find_unread_ogg(data, path):
 
 
 def find_unread_flac(data, n_read):
-    """Say whether a flac file has a frame after the samples that were read, or several streams."""
-    streams = re.findall(rb'fLaC[\0\x80]\0\0"..(..)', data, re.DOTALL)
+    """Say whether the frames of a flac file hold other samples than those that were read, or several streams."""
+    streams = [match.end() for match in re.finditer(rb'fLaC(?=[\0\x80]\0\0")', data)]
     if len(streams) > 1:
         raise ValueError(SEVERAL_STREAMS)
-    first = re.search(rb"\xff\xf8(.)(.)\0", data, re.DOTALL)
-    if not streams or not first:
+    if not streams:
         return None
-    number = -(-n_read // max(1, int.from_bytes(streams[0], "big")))  # of the frame after those that were read
-    code = chr(min(number, 0x10FFFF)).encode("utf-8", "surrogatepass")  # flac codes numbers in this way
-    for frame in re.finditer(rb"\xff\xf8(.)(.)" + re.escape(code), data, re.DOTALL):
-        is_alike = all((frame[i][0] ^ first[i][0]) & 15 == 0 for i in (1, 2))  # the rate and the depth
-        if is_alike and frame[1][0] >> 4 in (first[1][0] >> 4, 6, 7):  # the length; 6 and 7 in the last frame
-            return f"its header states {n_read} samples, and more follow"
-    return None
+    position, is_last_block = streams[0], False
+    while not is_last_block and position < len(data):
+        is_last_block = data[position] > 127
+        position += 4 + int.from_bytes(data[position + 1 : position + 4], "big")
+    first = None  # kind and number of the first frame
+    n_frames = n_samples = 0
+    for match in FLAC_FRAME.finditer(data, position):
+        kind, number, length = parse_flac_frame(data[match.start() : match.start() + 16])
+        first = first or (length and (kind, number))
+        # Frames are numbered; if their lengths vary, each has the number of its first sample.
+        if length and (kind, number) == (first[0], first[1] + (n_samples if kind & 1 else n_frames)):
+            n_frames, n_samples = n_frames + 1, n_samples + length
+    if n_samples > n_read:
+        return f"its header states {n_read} samples, and more follow"
+    return "frames are missing" if n_samples < n_read else None
+
+
+def parse_flac_frame(head):
+    """Return the second byte of a flac frame, its number, and its length in samples, or 0 if it is no frame."""
+    size_code, rate_code = head[2] >> 4, head[2] & 15
+    n_ones = 8 - (head[4] ^ 255).bit_length()  # leading ones: how many bytes the number has, as in UTF-8
+    end = 4 + max(1, n_ones)
+    number = head[4] & (127 >> n_ones)
+    for byte in head[5:end]:
+        number = number << 6 | byte & 63
+    n_extra = size_code - 5 if size_code in (6, 7) else 0  # bytes of the length
+    length = FLAC_LENGTHS[size_code] or int.from_bytes(head[end : end + n_extra], "big") + 1
+    end += n_extra + (rate_code == 12) + 2 * (rate_code > 12) + 1
+    checksum = 0
+    for byte in head[:end]:  # of which the last is the checksum
+        checksum = CRC8[checksum ^ byte]
+    return head[1], number, 0 if checksum or len(head) < end else length
 
 
 def skip_id3_tags(data, position=0):

@@ -13,11 +13,11 @@ import soxr
 
 from .._warnings import warn
 from .containers import (
-    LENGTH_TOLERANCE,
     UNKNOWN_LENGTH,
     EndlessFile,
     find_mp3_frames,
     find_truncation,
+    length_tolerance,
     map_file,
     refuse_unread_sound,
     skip_id3_tags,
@@ -97,7 +97,7 @@ class Limits:
 class Levels:
     """What decoding shows about the level of a recording."""
 
-    peak: float = 0.0  # largest absolute sample; full scale is 1
+    peak: float = -1.0  # largest absolute sample; full scale is 1; below 0 if it is not known
     file_rate: int = 0  # in Hz, if the recording has sound and is resampled to a lower rate
     kept_energy: float = 0.0  # share of the energy, without a constant offset, that is left then
 
@@ -229,10 +229,11 @@ def open_audio(path, limits):
             frames, n_stated, n_counted = find_mp3_frames(path)
             if not n_counted:
                 raise ValueError("is mp3 of an unknown length, or is damaged; convert it, to wav for example.")
-            if not n_stated or n_counted > n_stated + LENGTH_TOLERANCE:
+            tolerance = length_tolerance(audio)
+            if not n_stated or n_counted > n_stated + tolerance:
                 audio.close()
                 audio, n_samples = SequentialSoundFile(EndlessFile(frames)), n_counted
-            if 0 < n_stated < n_samples - LENGTH_TOLERANCE:
+            if 0 < n_stated < n_samples - tolerance:
                 name = printable(os.fspath(path))
                 warn(f"{name} states {n_stated} samples; all {n_samples} in it are read, maybe of several files.")
     except (sf.LibsndfileError, TypeError) as error:  # TypeError: formats without a header

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import soundfile as sf
 
+from .containers import refuse_unread_sound
 from .reading import MeteredResampler, check_peak, inspect_file, read_duration
 
 MAX_PHASES = 1000  # of a resampling filter; soxr interpolates between more, and then drifts in long files
@@ -19,6 +20,7 @@ def count_seekable_samples(path, sample_rate):
     try:
         read_duration(path)
         with sf.SoundFile(os.fsencode(path)) as audio:
+            refuse_unread_sound(path, audio, audio.frames)
             audio.seek(audio.frames - 1)
             is_complete = len(audio.read(1)) == 1 and "should be" not in audio.extra_info
             is_exact = audio.subtype.startswith(("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW"))
@@ -40,6 +42,7 @@ def decode_spans(path, sample_rate, spans, levels):
         max_length = max(1, int((1 << 22) * min(1.0, ratio) / audio.channels))
         divisor = math.gcd(audio.samplerate, sample_rate)
         step, file_step = sample_rate // divisor, audio.samplerate // divisor  # of equal duration
+        n_resampled = int(audio.frames / (audio.samplerate / sample_rate) + 0.5)  # the rest is padding
         margin = 0 if ratio == 1 else math.ceil(1000 * max(1.0, ratio))  # samples; more than the filter's length
         pieces = ((i, min(i + max_length, stop)) for start, stop in spans for i in range(start, stop, max_length))
         for start, stop in pieces:
@@ -59,5 +62,5 @@ def decode_spans(path, sample_rate, spans, levels):
                 samples = MeteredResampler(audio.samplerate, sample_rate, levels).resample_chunk(
                     samples, last=True
                 )
-            samples = samples[start - n_steps * step : stop - n_steps * step]
+            samples = samples[start - n_steps * step : min(stop, n_resampled) - n_steps * step]
             yield np.concatenate([samples, np.zeros(stop - start - len(samples), np.float32)])

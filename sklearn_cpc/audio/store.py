@@ -226,6 +226,10 @@ class AudioSource:
                 "choose another directory."
             )
         warn_if_loud([levels.peak for levels in self._levels.values()], list(map(printable, self._levels)))
+        silent = [printable(path) for path, levels in self._levels.items() if levels.peak == 0]
+        if silent:
+            names = ", ".join(silent[:10]) + (" and others" if len(silent) > 10 else "")
+            warn(f"{len(silent)} of {n_total} recordings are digital silence once mixed to mono: {names}.")
         lost = [
             one.file_rate for one in self._levels.values() if one.file_rate and one.kept_energy < MIN_KEPT_ENERGY
         ]

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections import deque
+from collections import Counter, deque
 from os import PathLike
 from pathlib import Path
 
@@ -18,16 +18,20 @@ from .._warnings import warn
 ENDINGS = {
     "AIFF": ".aiff .aif .aifc",
     "AU": ".au .snd",
+    "CAF": ".caf .caff",
+    "FLAC": ".flac .fla",
     "IRCAM": ".sf .ircam",
     "MAT4": "",
     "MAT5": "",
     "NIST": ".sph .nist",
 }
-ENDINGS |= {"MP3": ".mp3 .mp2 .mp1 .mpga", "OGG": ".ogg .oga .opus", "RAW": "", "SVX": ".iff .svx .8svx"}
-ENDINGS |= {"WAV": ".wav .wave .bwf"}
-OTHER_ENDINGS = """
-    .3ga .3gp .aac .ac3 .adts .alac .amr .ape .dff .dsf .dts .eac3 .m4a .m4b .m4r .mka .mp4 .mpc .oma .pcm .ra .ram
-    .raw .shn .spx .tak .tta .weba .webm .wma .wv
+ENDINGS |= {"MP3": ".mp3 .mp2 .mp1 .mpga .mpa", "OGG": ".ogg .oga .opus", "RAW": "", "SVX": ".iff .svx .8svx"}
+ENDINGS |= {"WAV": ".wav .wave .bwf .bwav .bw64 .amb"}
+# The endings of what lies beside recordings.
+COMPANIONS = """
+    .txt .csv .tsv .json .jsonl .xml .yaml .yml .toml .md .rst .html .htm .pdf .bib .log .ini .cfg .db .xls .xlsx
+    .docx .png .jpg .jpeg .gif .svg .py .ipynb .r .m .sh .lab .textgrid .eaf .svl .aup .aup3 .cue .md5 .sha256
+    .npy .npz .parquet .pkl .h5 .hdf5 license readme copying citation.cff changelog makefile
 """
 
 
@@ -54,7 +58,7 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
         match if it has none, is the group of the file: its recording site, speaker or fold. None: no groups.
     extensions : str or tuple or list of str or None, default=None
         Endings of the names of audio files, in upper or lower case. Other files are ignored. None: all endings
-        of the formats that your libsndfile reads, with a warning if there is other audio, such as ``.m4a``.
+        of the formats that your libsndfile reads, with a warning about what else may be audio, such as ``.m4a``.
 
     Returns
     -------
@@ -81,8 +85,8 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     Warns
     -----
     UserWarning
-        If something is left out: audio that libsndfile cannot read, links that lead nowhere, audio files directly
-        in `directory`, or class folders without audio.
+        If something is left out: audio that libsndfile cannot read, links that lead nowhere, files of unknown
+        kind, audio files directly in `directory`, or class folders without audio. If classes share recordings.
 
     See Also
     --------
@@ -103,23 +107,31 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     directory = Path(directory)
     if not directory.is_dir():
         raise ValueError(f"directory={str(directory)!r} is not a directory; give one with class folders.")
-    other: set = set()  # endings of audio files that cannot be read
+    ignored: tuple = ("",)  # endings; of all files, if the caller chose those of audio
     if extensions is None:
         extensions = " ".join(ENDINGS.get(name, f".{name.lower()}") for name in sf.available_formats()).split()
-        other = {*OTHER_ENDINGS.split(), *" ".join(ENDINGS.values()).split()} - set(extensions)
+        ignored = tuple(COMPANIONS.split())
     endings = tuple(map(str.lower, [extensions] if isinstance(extensions, str) else extensions))
-    loose, class_folders = list_folder(directory, (*endings, *other))
+    top_files, class_folders = list_folder(directory, endings, ignored)
+    loose = [path for path in top_files if is_audio(path, endings)]
+    other = [path for path in top_files if not is_audio(path, endings)]
     found: dict = {}
-    unreadable: list = []
     for folder in class_folders:
-        found[folder.name] = []
-        for path in find_audio(folder, (*endings, *other)):
-            is_readable = path.name.lower().endswith(endings) and path.is_file()
-            (found[folder.name] if is_readable else unreadable).append(path)
+        found[folder.name] = {}  # paths, by what all names of a file share
+        for real_path, path in find_audio(folder, endings, ignored):
+            if is_audio(path, endings):
+                status = path.stat()
+                file = (status.st_dev, status.st_ino) if status.st_nlink > 1 else real_path
+                found[folder.name].setdefault(file, path)
+            else:
+                other.append(path)
+    files = [item for class_files in found.values() for item in class_files.items()]
+    n_classes = Counter(file for file, _ in files)
+    shared = [path.relative_to(directory).as_posix() for file, path in files if n_classes[file] > 1]
     left_out = {
-        "class folder(s) without audio": [name for name, paths in found.items() if not paths],
+        "class folder(s) without audio": [name for name, class_files in found.items() if not class_files],
         "audio file(s) outside of the class folders": [path.name for path in loose],
-        "file(s) that libsndfile cannot read": [path.relative_to(directory).as_posix() for path in unreadable],
+        "other file(s), which may be audio": [path.relative_to(directory).as_posix() for path in other],
     }
     reports = [f"{len(names)} {kind}{quote_first(names)}" for kind, names in left_out.items() if names]
     if not any(found.values()):
@@ -130,21 +142,36 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
         )
     for report in reports:
         warn(f"Left out of {str(directory)!r}: {report}.")
-    paths = [path for class_paths in found.values() for path in class_paths]
-    target = [name for name, class_paths in found.items() for _ in class_paths]
+    if shared:
+        warn(f"{len(shared)} names in {str(directory)!r} lead to files of several classes{quote_first(shared)}.")
+    paths = [path for _, path in files]
+    target = [name for name, class_files in found.items() for _ in class_files]
     groups = None if group_from is None else find_groups([path.name for path in paths], group_from)
     return as_bunch(paths, target, groups)
 
 
-def list_folder(folder, endings):
-    """Return the files with these endings and the sub-folders, both sorted by name, without hidden ones."""
-    paths = sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=str)
-    files = [path for path in paths if path.name.lower().endswith(endings) and not path.is_dir()]
-    return files, [path for path in paths if path.is_dir()]
+def list_folder(folder, endings, ignored):
+    """Return the files and sub-folders, both sorted by name, without hidden ones.
+
+    Files with an ``ignored`` ending are left out, unless they have one of ``endings`` or are links to nothing.
+    """
+    files, folders = [], []
+    for path in sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=str):
+        name = path.name.lower()
+        if path.is_dir():
+            folders.append(path)
+        elif name.endswith(endings) or not name.endswith(ignored) or not path.exists():
+            files.append(path)
+    return files, folders
 
 
-def find_audio(class_folder, endings):
-    """Return the files with these endings under a class folder, sorted, each real file once.
+def is_audio(path, endings):
+    """Whether a path is a file, or a link to one, with one of these endings."""
+    return path.name.lower().endswith(endings) and path.is_file()
+
+
+def find_audio(class_folder, *endings):
+    """Return the files that :func:`list_folder` finds under a class folder, sorted, each after its real path.
 
     A link to a folder that contains the class folder is not followed: other classes may be there too.
     """
@@ -158,14 +185,14 @@ def find_audio(class_folder, endings):
         if real_folder in visited:
             continue
         visited.add(real_folder)
-        files, folders = list_folder(folder, endings)
+        files, folders = list_folder(folder, *endings)
         links += [path for path in files if path.is_symlink()]
         found |= {real_folder / path.name: path for path in files if not path.is_symlink()}
         pending.extendleft(path for path in folders if not path.is_symlink())
         pending.extend(path for path in folders if path.is_symlink())  # last, so that real names win
     for path in links:
         found.setdefault(Path(os.path.realpath(path)), path)
-    return sorted(found.values(), key=str)
+    return sorted(found.items(), key=lambda item: str(item[1]))
 
 
 def find_groups(names, group_from):

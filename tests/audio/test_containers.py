@@ -4,6 +4,7 @@ import shutil
 import struct
 import sys
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import soundfile
 from numpy.testing import assert_array_equal
 from sounds import RATE, noise, write
 
-from sklearn_cpc import sample_clips
+from sklearn_cpc import Clip, MFCCTransformer, sample_clips
 from sklearn_cpc.audio.reading import UnreadableAudioError, read_audio, read_duration
 
 JPEG = np.random.default_rng(2).bytes(3000)
@@ -156,6 +157,13 @@ def test_joined_mp3_files_of_different_kinds_are_refused(tmp_path, other):
 def test_cut_mp3_of_stated_length_is_refused(tmp_path, cut):
     path = change(write_mp3(tmp_path / "a.mp3", mode="CONSTANT"), lambda data: data[: int(cut * len(data))])
     assert reason_of(path).startswith("is damaged or cut short (")
+
+
+def test_mp3_of_low_rate_cut_by_more_than_four_frames_is_refused(tmp_path):
+    path = write(tmp_path / "a.mp3", noise(RATE), bitrate_mode="CONSTANT")
+    assert len(read_audio(path, RATE)) == RATE
+    change(path, lambda data: data[: int(0.6 * len(data))])
+    assert "of 8000 samples are there" in reason_of(path)
 
 
 # All containers
@@ -309,6 +317,47 @@ def test_second_sound_chunk_is_refused(tmp_path):
         assert "damaged" in reason_of(path)
 
 
+@pytest.mark.parametrize("container", ["NIST", "AVR", "MPC2K", "SVX", "VOC", "MAT4", "MAT5", "SDS", "WVE"])
+def test_rare_formats_that_state_a_length_are_refused_if_cut(tmp_path, container):
+    subtype = "ALAW" if container == "WVE" else "PCM_16"
+    path = write(tmp_path / "a", noise(RATE), format=container, subtype=subtype)
+    assert len(read_audio(path, RATE)) == RATE
+    for share in (0.5, 0.9):
+        change(path, lambda data, share=share: data[: int(share * len(data))])
+        assert reason_of(path).startswith("is damaged or cut short (")
+
+
+@pytest.mark.parametrize("endian", ["BIG", "LITTLE"])
+def test_au_of_either_byte_order_states_its_length(tmp_path, endian):
+    path = write(tmp_path / "a.au", noise(4000), format="AU", subtype="PCM_16", endian=endian)
+    change(path, lambda data: put(data, 8, struct.pack(">I" if endian == "BIG" else "<I", 4000)))
+    assert "4000 of 8024 bytes follow the end that its header states" in reason_of(path)
+
+
+def test_joined_mat4_files_are_refused_even_if_short(tmp_path):
+    path = write(tmp_path / "a.mat", noise(2000), format="MAT4", subtype="PCM_16")
+    assert "follow the end" in reason_of(change(path, lambda data: 2 * data))
+
+
+def state_size(path, size):
+    """Let the header of a wav file of 44 bytes state another size."""
+    riff_size = struct.pack("<I", min(size + 36, 0xFFFFFFFF))
+    return change(path, lambda data: put(put(data, 4, riff_size), 40, struct.pack("<I", size)))
+
+
+@pytest.mark.parametrize("size", [2_147_450_000, 3_000_000_000, 4_000_000_000, 1_000_000_000])
+def test_wav_of_gigabytes_that_is_cut_is_refused(tmp_path, size):
+    path = state_size(write(tmp_path / "a.wav"), size)
+    assert f"16000 of {size} bytes are there" in reason_of(path)
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0xFFFFFFFF - 36, 0x7FFFFFFF, 0x80000000, 0x7FFFF000, 0x7FFFF024])
+def test_wav_of_a_stream_is_read_to_its_end(tmp_path, size):
+    path = write(tmp_path / "a.wav")
+    whole = read_audio(path, RATE)
+    assert_array_equal(read_audio(state_size(path, size), RATE), whole)
+
+
 # ogg and flac
 
 
@@ -335,6 +384,115 @@ def test_flac_that_states_too_few_samples_is_refused(tmp_path, n_stated):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert f"its header states {n_stated} samples, and more follow" in reason_of(path)
+
+
+def flac_frames(data):
+    """Return where the frames of a short flac file of one block size begin, and where the last ends."""
+    starts = [data.index(b"\xff\xf8")]
+    while (start := data.find(b"\xff\xf8" + data[starts[0] + 2 : starts[0] + 3], starts[-1] + 1)) >= 0:
+        if data[start + 4] == len(starts):
+            starts.append(start)
+    return [*starts, len(data)]
+
+
+@pytest.mark.parametrize("n_stated", [100, 3999])
+def test_flac_that_states_less_than_its_first_frame_is_refused(tmp_path, n_stated):
+    path = write(tmp_path / "a.flac", noise(4000))
+    change(path, lambda data: put(data, 22, struct.pack(">I", n_stated)))
+    assert f"its header states {n_stated} samples, and more follow" in reason_of(path)
+
+
+@pytest.mark.parametrize("lost", [1, 3, 5])
+def test_flac_without_one_of_its_frames_is_refused(tmp_path, lost):
+    path = write(tmp_path / "a.flac", noise(6 * 4096))
+    with open(path, "rb") as file:
+        frames = flac_frames(file.read())
+    assert len(frames) == 7
+    change(path, lambda data: data[: frames[lost]] + data[frames[lost + 1] :])
+    assert "damaged or cut short" in reason_of(path)
+
+
+def checksum(data, n_bits, polynomial):
+    """Divide bits as a polynomial; flac uses 8 bits for the headers of frames and 16 for frames."""
+    value = int.from_bytes(data, "big") << n_bits
+    for shift in range(8 * len(data) - 1, -1, -1):
+        if value >> shift + n_bits & 1:
+            value ^= (1 << n_bits | polynomial) << shift
+    return value.to_bytes(n_bits // 8, "big")
+
+
+def number_frames_by_samples(data):
+    """Edit of a flac file of silence: mark its frames as of varying length, which are numbered by samples."""
+    frames = flac_frames(data)
+    edited = data[: frames[0]]
+    for i, (start, stop) in enumerate(pairwise(frames)):
+        frame = data[start:stop]
+        assert frame[2] == 0xC4  # 4096 samples at 8 kHz, so that nothing follows the number
+        header = b"\xff\xf9" + frame[2:4] + chr(4096 * i).encode()
+        frame = header + checksum(header, 8, 7) + frame[6:-2]
+        edited += frame + checksum(frame, 16, 0x8005)
+    return edited
+
+
+def test_flac_with_frames_of_varying_length_is_counted(tmp_path):
+    path = change(write(tmp_path / "a.flac", np.zeros(6 * 4096)), number_frames_by_samples)
+    assert len(read_audio(path, RATE)) == 6 * 4096
+    change(path, lambda data: put(data, 22, struct.pack(">I", 2 * 4096)))
+    assert "its header states 8192 samples, and more follow" in reason_of(path)
+
+
+def test_flac_cut_from_the_middle_of_a_stream_is_read(tmp_path):
+    path = write(tmp_path / "a.flac", noise(6 * 4096))
+    whole = read_audio(path, RATE)
+
+    def cut(data):
+        frames = flac_frames(data)
+        return put(data[: frames[0]] + data[frames[2] :], 22, struct.pack(">I", 4 * 4096))
+
+    assert_array_equal(read_audio(change(path, cut), RATE), whole[2 * 4096 :])
+
+
+@pytest.mark.parametrize("damage", ["states too little", "joined"])
+def test_clip_of_flac_with_more_than_its_header_states_is_refused(tmp_path, damage):
+    path = write(tmp_path / "a.flac", noise(10 * RATE))
+    if damage == "joined":
+        change(path, lambda data: 2 * data)
+    else:
+        change(path, lambda data: put(data, 22, struct.pack(">I", 4 * RATE)))
+    with pytest.raises(UnreadableAudioError, match=r"more follow|several streams"):
+        MFCCTransformer(sample_rate=RATE).fit_transform([Clip(path, 3.5, 2.0)])
+
+
+def ogg_pages(data):
+    starts = [i for i in range(len(data)) if data[i : i + 5] == b"OggS\0"]
+    return [data[start:stop] for start, stop in zip(starts, [*starts[1:], len(data)], strict=True)]
+
+
+def ogg_page(page, start, new):
+    """Return a page of an ogg file with other bytes and the right checksum."""
+    page = put(put(page, start, new), 22, bytes(4))
+    return put(page, 22, checksum(page, 32, 0x04C11DB7)[::-1])
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_ogg_whose_last_page_states_too_little_is_refused(tmp_path, subtype):
+    path = write(tmp_path / "a.ogg", 0.01 * noise(6 * 48000), 48000, format="OGG", subtype=subtype)
+
+    def shorten(data):
+        *pages, last = ogg_pages(data)
+        return b"".join(pages) + ogg_page(last, 6, struct.pack("<q", 2 * 48000))
+
+    assert "positions that decrease" in reason_of(change(path, shorten))
+
+
+def test_ogg_with_pages_of_another_stream_is_refused(tmp_path):
+    path = write(tmp_path / "a.ogg", noise(6 * RATE), format="OGG", subtype="VORBIS")
+
+    def renumber(data):
+        *pages, last = ogg_pages(data)
+        return b"".join(pages) + ogg_page(last, 14, b"abcd")
+
+    assert "several streams" in reason_of(change(path, renumber))
 
 
 def test_long_flac_with_many_frames_is_not_refused(tmp_path):

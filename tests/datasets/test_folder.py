@@ -92,7 +92,7 @@ def test_every_format_that_libsndfile_writes_is_listed_and_read(tmp_path):
 def test_other_audio_is_left_out_with_a_count_and_names(tmp_path):
     names = ["dog/a.m4a", "dog/b.AAC", "dog/deep/c.wma", "dog/x.mp4"]
     create_files(tmp_path, "dog/a.wav", "dog/cover.jpg", "dog/a.txt", "dog/.hidden.m4a", *names)
-    expected = r"4 file\(s\) that libsndfile cannot read \('dog/a.m4a', 'dog/b.AAC', 'dog/deep/c.wma', \.\.\.\)"
+    expected = r"4 other file\(s\), which may be audio \('dog/a.m4a', 'dog/b.AAC', 'dog/deep/c.wma', \.\.\.\)"
     with pytest.warns(UserWarning, match=expected) as caught:
         assert relative_paths(load_audio_folder(tmp_path), tmp_path) == ["dog/a.wav"]
     assert caught[0].filename == __file__
@@ -105,7 +105,7 @@ def test_formats_that_this_libsndfile_lacks_are_reported(tmp_path, monkeypatch):
     create_files(tmp_path, "dog/a.wav", "dog/b.mp3")
     formats = {"WAV": "", "FLAC": ""}
     monkeypatch.setattr(soundfile, "available_formats", lambda: formats)
-    with pytest.warns(UserWarning, match=r"1 file\(s\) that libsndfile cannot read \('dog/b.mp3'\)"):
+    with pytest.warns(UserWarning, match=r"1 other file\(s\), which may be audio \('dog/b.mp3'\)"):
         assert len(load_audio_folder(tmp_path).paths) == 1
 
 
@@ -127,7 +127,8 @@ def test_links_are_followed_and_each_real_file_is_listed_once(tmp_path):
         "bird": outside / "deep",
     }.items():
         (corpus / link).symlink_to(target, target_is_directory=True)
-    found = load_audio_folder(corpus)
+    with pytest.warns(UserWarning, match=r"2 names in .* lead to files of several classes \('bird/o.wav', 'dog/"):
+        found = load_audio_folder(corpus)
     listed = dict(zip(relative_paths(found, corpus), found.target, strict=True))
     real = {name: os.path.relpath(os.path.realpath(corpus / name), tmp_path) for name in listed}
     assert listed["cat/c.wav"] == "cat"
@@ -143,8 +144,39 @@ def test_links_to_nothing_and_pipes_are_left_out_with_a_warning(tmp_path):
     (tmp_path / "dog" / "gone.wav").symlink_to(tmp_path / "missing.wav")
     (tmp_path / "dog" / "loop.wav").symlink_to(tmp_path / "dog" / "loop.wav")
     os.mkfifo(tmp_path / "dog" / "pipe.wav")
-    with pytest.warns(UserWarning, match=r"3 file\(s\) .* \('dog/gone.wav', 'dog/loop.wav', 'dog/pipe.wav'\)"):
+    with pytest.warns(
+        UserWarning,
+        match=r"3 other file\(s\), which may be audio \('dog/gone.wav', 'dog/loop.wav', 'dog/pipe.wav'\)",
+    ):
         assert relative_paths(load_audio_folder(tmp_path), tmp_path) == ["dog/a.wav"]
+
+
+@pytest.mark.parametrize("extensions", [None, ".wav"])
+def test_links_to_folders_that_are_gone_are_reported(tmp_path, extensions):
+    create_files(tmp_path, "dog/a.wav")
+    for name in ("robin", "dog/more", "dog/README.md"):
+        (tmp_path / name).symlink_to(tmp_path / "gone", target_is_directory=True)
+    with pytest.warns(UserWarning, match=r"3 other file\(s\), .* \('robin', 'dog/README.md', 'dog/more'\)"):
+        assert relative_paths(load_audio_folder(tmp_path, extensions=extensions), tmp_path) == ["dog/a.wav"]
+
+
+def test_files_of_unknown_kind_are_reported(tmp_path):
+    names = ["dog/noending", "dog/b.mpg", "c.zip"]
+    create_files(tmp_path, "dog/a.wav", "dog/b.amb", "dog/c.caff", "dog/LICENSE", "meta.CSV", *names)
+    with pytest.warns(UserWarning, match=r"3 other file\(s\), .* \('c.zip', 'dog/b.mpg', 'dog/noending'\)"):
+        found = load_audio_folder(tmp_path)
+    assert relative_paths(found, tmp_path) == ["dog/a.wav", "dog/b.amb", "dog/c.caff"]
+
+
+def test_hard_links_are_listed_once_in_a_class_and_reported_in_two(tmp_path):
+    create_files(tmp_path, "dog/a.wav", "cat/b.wav")
+    os.link(tmp_path / "dog" / "a.wav", tmp_path / "dog" / "again.wav")
+    assert relative_paths(load_audio_folder(tmp_path), tmp_path) == ["cat/b.wav", "dog/a.wav"]
+    os.link(tmp_path / "dog" / "a.wav", tmp_path / "cat" / "c.wav")
+    with pytest.warns(UserWarning, match=r"2 names in .* several classes \('cat/c.wav', 'dog/a.wav'\)") as caught:
+        found = load_audio_folder(tmp_path)
+    assert relative_paths(found, tmp_path) == ["cat/b.wav", "cat/c.wav", "dog/a.wav"]
+    assert caught[0].filename == __file__
 
 
 def test_unreadable_folder_is_an_error_that_names_it(tmp_path, monkeypatch):
@@ -193,7 +225,7 @@ def test_path_that_is_not_a_directory_is_refused(tmp_path):
     [
         ([], r"it has no folders\."),
         (["dog/a.txt", "cat/b.txt"], r"2 class folder\(s\) without audio \('cat', 'dog'\)\."),
-        (["dog/a.m4a"], r"1 class folder\(s\) without audio \('dog'\), 1 .* cannot read \('dog/a.m4a'\)\."),
+        (["dog/a.m4a"], r"1 class folder\(s\) without audio \('dog'\), 1 other file\(s\), .* \('dog/a.m4a'\)\."),
         (["a.wav", "b.wav", "c.wav", "d.wav"], r"4 audio file\(s\) .* \('a.wav', 'b.wav', 'c.wav', \.\.\.\)"),
     ],
 )

@@ -204,7 +204,7 @@ class States(nn.Module):
 
     def forward(self, z):
         """Map (batch, steps, z_dim) to (batch, steps, c_dim)."""
-        if z.is_meta:  # where torch takes as long as on a processor
+        if z.is_meta and not torch.is_grad_enabled():  # only its shape counts; torch would go through all steps
             width = max(self.recurrent.hidden_size, NUMBERS_PER_STEP)
             states = z.new_empty(self.recurrent.num_layers, *z.shape[:2], width)
             return states[-1, :, :, : self.recurrent.hidden_size]

@@ -151,6 +151,7 @@ class MFCCTransformer(SaveMixin, ClassNamePrefixFeaturesOutMixin, TransformerMix
 
     @property
     def _n_features_out(self):
+        check_is_fitted(self)
         return 2 * self.n_mfcc
 
     def __sklearn_is_fitted__(self):

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 
 from .._constraints import POSITIVE
-from ..nn.generators import redirect_draws
+from ..nn.generators import redirect_draws, use_generator
 from ..persistence.models import SaveMixin, from_bytes, to_bytes
 from .device import match_input, resolve_device, seeded, standard_settings
 from .loop import train
@@ -159,6 +159,11 @@ class NetworkEstimator(SaveMixin, BaseEstimator):
                     f"fit with warm_start=False ({error})."
                 ) from error
         return network
+
+    def _build_for_weights(self):
+        """Build the network for weights of a file; its initial ones are drawn without torch's generator."""
+        with use_generator(torch.Generator()), redirect_draws():
+            return self._build_network(device="meta")
 
     def _run(self, rows, part=None):
         """Run rows through the network, or a part of it, in their own precision."""

@@ -5,7 +5,6 @@ from itertools import zip_longest
 import numpy as np
 import torch
 
-from .._generators import redirect_draws, use_generator
 from .._interrupts import hold_interrupts
 
 PLAIN = bool, int, float, str, tuple, list, dict, type(None), np.generic
@@ -35,8 +34,8 @@ def rebuild_network(estimator, weights):
 
 def _build(estimator, device):
     try:
-        with use_generator(torch.Generator()), redirect_draws(), torch.device(device):
-            return estimator._build_network()
+        with torch.device(device):
+            return estimator._build_for_weights()
     except Exception as error:  # parameters that make no sense may raise anything
         raise ValueError(f"network_ cannot be built from the parameters: {error}") from error
 

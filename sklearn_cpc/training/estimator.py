@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from .._constraints import POSITIVE, integers
-from .._generators import redirect_draws
+from .._generators import redirect_draws, use_generator
 from ..persistence.models import SaveMixin
 from .device import match_input, resolve_device, seeded, standard_settings
 from .loop import finish_imports, train
@@ -155,6 +155,11 @@ class NetworkEstimator(SaveMixin):
                     f"fit with warm_start=False ({error})."
                 ) from error
         return network
+
+    def _build_for_weights(self):
+        """Build the network for weights of a file; its initial ones are drawn without torch's generator."""
+        with use_generator(torch.Generator()), redirect_draws():
+            return self._build_network(device="meta")
 
     def _run(self, rows, part=None):
         """Run rows through the network, or a part of it, in their own precision."""

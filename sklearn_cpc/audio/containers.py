@@ -140,8 +140,7 @@ def find_unread_bytes(data, audio, n_decoded):
 def find_unread_ogg(data, path):
     """Say whether an ogg file has several streams, or sound that is not decoded; warn if it may end too early."""
     pages = list(re.finditer(rb"OggS\0([\0-\7])(.{8})(.{4}).{8}(.)", data, re.DOTALL))
-    n_streams = sum(page[1][0] >> 1 & 1 for page in pages)
-    if n_streams != 1 or len({page[3] for page in pages}) > 1:
+    if sum(page[1][0] >> 1 & 1 for page in pages) != 1 or len({page[3] for page in pages}) > 1:
         raise ValueError(SEVERAL_STREAMS)
     ends = [end for page in pages if (end := int.from_bytes(page[2], "little", signed=True)) != -1]  # in samples
     if ends != sorted(ends):  # the decoder drops the sound after the last
@@ -165,8 +164,7 @@ def find_unread_flac(data, n_read):
     while not is_last_block and position < len(data):
         is_last_block = data[position] > 127  # of metadata
         position += 4 + int.from_bytes(data[position + 1 : position + 4], "big")
-    first = None  # kind and number of the first frame
-    n_frames = n_samples = 0
+    first, n_frames, n_samples = None, 0, 0  # first: the kind and number of the first frame
     for match in FLAC_FRAME.finditer(data, position):
         kind, number, length = parse_flac_frame(data[match.start() : match.start() + 16])
         first = first or (length and (kind, number))

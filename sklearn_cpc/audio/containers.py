@@ -13,12 +13,8 @@ from .._warnings import warn
 UNKNOWN_LENGTH = (1 << 63) - 1  # samples that libsndfile reports for files of unknown length
 LENGTH_TOLERANCE = 4 * 1152  # samples, of compressed formats; some mp3 encoders count a few frames of padding
 # libsndfile logs the size that a header states and the size that is there, if they differ.
-STATED_SIZE = re.compile(
-    r"^ *(?:data|SSND|BODY|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
-)
-STATED_LENGTH = re.compile(
-    r"^ *(?:Frames|Rows : \d+ +Cols|Cols|Data length|sample_count -i) *:? *(\d+)", re.MULTILINE
-)
+STATED_SIZE = re.compile(r"(?m)^ *(?:data|SSND|BODY|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)")
+STATED_LENGTH = re.compile(r"(?m)^ *(?:Frames|(?:Rows.*)?Cols|Data length|sample_count -i) *:? *(\d+)")  # samples
 UNKNOWN_SIZES = 0x7FFFF000, 1 << 31, 1 << 32  # stated, within a header's size, by writers that do not know it
 SIZE_TOLERANCE = 64  # bytes; some writers count the header as samples
 SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
@@ -29,16 +25,12 @@ W64, CAF = (40, struct.Struct("<4s12xQ"), 8), (8, struct.Struct(">4sQ"), 1)
 CHUNKS = {b"RIFF": RIFF, b"RF64": RIFF, b"RIFX": IFF, b"FORM": IFF, b"riff": W64, b"caff": CAF}
 SOUND_CHUNKS = b"data", b"SSND", b"BODY"
 NOT_ZERO = re.compile(rb"[^\0]")
-NEXT_FILE = re.compile(
-    rb"(RIFF|RIFX|RF64)....WAVE|FORM....(AIF|8SV)|riff\x2e\x91|caff\0\x01|\.snd\0|dns\.", re.DOTALL
-)
+NEXT_FILE = re.compile(rb"(?s)(RIFF|RIFX|RF64)....WAVE|FORM....(AIF|8SV)|riff\x2e\x91|caff\0\x01|\.snd\0|dns\.")
 TAGS = tuple(
     b"TAG,APETAGEX,ID3,LYRICSBEGIN,LIST,bext,iXML,_PMX,id3 ,cue ,smpl,JUNK,junk,PAD ,ANNO,NAME".split(b",")
 )
 MAX_READ_BYTES = 1 << 25  # of files that are not mapped
-MAX_WAV_HEADER = 128  # bytes
-MAX_HEADER = 4096  # bytes, of formats without chunks; mat4 has two headers with short names
-MAX_MAT4_HEADER = 2 * (20 + 64)
+MAX_HEADER, MAX_WAV_HEADER, MAX_MAT4_HEADER = 4096, 128, 168  # bytes; the first of other formats without chunks
 SEVERAL_STREAMS = "holds several streams, of which only one would be read; split it, or convert it."
 FLAC_FRAME = re.compile(rb"\xff(?=[\xf8\xf9][\x10-\xff].[\0-\x7f\xc0-\xfe])", re.DOTALL)
 FLAC_LENGTHS = 0, 192, 576, 1152, 2304, 4608, 0, 0, *(256 << i for i in range(8))  # samples, by code
@@ -148,8 +140,7 @@ def find_unread_bytes(data, audio, n_decoded):
 def find_unread_ogg(data, path):
     """Say whether an ogg file has several streams, or sound that is not decoded; warn if it may end too early."""
     pages = list(re.finditer(rb"OggS\0([\0-\7])(.{8})(.{4}).{8}(.)", data, re.DOTALL))
-    n_streams = sum(page[1][0] >> 1 & 1 for page in pages)
-    if n_streams != 1 or len({page[3] for page in pages}) > 1:
+    if sum(page[1][0] >> 1 & 1 for page in pages) != 1 or len({page[3] for page in pages}) > 1:
         raise ValueError(SEVERAL_STREAMS)
     ends = [end for page in pages if (end := int.from_bytes(page[2], "little", signed=True)) != -1]  # in samples
     if ends != sorted(ends):  # the decoder drops the sound after the last
@@ -167,17 +158,13 @@ def find_unread_ogg(data, path):
 
 def find_unread_flac(data, n_read):
     """Say whether the frames of a flac file hold other samples than those that were read, or several streams."""
-    streams = [match.end() for match in re.finditer(rb'fLaC(?=[\0\x80]\0\0")', data)]
-    if len(streams) > 1:
+    if len(re.findall(rb'fLaC[\0\x80]\0\0"', data)) > 1:
         raise ValueError(SEVERAL_STREAMS)
-    if not streams:
-        return None
-    position, is_last_block = streams[0], False
+    position, is_last_block = data.find(b"fLaC") + 4, False
     while not is_last_block and position < len(data):
-        is_last_block = data[position] > 127
+        is_last_block = data[position] > 127  # of metadata
         position += 4 + int.from_bytes(data[position + 1 : position + 4], "big")
-    first = None  # kind and number of the first frame
-    n_frames = n_samples = 0
+    first, n_frames, n_samples = None, 0, 0  # first: the kind and number of the first frame
     for match in FLAC_FRAME.finditer(data, position):
         kind, number, length = parse_flac_frame(data[match.start() : match.start() + 16])
         first = first or (length and (kind, number))

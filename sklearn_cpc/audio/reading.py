@@ -229,11 +229,11 @@ def open_audio(path, limits):
             frames, n_stated, n_counted = find_mp3_frames(path)
             if not n_counted:
                 raise ValueError("is mp3 of an unknown length, or is damaged; convert it, to wav for example.")
-            tolerance = length_tolerance(audio)
-            if not n_stated or n_counted > n_stated + tolerance:
+            states_less = n_counted > n_stated + length_tolerance(audio)
+            if states_less or not n_stated:
                 audio.close()
                 audio, n_samples = SequentialSoundFile(EndlessFile(frames)), n_counted
-            if 0 < n_stated < n_samples - tolerance:
+            if states_less and n_stated:
                 name = printable(os.fspath(path))
                 warn(f"{name} states {n_stated} samples; all {n_samples} in it are read, maybe of several files.")
     except (sf.LibsndfileError, TypeError) as error:  # TypeError: formats without a header

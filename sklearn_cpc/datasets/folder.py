@@ -18,15 +18,13 @@ from .._warnings import warn
 ENDINGS = {
     "AIFF": ".aiff .aif .aifc",
     "AU": ".au .snd",
-    "CAF": ".caf .caff",
-    "FLAC": ".flac .fla",
     "IRCAM": ".sf .ircam",
     "MAT4": "",
     "MAT5": "",
     "NIST": ".sph .nist",
 }
 ENDINGS |= {"MP3": ".mp3 .mp2 .mp1 .mpga .mpa", "OGG": ".ogg .oga .opus", "RAW": "", "SVX": ".iff .svx .8svx"}
-ENDINGS |= {"WAV": ".wav .wave .bwf .bwav .bw64 .amb"}
+ENDINGS |= {"CAF": ".caf .caff", "FLAC": ".flac .fla", "WAV": ".wav .wave .bwf .bwav .bw64 .amb"}
 # The endings of what lies beside recordings.
 COMPANIONS = """
     .txt .csv .tsv .json .jsonl .xml .yaml .yml .toml .md .rst .html .htm .pdf .bib .log .ini .cfg .db .xls .xlsx
@@ -107,24 +105,24 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     directory = Path(directory)
     if not directory.is_dir():
         raise ValueError(f"directory={str(directory)!r} is not a directory; give one with class folders.")
-    ignored: tuple = ("",)  # endings; of all files, if the caller chose those of audio
+    ignored = tuple(COMPANIONS.split()) if extensions is None else ("",)  # endings; "" ends all names
     if extensions is None:
         extensions = " ".join(ENDINGS.get(name, f".{name.lower()}") for name in sf.available_formats()).split()
-        ignored = tuple(COMPANIONS.split())
     endings = tuple(map(str.lower, [extensions] if isinstance(extensions, str) else extensions))
     top_files, class_folders = list_folder(directory, endings, ignored)
-    loose = [path for path in top_files if is_audio(path, endings)]
-    other = [path for path in top_files if not is_audio(path, endings)]
-    found: dict = {}
-    for folder in class_folders:
-        found[folder.name] = {}  # paths, by what all names of a file share
-        for real_path, path in find_audio(folder, endings, ignored):
-            if is_audio(path, endings):
+    paths_by_class = {folder.name: find_audio(folder, endings, ignored) for folder in class_folders}
+    found: dict = {}  # per class, the path of each file by what all its names share
+    other: list = []
+    for name, paths in {"": {path: path for path in top_files}, **paths_by_class}.items():
+        found[name] = {}
+        for real_path, path in paths.items():
+            if path.name.lower().endswith(endings) and path.is_file():
                 status = path.stat()
                 file = (status.st_dev, status.st_ino) if status.st_nlink > 1 else real_path
-                found[folder.name].setdefault(file, path)
+                found[name].setdefault(file, path)
             else:
                 other.append(path)
+    loose = found.pop("").values()
     files = [item for class_files in found.values() for item in class_files.items()]
     n_classes = Counter(file for file, _ in files)
     shared = [path.relative_to(directory).as_posix() for file, path in files if n_classes[file] > 1]
@@ -151,10 +149,7 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
 
 
 def list_folder(folder, endings, ignored):
-    """Return the files and sub-folders, both sorted by name, without hidden ones.
-
-    Files with an ``ignored`` ending are left out, unless they have one of ``endings`` or are links to nothing.
-    """
+    """Return the files that are not ignored and the sub-folders, both sorted by name, without hidden ones."""
     files, folders = [], []
     for path in sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=str):
         name = path.name.lower()
@@ -165,13 +160,8 @@ def list_folder(folder, endings, ignored):
     return files, folders
 
 
-def is_audio(path, endings):
-    """Whether a path is a file, or a link to one, with one of these endings."""
-    return path.name.lower().endswith(endings) and path.is_file()
-
-
 def find_audio(class_folder, *endings):
-    """Return the files that :func:`list_folder` finds under a class folder, sorted, each after its real path.
+    """Return the files that :func:`list_folder` finds under a class folder by their real paths, sorted by name.
 
     A link to a folder that contains the class folder is not followed: other classes may be there too.
     """
@@ -192,7 +182,7 @@ def find_audio(class_folder, *endings):
         pending.extend(path for path in folders if path.is_symlink())  # last, so that real names win
     for path in links:
         found.setdefault(Path(os.path.realpath(path)), path)
-    return sorted(found.items(), key=lambda item: str(item[1]))
+    return dict(sorted(found.items(), key=lambda item: str(item[1])))
 
 
 def find_groups(names, group_from):

@@ -18,7 +18,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils._param_validation import InvalidParameterError
 from sounds import RATE, noise, read_files, write
 
@@ -323,7 +323,7 @@ def test_clips_read_by_seeking_equal_cuts_of_the_decoded_file(
         start = round(clip.onset * rate)
         expected = file[start : None if clip.duration is None else start + round(clip.duration * rate)]
         assert len(one) == len(expected)
-        np.testing.assert_allclose(one, expected, rtol=0, atol=0 if rate == file_rate else 1e-6)
+        assert_allclose(one, expected, rtol=0, atol=0 if rate == file_rate else 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -338,6 +338,16 @@ def test_file_that_is_mostly_used_is_decoded_once(tmp_path, decoded, X):
     path = write(tmp_path / "a.wav", noise(2 * RATE))
     read(X(path))
     assert decoded == [(path, RATE)]
+
+
+@pytest.mark.parametrize("n_samples", [115_280, 115_279, 114_640])
+def test_last_sample_of_clips_equals_that_of_the_decoded_file(tmp_path, n_samples):
+    path = write(tmp_path / "a.wav", noise(n_samples), 48000)
+    whole = read_audio(path, 44100)
+    clips = [Clip(path, (len(whole) - n) / 44100) for n in (1, 10, 5000)]
+    for clip in clips:
+        (samples,) = AudioSource(MFCCTransformer(), [clip], 44100, reset=False).read().samples
+        assert_allclose(samples, whole[-len(samples) :], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("extension", ["mp3", "ogg"])
@@ -418,6 +428,7 @@ def test_sound_that_is_kept_gives_no_warning(tmp_path, samples):
     path = write(tmp_path / "a.wav", samples)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".* digital silence")
         read([path], 2000)
 
 
@@ -714,6 +725,7 @@ def scaled(folder, factors):
     return [write(folder / f"{i}.wav", sound, subtype="FLOAT") for i, sound in enumerate(sounds)], np.array(sounds)
 
 
+@pytest.mark.filterwarnings("ignore:.* digital silence")
 @pytest.mark.parametrize("as_array", [False, True])
 @pytest.mark.parametrize("factors", [[1, 1, 32768, 1, 1], [1e-3, 1, 32768, 0, 1e-2]])
 def test_recording_at_integer_scale_among_others_is_named(tmp_path, factors, as_array):
@@ -725,11 +737,24 @@ def test_recording_at_integer_scale_among_others_is_named(tmp_path, factors, as_
         MFCCTransformer(sample_rate=RATE).fit_transform(array if as_array else paths)
 
 
+@pytest.mark.filterwarnings("ignore:.* digital silence")
 @pytest.mark.parametrize("as_array", [False, True])
 @pytest.mark.parametrize("factors", [[32768] * 4, [1, 2, 0.01, 4], [0, 0, 0, 4], [1e5, 1e6, 1e4, 1e5], [32768]])
 def test_recordings_of_similar_levels_do_not_warn(tmp_path, factors, as_array):
     paths, array = scaled(tmp_path, factors)
     read(array if as_array else paths)
+
+
+def test_recordings_of_digital_silence_are_named(tmp_path):
+    antiphase = noise(RATE) * [[1.0, -1.0]]
+    silent = [write(tmp_path / "a.wav", np.zeros(RATE)), write(tmp_path / "b.wav", antiphase, subtype="FLOAT")]
+    loud = [write(tmp_path / "c.wav"), write(tmp_path / "d.wav", np.eye(RATE)[0] / 2**15)]
+    with pytest.warns(UserWarning, match="^2 of 4 recordings are digital silence once mixed to mono: ") as caught:
+        AudioSource(MFCCTransformer(), silent + loud, RATE, reset=False).read()
+    assert len(caught) == 1
+    assert all(path in str(caught[0].message) for path in silent)
+    for _ in range(2):  # the second time from the cache, where levels are not known
+        AudioSource(MFCCTransformer(memory=str(tmp_path / "memory")), loud, RATE, reset=False).read()
 
 
 # Chunks

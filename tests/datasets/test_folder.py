@@ -155,7 +155,7 @@ def test_links_to_nothing_and_pipes_are_left_out_with_a_warning(tmp_path):
 def test_links_to_folders_that_are_gone_are_reported(tmp_path, extensions):
     create_files(tmp_path, "dog/a.wav")
     for name in ("robin", "dog/more", "dog/README.md"):
-        (tmp_path / name).symlink_to(tmp_path / "gone", target_is_directory=True)
+        (tmp_path / name).symlink_to(tmp_path / "gone" / name, target_is_directory=True)
     with pytest.warns(UserWarning, match=r"3 other file\(s\), .* \('robin', 'dog/README.md', 'dog/more'\)"):
         assert relative_paths(load_audio_folder(tmp_path, extensions=extensions), tmp_path) == ["dog/a.wav"]
 

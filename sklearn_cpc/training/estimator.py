@@ -159,7 +159,7 @@ class NetworkEstimator(SaveMixin):
     def _build_for_weights(self):
         """Build the network for weights of a file; its initial ones are drawn without torch's generator."""
         with use_generator(torch.Generator()), redirect_draws():
-            return self._build_network(device="meta")
+            return self._build_network()
 
     def _run(self, rows, part=None):
         """Run rows through the network, or a part of it, in their own precision."""

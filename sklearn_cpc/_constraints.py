@@ -16,27 +16,28 @@ def integers(low, high):
 
 
 class Each(HasMethods):  # scikit-learn accepts only its own constraints and their subclasses
-    """Tuples or lists whose entries all satisfy one constraint.
+    """Tuples or lists whose entries all satisfy one constraint, or one of several.
 
     Parameters
     ----------
-    entry : scikit-learn constraint
+    entry : scikit-learn constraint or list of them
     least, most : int, default=1, 100
         Bounds on the number of entries.
     """
 
     def __init__(self, entry, least=1, most=100):
         super().__init__("__len__")
-        self.entry, self.least, self.most = make_constraint(entry), least, most
+        self.entries = [make_constraint(one) for one in (entry if isinstance(entry, list) else [entry])]
+        self.least, self.most = least, most
 
     def is_satisfied_by(self, value):
         """Whether the value is such a tuple or list."""
         is_sequence = isinstance(value, (tuple, list)) and self.least <= len(value) <= self.most
-        return is_sequence and all(map(self.entry.is_satisfied_by, value))
+        return is_sequence and all(any(one.is_satisfied_by(item) for one in self.entries) for item in value)
 
     def __str__(self):
         bounds = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"
-        return f"a tuple of {bounds} entries, each {self.entry}"
+        return f"a tuple of {bounds} entries, each {' or '.join(map(str, self.entries))}"
 
 
 POSITIVE = Interval(Real, 0, None, closed="neither")

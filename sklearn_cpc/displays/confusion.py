@@ -6,7 +6,7 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from ..evaluation.labels import check_labels
+from ..evaluation.folds import check_labels
 from ._drawing import (
     CHARACTER_WIDTH,
     COLOURS,

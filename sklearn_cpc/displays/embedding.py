@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from .._constraints import integers
 from .._warnings import warn
-from ..evaluation.labels import check_labels
+from ..evaluation.folds import check_labels
 from ._drawing import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, PLAIN, add_legend, make_panels, size_in_points
 
 DTYPES = [np.float64, np.float32]

@@ -1,6 +1,5 @@
 """Compare representations on the same folds."""
 
-import os
 import re
 import time
 from numbers import Real
@@ -8,12 +7,12 @@ from numbers import Real
 import numpy as np
 import pandas as pd
 from scipy import sparse, stats
+from sklearn.base import clone
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._constraints import integers
-from ..audio.clips import as_clips
 from .folds import make_folds
 from .representations import UNTRAINED, add_baselines, named_estimators, train_all
 
@@ -117,6 +116,7 @@ def compare_representations(
     See Also
     --------
     compare_scores : The same comparison for scores that you already have.
+    label_efficiency : The same comparison with few labels.
     overfitting_gaps : Whether the network or the probe overfits.
 
     Notes
@@ -140,27 +140,19 @@ def compare_representations(
     >>> table.loc["pca", ["difference", "difference_low", "difference_high"]].astype(float).round(2).tolist()
     [0.12, 0.03, 0.2]
     """
-    folds = make_folds(X, y, groups, cv)
-    if not transductive and unlabelled is not None:
-        files, more_files = (
-            {os.path.realpath(clip.path) for clip in as_clips(rows) or []} for rows in (X, unlabelled)
-        )
-        both = files & more_files
-        if both:
-            raise ValueError(
-                f"{len(both)} file(s) of unlabelled are also in X, for example {min(both)!r}, so features would "
-                "be trained on test recordings. Leave them out, or pass transductive=True."
-            )
+    folds = make_folds(X, y, groups, cv, None if transductive else unlabelled)
     named = named_estimators(representations)
     if unlabelled is not None:
         _concatenate(_safe_indexing(X, [0]), unlabelled)  # raises before anything is trained
     if baselines:
         named = add_baselines(named, X)
     reference = _choose_reference(reference, named)
-    fold_sets = [folds] if transductive else [[fold] for fold in folds]  # features are fitted once per set
+    parts = [(np.arange(len(y)), folds)] if transductive else [(fold[0], [fold]) for fold in folds]
+    # Unlabelled rows have no class to pass, and a transductive fit must not see the classes of test rows.
+    with_labels = not transductive and unlabelled is None
     seeds = range(random_state, random_state + n_seeds)
-    settings = [(fold_set, X, np.asarray(y), unlabelled, transductive, scoring) for fold_set in fold_sets]
-    results = train_all(_fit_and_score, named, probe, seeds, settings, memory, n_jobs, verbose)
+    settings = [(*part, with_labels, X, np.asarray(y), unlabelled, scoring) for part in parts]
+    results = train_all(fit_and_score, named, probe, seeds, settings, memory, n_jobs, verbose)
     scores: dict[str, list[float]] = {name: [] for name in named}
     seconds: dict[str, list[float]] = {name: [] for name in named}
     for name, (fold_scores, fit_seconds) in results:
@@ -170,9 +162,7 @@ def compare_representations(
     table = compare_scores(scores, reference, test_ratio=test_ratio, confidence=confidence)
     table["fit_seconds"] = [np.mean(seconds[name]) for name in named]
     table["fitted_on"] = "all recordings" if transductive else "training folds"
-    suffixes = [f"_seed{i}" for i in range(n_seeds)] if n_seeds > 1 else [""]
-    columns = [f"fold{i}{suffix}" for suffix in suffixes for i in range(len(folds))]
-    return table.join(pd.DataFrame.from_dict(scores, orient="index", columns=columns))
+    return table.join(tabulate_scores(scores, n_seeds))
 
 
 @validate_params(
@@ -230,6 +220,14 @@ def compare_scores(scores, reference=None, *, test_ratio=0.25, confidence=0.95):
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def tabulate_scores(scores, n_seeds):
+    """Return a table of scores by name, with one column for each seed and fold."""
+    suffixes = [f"_seed{i}" for i in range(n_seeds)] if n_seeds > 1 else [""]
+    n_folds = len(next(iter(scores.values()))) // n_seeds
+    columns = [f"fold{i}{suffix}" for suffix in suffixes for i in range(n_folds)]
+    return pd.DataFrame.from_dict(scores, orient="index", columns=columns)
+
+
 def _choose_reference(reference, named):
     if reference is None:
         return "mfcc" if "mfcc" in named else next((name for name in named if name != "chance"), "chance")
@@ -238,13 +236,11 @@ def _choose_reference(reference, named):
     return reference
 
 
-def _fit_and_score(features, classifier, folds, X, y, unlabelled, transductive, scoring):
-    """Fit the features once and the classifier on every fold; return the scores and the seconds per fold."""
+def fit_and_score(features, classifier, rows, folds, with_labels, X, y, unlabelled, scoring):
+    """Fit the features once, on ``rows``, and a classifier on every fold; return scores and seconds per fold."""
     scorer = check_scoring(classifier, scoring)
     start = time.perf_counter()
-    rows = np.arange(len(y)) if transductive else folds[0][0]
-    # Unlabelled rows have no class to pass, and a transductive fit must not see the classes of test rows.
-    labels = None if transductive or unlabelled is not None else y[rows]
+    labels = y[rows] if with_labels else None
     try:
         features.fit(_concatenate(_safe_indexing(X, rows), unlabelled), labels)
     except (TypeError, ValueError) as error:
@@ -260,9 +256,9 @@ def _fit_and_score(features, classifier, folds, X, y, unlabelled, transductive, 
     for fold in folds:
         train, test = (_safe_indexing(embedded, np.searchsorted(used_rows, rows)) for rows in fold)
         start = time.perf_counter()
-        classifier.fit(train, y[fold[0]])
+        fitted = clone(classifier).fit(train, y[fold[0]])
         seconds += time.perf_counter() - start
-        scores.append(scorer(classifier, test, y[fold[1]]))
+        scores.append(scorer(fitted, test, y[fold[1]]))
     return scores, seconds / len(folds)
 
 

@@ -1,24 +1,36 @@
-"""Folds for cross-validation that do not split groups or files."""
+"""Folds for cross-validation that do not split groups or files, and the class labels of their rows."""
 
 import os
 from numbers import Integral
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils import check_consistent_length
+from sklearn.utils.validation import column_or_1d
 
 from .._warnings import warn
 from ..audio.clips import as_clips
 
 
-def make_folds(X, y, groups, cv):
+def make_folds(X, y, groups, cv, unlabelled=None):
     """Return a list of (training rows, test rows); see :func:`compare_representations` for the parameters.
 
-    Raises ValueError if ``cv`` splits groups over training and test rows, and warns if it splits files.
+    Raises ValueError if ``cv`` splits groups over training and test rows, or if files of X are ``unlabelled`` too,
+    and warns if ``cv`` splits files.
     """
-    check_consistent_length(X, y, groups)
-    clips = as_clips(X)
-    files = None if clips is None else np.array([os.path.realpath(clip.path) for clip in clips])
+    check_consistent_length(X, check_labels(y, "y"), groups)
+    clips, more_clips = as_clips(X), None if unlabelled is None else as_clips(unlabelled)
+    files, more_files = (
+        None if one is None else np.array([os.path.realpath(clip.path) for clip in one])
+        for one in (clips, more_clips)
+    )
+    both = set(() if files is None else files) & set(() if more_files is None else more_files)
+    if both:
+        raise ValueError(
+            f"{len(both)} file(s) of unlabelled are also in X, for example {str(min(both))!r}, so features would "
+            "be trained on test recordings. Leave them out, or compare representations with transductive=True."
+        )
     if cv is None or isinstance(cv, Integral):
         several_clips_per_file = files is not None and len(set(files)) < len(files)
         groups = files if groups is None and several_clips_per_file else groups
@@ -49,3 +61,12 @@ def _count_split_groups(groups, folds):
         return 0
     groups = np.asarray(groups)
     return len({group for train, test in folds for group in set(groups[train]) & set(groups[test])})
+
+
+def check_labels(y, name):
+    """Return the class of each row as a 1-D array, or raise ValueError if some rows have none."""
+    y = column_or_1d(y)
+    n_missing = int(pd.isna(y).sum())
+    if n_missing:
+        raise ValueError(f"{name} holds no class (NaN or None) for {n_missing} of {len(y)} rows; leave them out.")
+    return y

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import HasMethods, validate_params
 from sklearn.utils.validation import check_consistent_length
 
 from .._constraints import integers
-from .labels import check_labels
+from .folds import check_labels
 
 
 @validate_params(

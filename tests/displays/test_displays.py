@@ -7,10 +7,17 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from sklearn_cpc import displays
-from sklearn_cpc.displays import ConfusionDisplay, EmbeddingDisplay, LossCurveDisplay, RecordingDisplay
+from sklearn_cpc.displays import (
+    ConfusionDisplay,
+    EmbeddingDisplay,
+    LabelEfficiencyDisplay,
+    LossCurveDisplay,
+    RecordingDisplay,
+)
 from sklearn_cpc.displays._drawing import COLOURS, MARKERS, text_colour_on
 
 PACKAGE = Path(displays.__file__).parent
@@ -34,12 +41,20 @@ def a_recording(**how):
     return RecordingDisplay.from_frames(np.sin(np.arange(400.0)), 1000, **how)
 
 
-DISPLAYS = pytest.mark.parametrize("display", [a_loss_curve, a_confusion, an_embedding, a_recording])
+def a_label_efficiency(name="cpc", **how):
+    index = pd.MultiIndex.from_product([["mfcc", name], [1, "all"]], names=["representation", "n_labels"])
+    columns = {"mean": [0.5, 0.6, 0.6, 0.8], "std": 0.1, "n_used": [1.0, 8.0] * 2, "scoring": "accuracy"}
+    return LabelEfficiencyDisplay.from_table(pd.DataFrame(columns, index), **how)
+
+
+DISPLAYS = pytest.mark.parametrize(
+    "display", [a_loss_curve, a_confusion, an_embedding, a_recording, a_label_efficiency]
+)
 
 
 def test_public_names_are_these():
-    expected = ["ConfusionDisplay", "EmbeddingDisplay", "LossCurveDisplay", "RecordingDisplay"]
-    assert sorted(displays.__all__) == expected
+    expected = ["Confusion", "Embedding", "LabelEfficiency", "LossCurve", "Recording"]
+    assert sorted(displays.__all__) == [f"{name}Display" for name in expected]
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
@@ -93,7 +108,7 @@ def test_display_can_be_plotted_again(display):
     assert first.figure_ is not figure
 
 
-N_PANELS = {a_loss_curve: 2, a_confusion: 1, an_embedding: 1, a_recording: 2}
+N_PANELS = {a_loss_curve: 2, a_confusion: 1, an_embedding: 1, a_recording: 2, a_label_efficiency: 1}
 
 
 @pytest.mark.parametrize("display", N_PANELS)
@@ -190,6 +205,7 @@ def test_names_are_drawn_as_they_are(draw, name):
         EmbeddingDisplay.from_embeddings(rows, labels).plot(by="split"),
         EmbeddingDisplay(rows, name=name).plot(),
         a_recording(name=name),
+        a_label_efficiency(name=name),
     ]
     for display in drawn:
         draw(display)  # invalid formulas would raise

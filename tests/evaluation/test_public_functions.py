@@ -12,8 +12,8 @@ FUNCTIONS = [getattr(evaluation, name) for name in evaluation.__all__]
 
 
 def test_public_names_are_these():
-    names = ["compare_representations", "compare_scores", "overfitting_gaps", "record_training"]
-    assert sorted(evaluation.__all__) == names
+    comparisons = ["compare_representations", "compare_scores", "label_efficiency"]
+    assert sorted(evaluation.__all__) == [*comparisons, "overfitting_gaps", "record_training"]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)

@@ -116,6 +116,15 @@ def cut_windows(paths, duration, hop=None, *, partial="keep", on_error="raise", 
     )
 
 
+def clip_columns(table):
+    """Return the paths, onsets and durations of clips, as a list and two float arrays; NaN: to the end."""
+    clips = as_clips(table)
+    if clips is None:
+        raise TypeError("the table has no column of paths of recordings; name it 'path'.")
+    paths, onsets, durations = zip(*clips, strict=True)
+    return list(paths), np.array(onsets, float), np.array(durations, float)
+
+
 def _measure(limits, path):
     """Return the seconds that a recording lasts and None, or NaN and the reason why it cannot be used."""
     try:

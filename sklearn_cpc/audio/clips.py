@@ -122,10 +122,10 @@ def _as_frame_rows(X):
     """Return the rows of a DataFrame as a list, or None if it cannot hold recordings."""
     columns = [(str(name), X.iloc[:, i].tolist()) for i, name in enumerate(X.columns)]
     for level, name in enumerate(X.index.names):
-        if name is not None and any(map(_match_columns((str(name),)).get, COLUMNS)):
+        if name is not None and any(map(match_columns((str(name),)).get, COLUMNS)):
             columns.insert(level, (str(name), X.index.get_level_values(level).tolist()))
     names = tuple(name for name, _ in columns)
-    matches = _match_columns(names)
+    matches = match_columns(names)
     if matches["path"]:
         return _clips_from_columns(names, [values for _, values in columns])
     index_holds_paths = len(X) and holds_path(X.index[0])
@@ -142,7 +142,7 @@ def _as_frame_rows(X):
 
 
 @lru_cache
-def _match_columns(names):
+def match_columns(names):
     """Return the indices of the columns of each meaning in ``COLUMNS``, and of others that look like times."""
     spaced = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower() for name in names]
     plain = [re.sub(r"[\W_]+", "", UNIT.sub("", name)) for name in spaced]
@@ -161,7 +161,7 @@ def _match_columns(names):
 
 def _clips_from_columns(names, columns):
     """Convert columns of paths and times to clips; columns that are neither are ignored."""
-    matches = _match_columns(names)
+    matches = match_columns(names)
     used: dict[str, tuple] = {}  # name and values of the first column of each meaning, and what to compare
     has_all_times = matches["onset"] and (matches["end"] or matches["duration"])
     if matches["unknown time"] and not has_all_times:
@@ -229,7 +229,7 @@ def _as_clip(row, index):
         )
     if not isinstance(row, Clip) and (isinstance(row, Mapping) or hasattr(row, "_fields")):
         names, values = _named_values(row)
-        if not _match_columns(names := tuple(map(str, names)))["path"]:
+        if not match_columns(names := tuple(map(str, names)))["path"]:
             raise TypeError(f"element {index} of X has no field 'path' but {list(names)}; rename it, or use Clip.")
         (row,) = _clips_from_columns(names, [[value] for value in values])
     entries = list(row) if isinstance(row, (list, tuple)) else [row]

@@ -1,0 +1,98 @@
+"""The dataset of an archive: what is in its directory, and how it is read."""
+
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.utils._param_validation import validate_params
+
+from .._files import atomic_write
+from .extras import import_extra
+
+PART, PATTERN = "part-{:06d}.parquet", "part-*.parquet"  # names of files
+KEY = "sklearn_cpc"  # of their metadata
+COLUMNS = ["path", "onset", "duration", "reason"]
+ROWS_PER_BATCH = 8192  # copied at a time
+
+
+def find_parts(directory):
+    """Return the settings of each file of a dataset, in the order of the parts; raises ValueError for others."""
+    parquet = import_extra("pyarrow.parquet", "archive")
+    found = {}
+    for file in sorted(Path(directory).glob(PATTERN)):
+        try:
+            found[file] = json.loads(parquet.read_metadata(file).metadata[KEY.encode()])
+        except Exception as error:  # pyarrow has exceptions of its own
+            raise ValueError(f"{file} is damaged, or no file of embed_archive ({error}); delete it.") from error
+    return found
+
+
+@validate_params({"directory": [str, os.PathLike]}, prefer_skip_nested_validation=True)
+def read_archive(directory):
+    """Read the dataset that :func:`embed_archive` has written.
+
+    The first call copies the embeddings to a file beside the dataset, which is mapped to memory from then on.
+
+    Parameters
+    ----------
+    directory : str or path-like
+        Folder of the dataset.
+
+    Returns
+    -------
+    windows : DataFrame
+        One row per window: ``path``, ``onset``, ``duration`` and ``reason``, why it has no embedding, if so.
+    embeddings : ndarray of shape (n_windows, n_features)
+        Mapped, read-only: only what is used is read from the disk. NaN in rows with a reason.
+
+    Raises
+    ------
+    ValueError
+        If the dataset is not complete, or a file is damaged.
+    OSError
+        If the directory cannot be read, or the copy cannot be written there.
+
+    Examples
+    --------
+    >>> from sklearn_cpc.archive import read_archive
+    >>> windows, embeddings = read_archive("embeddings")  # doctest: +SKIP
+    """
+    parquet = import_extra("pyarrow.parquet", "archive")
+    directory = Path(directory)
+    parts = find_parts(directory)
+    settings = next(iter(parts.values()), {"n_parts": 0})
+    if not parts or len(parts) < settings["n_parts"]:
+        raise ValueError(
+            f"{directory} has {len(parts)} parts of {settings['n_parts'] or 'a dataset'}; call embed_archive "
+            "with the same arguments as before to complete it."
+        )
+    windows = pd.concat(
+        [parquet.read_table(file, columns=COLUMNS).to_pandas() for file in parts], ignore_index=True
+    )
+    identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in parts]
+    copy = directory / f".embeddings-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npy"
+    if not copy.exists():
+        for outdated in directory.glob(".embeddings-*.npy"):
+            outdated.unlink(missing_ok=True)
+        _copy_embeddings(parts, len(windows), copy)
+    return windows, np.load(copy, mmap_mode="r")
+
+
+def _copy_embeddings(files, n_rows, target):
+    """Write the embeddings in Parquet files to one NumPy file."""
+    parquet = import_extra("pyarrow.parquet", "archive")
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
+    with atomic_write(target, partial, durable=False) as opened:
+        for i, file in enumerate(files):
+            with parquet.ParquetFile(file) as source:
+                kind = source.schema_arrow.field("embedding").type
+                if i == 0:
+                    shape, dtype = (n_rows, kind.list_size), np.dtype(kind.value_type.to_pandas_dtype())
+                    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(opened, header)
+                for batch in source.iter_batches(ROWS_PER_BATCH, columns=["embedding"]):
+                    opened.write(batch.column(0).flatten().to_numpy().tobytes())

@@ -2,13 +2,10 @@
 
 import hashlib
 import json
-import os
 import secrets
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from sklearn.utils._param_validation import validate_params
 
 from .._files import atomic_write
 from .extras import import_extra
@@ -31,30 +28,25 @@ def find_parts(directory):
     return found
 
 
-@validate_params({"directory": [str, os.PathLike]}, prefer_skip_nested_validation=True)
 def read_archive(directory):
     """Read the dataset that :func:`embed_archive` has written.
-
-    The first call copies the embeddings to a file beside the dataset, which is mapped to memory from then on.
 
     Parameters
     ----------
     directory : str or path-like
-        Folder of the dataset.
+        Folder of the dataset. The first call copies the embeddings to a file in it that can be mapped to memory.
 
     Returns
     -------
     windows : DataFrame
-        One row per window: ``path``, ``onset``, ``duration`` and ``reason``, why it has no embedding, if so.
+        ``path``, ``onset``, ``duration``, and ``reason``, why a row has no embedding.
     embeddings : ndarray of shape (n_windows, n_features)
-        Mapped, read-only: only what is used is read from the disk. NaN in rows with a reason.
+        Mapped to memory, read-only; NaN in rows with a reason.
 
     Raises
     ------
     ValueError
         If the dataset is not complete, or a file is damaged.
-    OSError
-        If the directory cannot be read, or the copy cannot be written there.
 
     Examples
     --------
@@ -70,9 +62,7 @@ def read_archive(directory):
             f"{directory} has {len(parts)} parts of {settings['n_parts'] or 'a dataset'}; call embed_archive "
             "with the same arguments as before to complete it."
         )
-    windows = pd.concat(
-        [parquet.read_table(file, columns=COLUMNS).to_pandas() for file in parts], ignore_index=True
-    )
+    windows = parquet.read_table(list(parts), columns=COLUMNS).to_pandas()
     identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in parts]
     copy = directory / f".embeddings-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npy"
     if not copy.exists():

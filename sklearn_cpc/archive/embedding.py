@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import secrets
-from numbers import Integral
 from pathlib import Path
 
 import joblib
@@ -21,45 +20,34 @@ from ..audio.clips import Clip
 from ..persistence.container import hash_arrays, library_versions
 from ..training.checkpoint import describe
 from .dataset import KEY, PART, find_parts
-from .extras import import_extra
 from .windows import clip_columns
 
 PART_SECONDS = 2 * 3600  # of sound in a part: half a minute of work
 UNKNOWN_SECONDS = 60  # assumed for a clip that lasts to the end of its recording
 ROWS_PER_GROUP = 1 << 14  # of a Parquet file, which is read group by group
-# What does not change the embeddings: how an estimator was trained, and how it reads
-IRRELEVANT = {"_optimizer_state", "_random", "callbacks", "checkpoint", "device", "history_", "interrupted_"}
-IRRELEVANT |= {"memory", "n_jobs", "on_error", "verbose", "warm_start"}
 
 
 @validate_params(
-    {
-        "estimator": [HasMethods("transform")],
-        "directory": [str, os.PathLike],
-        "n_jobs": [Integral, None],
-        "dtype": [StrOptions({"float32", "float16"})],
-    },
+    {"estimator": [HasMethods("transform")], "dtype": [StrOptions({"float32", "float16"})]},
     prefer_skip_nested_validation=True,
 )
 def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"):
     """Embed windows and write the embeddings to a Parquet dataset that any tool reads.
 
-    The work is divided into parts of about two hours of sound. If it is stopped, even by a crash, the next call
-    with the same arguments continues after the parts that are there, and ends with the same dataset. Needs
-    pyarrow: ``pip install 'sklearn-cpc[archive]'``.
+    The work is divided into parts of about two hours of sound, each written to a file of its own. If it is
+    stopped, even by a crash, the next call continues, and ends with the same dataset. Needs pyarrow:
+    ``pip install 'sklearn-cpc[archive]'``.
 
     Parameters
     ----------
     estimator : estimator
         Fitted, with a method ``transform`` that takes recordings: a :class:`CPCTransformer`, or a Pipeline.
     windows : DataFrame
-        Rows with ``path``, ``onset`` and ``duration``, such as those of :func:`cut_windows`; the rows of a
-        recording one after the other. Recordings are read once, whole.
+        ``path``, ``onset`` and ``duration``, the rows of a recording one after the other: see :func:`cut_windows`.
     directory : str or path-like
-        Folder of the dataset, for one estimator and one table; made if need be.
+        Folder of the dataset, for one estimator and one table of windows; made if need be.
     n_jobs : int, default=None
-        Parts that are embedded at the same time, in joblib's processes, or wherever ``joblib.parallel_config``
-        says. Memory and temporary disk space grow with it, and not with the archive.
+        Parts to embed at the same time, in processes or where ``joblib.parallel_config`` says.
     dtype : {"float32", "float16"}, default="float32"
         Type of the embeddings; float16 takes half of the space and keeps three digits.
 
@@ -70,60 +58,42 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
     ImportError
         If pyarrow is not installed.
 
-    Warns
-    -----
-    UserWarning
-        If recordings cannot be used. Whatever the estimator's ``on_error``, each of their rows is in the dataset,
-        with an embedding of NaN, and the column ``reason`` says why.
-
-    See Also
-    --------
-    read_archive : Reads the dataset.
-    EmbeddingIndex : Searches it.
-
     Notes
     -----
-    The columns are ``path``, ``onset``, ``duration`` (missing: to the end), ``embedding`` and ``reason`` (missing
-    if all is well). The key "sklearn_cpc" of the metadata of every file has the estimator's digest and parameters
-    and the versions of libraries, as JSON. To embed recordings again that were repaired, delete the files with
-    their rows, and call the function again.
+    The columns are ``path``, ``onset``, ``duration`` (missing: to the end), ``embedding`` and ``reason``. Windows
+    of recordings that cannot be used have a reason and an embedding of NaN, whatever ``on_error`` is.
+    The key "sklearn_cpc" of the metadata has a digest of the estimator, its parameters, and versions of libraries.
 
     Examples
     --------
-    >>> from sklearn_cpc.archive import cut_windows, embed_archive
-    >>> windows = cut_windows(paths, 5.0)  # doctest: +SKIP
+    >>> from sklearn_cpc.archive import embed_archive
     >>> embed_archive(cpc, windows, "embeddings", n_jobs=4)  # doctest: +SKIP
     """
-    import_extra("pyarrow", "archive")
     check_is_fitted(estimator)
     paths, onsets, durations = clip_columns(windows)
-    try:
-        text = "\0".join(paths).encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(f"a path is no valid Unicode, which Parquet needs ({error}); rename it.") from None
-    table = {"path": np.frombuffer(text, np.uint8), "onset": onsets, "duration": durations}
     borders = _find_borders(paths, durations)
+    text = np.frombuffer("\0".join(paths).encode(), np.uint8)
     settings = {
-        "estimator": hashlib.sha256(_describe(estimator).encode()).hexdigest(),
-        "windows": hash_arrays(table).hex(),
+        "estimator": hashlib.sha256(describe(estimator).encode()).hexdigest(),
+        "windows": hash_arrays({"path": text, "onset": onsets, "duration": durations}).hex(),
         "dtype": dtype,
         "n_parts": len(borders) - 1,
     }
     directory = Path(os.path.abspath(directory))
-    directory.mkdir(parents=True, exist_ok=True)
     done = _check_parts(directory, settings)
+    directory.mkdir(parents=True, exist_ok=True)
     for leftover in directory.glob(".*.tmp"):
         leftover.unlink()
-    parameters = {name: repr(value) for name, value in sorted(estimator.get_params().items())}
-    metadata = {**settings, "parameters": parameters, "versions": library_versions()}
+    settings["parameters"] = {name: repr(value) for name, value in sorted(estimator.get_params().items())}
+    settings["versions"] = library_versions()
     tasks = []
     for part in sorted(set(range(len(borders) - 1)) - done):
         rows = slice(borders[part], borders[part + 1])
         clips = paths[rows], onsets[rows], durations[rows]
-        file = directory / PART.format(part)
-        tasks.append(joblib.delayed(_write_part)(estimator, clips, os.getcwd(), file, {**metadata, "part": part}))
-    n_unusable = sum(joblib.Parallel(n_jobs)(tasks))
-    if n_unusable:
+        tasks.append(
+            joblib.delayed(_write_part)(estimator, clips, os.getcwd(), directory, {**settings, "part": part})
+        )
+    if n_unusable := sum(joblib.Parallel(n_jobs)(tasks)):
         warn(f"{n_unusable} rows have no embedding; the column 'reason' of the dataset says why.")
 
 
@@ -153,20 +123,7 @@ def _check_parts(directory, settings):
     return done
 
 
-def _describe(value):
-    """Describe an estimator and what fit has set, as text that is equal for estimators that embed alike."""
-    if hasattr(value, "get_params") and not isinstance(value, type):
-        state = {**vars(value), **value.get_params(deep=False)}
-        state = {key: state[key] for key in sorted(state.keys() - IRRELEVANT) if state[key] is not None}
-        return f"{type(value).__qualname__} {_describe(state)}"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_describe(entry)}" for key, entry in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "(" + ", ".join(map(_describe, value)) + ")"
-    return describe(value)
-
-
-def _write_part(estimator, clips, folder, file, metadata):
+def _write_part(estimator, clips, folder, directory, settings):
     """Embed the clips of a part and write its file; returns the number of clips without an embedding."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -174,11 +131,11 @@ def _write_part(estimator, clips, folder, file, metadata):
     paths, onsets, durations = clips
     full_paths = [os.path.join(folder, path) for path in paths]  # processes may have another working directory
     reasons_by_path, rows, values = _embed(estimator, list(map(Clip, full_paths, onsets, durations)))
-    embeddings = np.full((len(paths), values.shape[1]), np.nan, metadata["dtype"])
+    embeddings = np.full((len(paths), values.shape[1]), np.nan, settings["dtype"])
     with np.errstate(over="ignore"):
         embeddings[rows] = values
     if not np.isfinite(embeddings[rows]).all():
-        raise ValueError(f"embeddings as large as {np.abs(values).max():.3g} do not fit {metadata['dtype']}.")
+        raise ValueError(f"embeddings as large as {np.abs(values).max():.3g} do not fit {settings['dtype']}.")
     reasons = [reasons_by_path.get(path, "has an embedding that is not finite.") for path in full_paths]
     for row in rows:
         reasons[row] = None
@@ -189,8 +146,9 @@ def _write_part(estimator, clips, folder, file, metadata):
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
         "reason": pa.array(reasons, pa.string()),
     }
-    table = pa.table(columns, metadata={KEY: json.dumps(metadata)})
-    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
+    table = pa.table(columns, metadata={KEY: json.dumps(settings)})
+    file = directory / PART.format(settings["part"])
+    partial = directory / f".{file.name}.{secrets.token_hex(4)}.tmp"
     with atomic_write(file, partial, durable=True) as opened:
         parquet.write_table(table, opened, ROWS_PER_GROUP, use_dictionary=["path", "reason"])
     return len(paths) - len(rows)

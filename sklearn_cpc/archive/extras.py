@@ -1,4 +1,4 @@
-"""Packages that only parts of the archive tools need, imported when they are used."""
+"""Optional packages."""
 
 import importlib
 

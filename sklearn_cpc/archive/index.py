@@ -13,7 +13,6 @@ from .._constraints import integers
 from .dataset import read_archive
 
 ROWS_PER_BLOCK = 1024  # compared at a time: their float32 copy stays in the processor's cache
-QUERIES_PER_BLOCK = 256
 LARGEST_NORM = 1e30  # more, or less than its inverse, is too much for float32
 DECIMALS = 12  # of scores; the rest is rounding
 
@@ -21,22 +20,19 @@ DECIMALS = 12  # of scores; the rest is rounding
 class EmbeddingIndex:
     """Exact search for the most similar embeddings, by cosine similarity.
 
-    The embeddings stay where they are, in memory or on disk; a search reads them block by block. It compares all
-    in float32 and the best in float64, so that the result is that of comparing all in float64.
+    A search compares all embeddings in float32, block by block from where they are, and the best in float64. So
+    the result is that of comparing all in float64.
 
     Parameters
     ----------
     source : str, path-like or float array of shape (n_windows, n_features)
         The directory of a dataset of :func:`embed_archive`, or embeddings, which may be mapped to memory.
-    windows : DataFrame, default=None
-        The rows of an array: ``path``, ``onset`` and ``duration``. None: the dataset has them.
 
     Attributes
     ----------
     embeddings : ndarray of shape (n_windows, n_features)
-        As they are stored.
-    windows : DataFrame or None
-        Their rows.
+    windows : DataFrame
+        ``path``, ``onset``, ``duration`` and ``reason`` of each row, or no columns for an array.
 
     Examples
     --------
@@ -49,18 +45,16 @@ class EmbeddingIndex:
     1      0    1  0.707
     """
 
-    def __init__(self, source, windows=None):
-        self.windows, self.embeddings = windows, source
+    def __init__(self, source):
         if isinstance(source, (str, os.PathLike)):
             self.windows, self.embeddings = read_archive(source)
-        self.embeddings = np.asanyarray(self.embeddings)
+        else:
+            self.windows, self.embeddings = pd.DataFrame(index=range(len(source))), np.asanyarray(source)
         shape, dtype = self.embeddings.shape, self.embeddings.dtype
         if len(shape) != 2 or not shape[1] or dtype not in (np.float16, np.float32, np.float64):
             raise ValueError(
                 f"embeddings must be floats of shape (n_windows, n_features), got {dtype} of {shape}."
             )
-        if self.windows is not None and len(self.windows) != len(self.embeddings):
-            raise ValueError(f"there are {len(self.windows)} windows, but {len(self.embeddings)} embeddings.")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
             tensor = torch.from_numpy(self.embeddings)  # converts float16 ten times faster than NumPy
@@ -83,9 +77,9 @@ class EmbeddingIndex:
         -------
         DataFrame
             The best ``k`` rows of each query, or all that there are, best first: ``query`` (row of
-            ``embeddings``), ``row`` (of the index), ``path``, ``onset`` and ``duration`` (if the index has them)
-            and ``score``, the cosine similarity, 0 where one of both is all zeros. Of equal scores, to 12
-            decimals, the first row comes first. Embeddings that are not finite are never found.
+            ``embeddings``), ``row`` (of the index), ``path``, ``onset``, ``duration`` (not for an array) and
+            ``score``, the cosine similarity, 0 where one of both is all zeros. Of equal scores, to 12 decimals,
+            the first row comes first. Embeddings that are not finite are never found.
 
         Raises
         ------
@@ -99,28 +93,24 @@ class EmbeddingIndex:
         norms = _measure_norms(torch.from_numpy(np.ascontiguousarray(queries)))
         if np.isnan(norms).any():
             raise ValueError(f"row {np.isnan(norms).argmax()} of the query is not finite; leave it out.")
-        queries = queries * _invert(norms)[:, None]
-        starts = range(0, len(queries), QUERIES_PER_BLOCK)
         with threadpool_limits(1):
-            parts = [self._search(queries[start : start + QUERIES_PER_BLOCK], k) for start in starts]
-        found = [best for part in parts for best in part]
-        rows = np.concatenate([np.empty(0, int), *(best[0] for best in found)])
-        scores = np.concatenate([np.empty(0), *(best[1] for best in found)])
-        result = pd.DataFrame(
-            {"query": np.repeat(range(len(found)), [len(best[0]) for best in found]), "row": rows}
+            found = self._search(queries * _invert(norms)[:, None], k)
+        rows, scores = (
+            np.concatenate([np.empty(0, kind), *(b[i] for b in found)]) for i, kind in enumerate((int, float))
         )
-        if self.windows is not None:
-            result = result.join(self.windows[["path", "onset", "duration"]].iloc[rows].reset_index(drop=True))
-        return result.assign(score=scores)
+        numbers = np.repeat(np.arange(len(found)), [len(best[0]) for best in found])
+        windows = self.windows.drop(columns="reason", errors="ignore").iloc[rows].reset_index(drop=True)
+        return pd.DataFrame({"query": numbers, "row": rows}).join(windows).assign(score=scores)
 
     def _search(self, queries, k):
-        """Return the best rows and their scores for each of some queries of norm 1."""
-        n_features = queries.shape[1]
-        margin = 2 * (n_features + 8) * np.finfo(np.float32).eps  # more than two float32 scores may be wrong by
+        """Return the best rows and their scores for each of the queries, which have norm 1."""
+        margin = (
+            2 * (queries.shape[1] + 8) * np.finfo(np.float32).eps
+        )  # more than two float32 scores may be wrong by
         transposed = np.ascontiguousarray(queries.T, np.float32)
         best = [(np.empty(0, int), np.empty(0))] * len(queries)
         limits = np.full(len(queries), -np.inf)  # scores that further rows have to reach
-        buffer = torch.empty((ROWS_PER_BLOCK, n_features))
+        buffer = torch.empty((ROWS_PER_BLOCK, queries.shape[1]))
         for number, (block, norms) in enumerate(zip(self._blocks, self._norms, strict=True)):
             numbers = block if block.dtype == torch.float32 else buffer[: len(block)].copy_(block)
             with np.errstate(invalid="ignore"):

@@ -67,7 +67,7 @@ def test_raven_paths_of_another_machine_are_found_beside_the_table(tmp_path, aud
     text = f"{RAVEN}\tBegin Path\tBegin File\n1\tS\t1\t0\t1\t0\t9\t{path}\tdusk.wav\n"
     assert rows_of(read_annotations(save(tmp_path / "table.txt", text))) == [(audio[1], 0, 1, None)]
     moved = save(tmp_path / "elsewhere" / "table.txt", text)
-    assert rows_of(read_annotations(moved)) == [("C:/Users/me/dusk.wav", 0, 1, None)]
+    assert rows_of(read_annotations(moved)) == [(path, 0, 1, None)]
     assert rows_of(read_annotations(moved, recordings=audio)) == [(audio[1], 0, 1, None)]
 
 
@@ -104,9 +104,11 @@ def test_audacity_labels_beside_their_recording(tmp_path, audio):
 def test_audacity_labels_of_a_given_recording(tmp_path, audio):
     path = save(tmp_path / "labels" / "my labels.txt", "0.5\t0.75\twren\n")
     assert rows_of(read_annotations(path, recordings=audio[1])) == [(audio[1], 0.5, 0.25, "wren")]
-    with pytest.raises(ValueError, match="none among the given recordings has its name"):
+    with pytest.raises(ValueError, match="no recording in recordings has its name, and it names none"):
         read_annotations(path, recordings=audio)
-    with pytest.raises(ValueError, match=r"my labels\.txt: it names no recording, and none beside it"):
+    with pytest.raises(
+        ValueError, match=r"my labels\.txt: no recording beside it has its name, and it names none"
+    ):
         read_annotations(path)
 
 
@@ -195,7 +197,7 @@ def test_format_of_crowsetta_is_read(tmp_path, audio):
     path = save(tmp_path / "dawn.TextGrid", text)
     assert rows_of(read_annotations(path, format="textgrid")) == [
         (audio[0], 0, 0.5, "wren"),
-        (audio[0], 1.23456, round(2 - 1.23456, 6), "robin"),
+        (audio[0], 1.235, 0.765, "robin"),
     ]
     with pytest.raises(ValueError, match="format='grid' is none of raven, audacity, csv"):
         read_annotations(path, format="grid")
@@ -249,14 +251,14 @@ def test_raven_table_has_the_columns_that_raven_needs(tmp_path, audio):
     (file,) = write_annotations(calls, tmp_path / "tables")
     header, row = (line.split("\t") for line in Path(file).read_text().splitlines())
     assert header[:7] == RAVEN.split("\t")
-    assert row[:7] == ["1", "Spectrogram 1", "1", "0.500000000", "1.500000000", "0.0", "4000.0"]
-    assert dict(zip(header, row, strict=True))["Score"] == "0.250000"
+    assert row[:7] == ["1", "Spectrogram 1", "1", "0.500000000", "1.500000000", "0.000000000", "4000.000000000"]
+    assert dict(zip(header, row, strict=True))["Score"] == "0.250000000"
 
 
 def test_audacity_shows_scores_where_there_are_no_labels(tmp_path):
     calls = pd.DataFrame({"path": ["a.wav"], "onset": [0.5], "duration": [1.0], "score": [0.25]})
     (file,) = write_annotations(calls, tmp_path, "audacity")
-    assert Path(file).read_text().endswith("\t0.250\n")
+    assert Path(file).read_text().endswith("\t0.25\n")
 
 
 def test_several_labels_become_several_rows(tmp_path):
@@ -271,7 +273,7 @@ def test_several_labels_become_several_rows(tmp_path):
         (("a.wav", 0, 1, "a\tb"), "has a tab or line break"),
         (("a.wav", 0, 1, "a\nb"), "has a tab or line break"),
         (("a\t.wav", 0, 1, "a"), "has a tab or line break"),
-        (("a.wav", 0, np.nan, "a"), r"row 0 of the table, of a\.wav, has no duration"),
+        (("a.wav", 0, np.nan, "a"), r"a row of a\.wav in the table has no duration"),
         (("a.wav", -1, 1, "a"), "onset=-1.0 s must be 0 or more"),
     ],
 )

@@ -37,7 +37,6 @@ def check(embeddings, queries, k):
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     monkeypatch.setattr(index, "ROWS_PER_BLOCK", 64)
-    monkeypatch.setattr(index, "QUERIES_PER_BLOCK", 2)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -153,14 +152,6 @@ def test_unsuitable_embeddings_are_refused(embeddings, message):
 def test_unsuitable_queries_are_refused(query, k, message):
     with pytest.raises(ValueError, match=message):
         EmbeddingIndex(np.eye(3)).query(query, k)
-
-
-def test_windows_of_an_array_can_be_given():
-    windows = pd.DataFrame({"path": ["a", "b"], "onset": [0.0, 1.0], "duration": 2.0}, index=[7, 8])
-    found = EmbeddingIndex(np.eye(2), windows).query([0.0, 1.0])
-    assert found.to_numpy().tolist() == [[0, 1, "b", 1.0, 2.0, 1.0], [0, 0, "a", 0.0, 2.0, 0.0]]
-    with pytest.raises(ValueError, match="there are 2 windows, but 3 embeddings"):
-        EmbeddingIndex(np.eye(3), windows)
 
 
 def test_windows_of_a_dataset_are_found_again(tmp_path, monkeypatch):

@@ -99,7 +99,7 @@ def test_unusable_recordings_are_listed_together(folder):
 
 def test_unusable_recordings_keep_a_row_on_request(folder):
     paths = [folder / "missing.wav", folder / "a.wav"]
-    with pytest.warns(UserWarning, match=r"1 recordings cannot be used(.|\n)*missing.wav: does not exist"):
+    with pytest.warns(UserWarning, match=r"1 of 2 recordings cannot be used(.|\n)*missing.wav: does not exist"):
         table = cut_windows(paths, 0.5, on_error="nan")
     assert table["path"].tolist() == [str(paths[0]), str(paths[1]), str(paths[1])]
     assert table["duration"].isna().tolist() == [True, False, False]
@@ -110,7 +110,7 @@ def test_unusable_recordings_keep_a_row_on_request(folder):
 def test_headers_are_read_in_threads(folder, monkeypatch):
     both = threading.Barrier(2, timeout=10)
 
-    def read(path, limits):
+    def read(path):
         both.wait()
         return 1.0
 

@@ -68,7 +68,7 @@ FORBIDDEN = {
     "training": ["soundfile", "soxr", "joblib", "librosa", "sklearn_cpc.audio", *ABOVE],
     "persistence": ["skorch", *(f"sklearn_cpc.{room}" for room in ("audio", "nn", "training")), *ABOVE],
     "datasets": ["torch", "skorch", *(f"sklearn_cpc.{room}" for room in ("nn", "training")), *ABOVE[:-4]],
-    "archive": ["skorch", *(f"sklearn_cpc.{room}" for room in ("nn", "training")), *ABOVE[:-4], *ABOVE[-3:]],
+    "archive": ["skorch", "sklearn_cpc.nn", *ABOVE[:-4], *ABOVE[-3:]],
     "evaluation": ["torch", "skorch", "sklearn_cpc.archive", "sklearn_cpc.training", "sklearn_cpc.displays"],
     "displays": ["torch", "skorch", *(f"sklearn_cpc.{room}" for room in ("nn", "training")), *ABOVE[:-4]],
 }

@@ -115,10 +115,9 @@ def _read_table(path, format, find, label_column):
     table = pd.DataFrame(rows)
     table.columns = names
     if not matches["path"]:
-        if unknown := [
-            name for name, entry in zip(names, rows[0], strict=True) if str(entry).lower().endswith(AUDIO)
-        ]:
-            raise ValueError(f"its column {unknown[0]!r} seems to name recordings; rename it to 'path'")
+        for name, entry in zip(names, rows[0], strict=True):
+            if str(entry).lower().endswith(AUDIO):
+                raise ValueError(f"its column {name!r} seems to name recordings; rename it to 'path'")
         table.insert(0, "path", find("", path))
     if label_column is not None and label_column not in names:
         raise ValueError(f"label_column={label_column!r} is none of its columns, {names}")
@@ -247,12 +246,11 @@ def write_annotations(table, path_or_folder, format="raven"):
     table = table.explode("label") if "label" in table else table
     paths, onsets, durations = clip_columns(table)
     if np.isnan(durations).any():
-        raise ValueError(
-            f"a row of {printable(paths[np.isnan(durations).argmax()])} in the table has no duration."
-        )
+        path = printable(paths[np.isnan(durations).argmax()])
+        raise ValueError(f"a row of {path} in the table has no duration.")
     scores = {"score": table["score"].to_numpy()} if "score" in table else {}
     labels = (
-        table["label"] if "label" in table else table.get("score", pd.Series("", table.index)).map("{:.3}".format)
+        table["label"] if "label" in table else (f"{score:.3}" for score in table.get("score", [""] * len(table)))
     )
     labels = ["" if pd.isna(label) else str(label) for label in labels]
     for text in [*paths, *labels]:

@@ -12,20 +12,31 @@ from .extras import import_extra
 
 PART, PATTERN = "part-{:06d}.parquet", "part-*.parquet"  # names of files
 KEY = "sklearn_cpc"  # of their metadata
+SETTINGS = "estimator", "windows", "dtype", "n_parts"  # the same in all files of a dataset
 COLUMNS = ["path", "onset", "duration", "reason"]
 ROWS_PER_BATCH = 8192  # copied at a time
 
 
-def find_parts(directory):
-    """Return the settings of each file of a dataset, in the order of the parts; raises ValueError for others."""
+def find_parts(directory, settings=None):
+    """Return what the metadata of each file of a dataset say, in the order of the parts.
+
+    Raises ValueError if files are damaged, or are not all of the dataset with these settings.
+    """
     parquet = import_extra("pyarrow.parquet", "archive")
-    found = {}
+    parts = {}
     for file in sorted(Path(directory).glob(PATTERN)):
         try:
-            found[file] = json.loads(parquet.read_metadata(file).metadata[KEY.encode()])
+            found = json.loads(parquet.read_metadata(file).metadata[KEY.encode()])
         except Exception as error:  # pyarrow has exceptions of its own
             raise ValueError(f"{file} is damaged, or no file of embed_archive ({error}); delete it.") from error
-    return found
+        settings = settings or {name: found[name] for name in SETTINGS}
+        if changed := [name for name in SETTINGS if found[name] != settings[name]]:
+            raise ValueError(
+                f"{file} has embeddings of other settings ({', '.join(changed)} changed); give another directory, "
+                "or delete the files in it to start afresh."
+            )
+        parts[file] = found
+    return parts
 
 
 def read_archive(directory):
@@ -56,11 +67,10 @@ def read_archive(directory):
     parquet = import_extra("pyarrow.parquet", "archive")
     directory = Path(directory)
     parts = find_parts(directory)
-    settings = next(iter(parts.values()), {"n_parts": 0})
-    if not parts or len(parts) < settings["n_parts"]:
+    n_parts = next(iter(parts.values()))["n_parts"] if parts else "a dataset"
+    if len(parts) != n_parts:
         raise ValueError(
-            f"{directory} has {len(parts)} parts of {settings['n_parts'] or 'a dataset'}; call embed_archive "
-            "with the same arguments as before to complete it."
+            f"{directory} has {len(parts)} parts of {n_parts}; call embed_archive again to complete it."
         )
     windows = parquet.read_table(list(parts), columns=COLUMNS).to_pandas()
     identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in parts]
@@ -77,12 +87,15 @@ def _copy_embeddings(files, n_rows, target):
     parquet = import_extra("pyarrow.parquet", "archive")
     partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
     with atomic_write(target, partial, durable=False) as opened:
-        for i, file in enumerate(files):
+        for file in files:
             with parquet.ParquetFile(file) as source:
-                kind = source.schema_arrow.field("embedding").type
-                if i == 0:
-                    shape, dtype = (n_rows, kind.list_size), np.dtype(kind.value_type.to_pandas_dtype())
-                    header = {"descr": dtype.str, "fortran_order": False, "shape": shape}
-                    np.lib.format.write_array_header_1_0(opened, header)
                 for batch in source.iter_batches(ROWS_PER_BATCH, columns=["embedding"]):
-                    opened.write(batch.column(0).flatten().to_numpy().tobytes())
+                    numbers, n_features = batch.column(0).flatten().to_numpy(), batch.column(0).type.list_size
+                    if not opened.tell():
+                        header = {
+                            "descr": numbers.dtype.str,
+                            "fortran_order": False,
+                            "shape": (n_rows, n_features),
+                        }
+                        np.lib.format.write_array_header_1_0(opened, header)
+                    opened.write(numbers.tobytes())

@@ -80,19 +80,19 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
         "n_parts": len(borders) - 1,
     }
     directory = Path(os.path.abspath(directory))
-    done = _check_parts(directory, settings)
+    done = {found["part"]: found["versions"] for found in find_parts(directory, settings).values()}
+    if any(versions != library_versions() for versions in done.values()):
+        warn(f"parts of {directory} were written with {done}, and the rest will be with {library_versions()}.")
     directory.mkdir(parents=True, exist_ok=True)
     for leftover in directory.glob(".*.tmp"):
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)
     settings["parameters"] = {name: repr(value) for name, value in sorted(estimator.get_params().items())}
     settings["versions"] = library_versions()
     tasks = []
-    for part in sorted(set(range(len(borders) - 1)) - done):
-        rows = slice(borders[part], borders[part + 1])
-        clips = paths[rows], onsets[rows], durations[rows]
-        tasks.append(
-            joblib.delayed(_write_part)(estimator, clips, os.getcwd(), directory, {**settings, "part": part})
-        )
+    for part in sorted(set(range(len(borders) - 1)) - done.keys()):
+        clips = [column[borders[part] : borders[part + 1]] for column in (paths, onsets, durations)]
+        file, metadata = directory / PART.format(part), {**settings, "part": part}
+        tasks.append(joblib.delayed(_write_part)(estimator, *clips, os.getcwd(), file, metadata))
     if n_unusable := sum(joblib.Parallel(n_jobs)(tasks)):
         warn(f"{n_unusable} rows have no embedding; the column 'reason' of the dataset says why.")
 
@@ -107,35 +107,18 @@ def _find_borders(paths, durations):
     return [*starts[np.flatnonzero(np.diff(parts, prepend=-1))].tolist(), len(paths)]
 
 
-def _check_parts(directory, settings):
-    """Return the numbers of the parts that are there; raises ValueError if they are of another dataset."""
-    done = set()
-    for file, found in find_parts(directory).items():
-        changed = [name for name, value in settings.items() if found.get(name) != value]
-        if changed:
-            raise ValueError(
-                f"{file} has embeddings of other settings ({', '.join(changed)} changed); give another directory, "
-                "or delete the files in it to start afresh."
-            )
-        if found["versions"] != library_versions():
-            warn(f"{file} was written with {found['versions']}, and the rest will be with {library_versions()}.")
-        done.add(found["part"])
-    return done
-
-
-def _write_part(estimator, clips, folder, directory, settings):
+def _write_part(estimator, paths, onsets, durations, folder, file, metadata):
     """Embed the clips of a part and write its file; returns the number of clips without an embedding."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    paths, onsets, durations = clips
     full_paths = [os.path.join(folder, path) for path in paths]  # processes may have another working directory
     reasons_by_path, rows, values = _embed(estimator, list(map(Clip, full_paths, onsets, durations)))
-    embeddings = np.full((len(paths), values.shape[1]), np.nan, settings["dtype"])
+    embeddings = np.full((len(paths), values.shape[1]), np.nan, metadata["dtype"])
     with np.errstate(over="ignore"):
         embeddings[rows] = values
     if not np.isfinite(embeddings[rows]).all():
-        raise ValueError(f"embeddings as large as {np.abs(values).max():.3g} do not fit {settings['dtype']}.")
+        raise ValueError(f"embeddings as large as {np.abs(values).max():.3g} do not fit {metadata['dtype']}.")
     reasons = [reasons_by_path.get(path, "has an embedding that is not finite.") for path in full_paths]
     for row in rows:
         reasons[row] = None
@@ -146,9 +129,8 @@ def _write_part(estimator, clips, folder, directory, settings):
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
         "reason": pa.array(reasons, pa.string()),
     }
-    table = pa.table(columns, metadata={KEY: json.dumps(settings)})
-    file = directory / PART.format(settings["part"])
-    partial = directory / f".{file.name}.{secrets.token_hex(4)}.tmp"
+    table = pa.table(columns, metadata={KEY: json.dumps(metadata)})
+    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
     with atomic_write(file, partial, durable=True) as opened:
         parquet.write_table(table, opened, ROWS_PER_GROUP, use_dictionary=["path", "reason"])
     return len(paths) - len(rows)

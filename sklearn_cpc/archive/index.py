@@ -95,18 +95,16 @@ class EmbeddingIndex:
             raise ValueError(f"row {np.isnan(norms).argmax()} of the query is not finite; leave it out.")
         with threadpool_limits(1):
             found = self._search(queries * _invert(norms)[:, None], k)
-        rows, scores = (
-            np.concatenate([np.empty(0, kind), *(b[i] for b in found)]) for i, kind in enumerate((int, float))
-        )
-        numbers = np.repeat(np.arange(len(found)), [len(best[0]) for best in found])
+        rows = np.concatenate([np.empty(0, int), *(rows for rows, _ in found)])
+        scores = np.concatenate([np.empty(0), *(scores for _, scores in found)])
+        numbers = np.repeat(np.arange(len(found)), [len(rows) for rows, _ in found])
         windows = self.windows.drop(columns="reason", errors="ignore").iloc[rows].reset_index(drop=True)
         return pd.DataFrame({"query": numbers, "row": rows}).join(windows).assign(score=scores)
 
     def _search(self, queries, k):
         """Return the best rows and their scores for each of the queries, which have norm 1."""
-        margin = (
-            2 * (queries.shape[1] + 8) * np.finfo(np.float32).eps
-        )  # more than two float32 scores may be wrong by
+        # Two float32 scores are wrong by less than this together.
+        margin = 2 * (queries.shape[1] + 8) * np.finfo(np.float32).eps
         transposed = np.ascontiguousarray(queries.T, np.float32)
         best = [(np.empty(0, int), np.empty(0))] * len(queries)
         limits = np.full(len(queries), -np.inf)  # scores that further rows have to reach

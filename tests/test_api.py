@@ -60,16 +60,17 @@ def modules_of(folder):
 
 
 ESTIMATORS_FILES = [f"sklearn_cpc.{name}" for name in ("autoencoder", "configurations", "cpc", "mfcc", "probe")]
-ABOVE = [*ESTIMATORS_FILES, *(f"sklearn_cpc.{room}" for room in ("datasets", "displays", "evaluation"))]
+ABOVE = [*ESTIMATORS_FILES, *(f"sklearn_cpc.{room}" for room in ("archive", "datasets", "displays", "evaluation"))]
 FILES = ["os", "io", "pathlib", "tempfile", "shutil", "soundfile", "soxr", "joblib", "safetensors"]
 FORBIDDEN = {
     "audio": ["torch", "skorch", *(f"sklearn_cpc.{room}" for room in ("nn", "training", "persistence")), *ABOVE],
     "nn": [*FILES, "skorch", *(f"sklearn_cpc.{room}" for room in ("audio", "training", "persistence")), *ABOVE],
     "training": ["soundfile", "soxr", "joblib", "librosa", "sklearn_cpc.audio", *ABOVE],
     "persistence": ["skorch", *(f"sklearn_cpc.{room}" for room in ("audio", "nn", "training")), *ABOVE],
-    "datasets": ["torch", "skorch", *(f"sklearn_cpc.{room}" for room in ("nn", "training")), *ABOVE[:-3]],
-    "evaluation": ["torch", "skorch", "sklearn_cpc.training", "sklearn_cpc.displays"],
-    "displays": ["torch", "skorch", *(f"sklearn_cpc.{room}" for room in ("nn", "training")), *ABOVE[:-3]],
+    "datasets": ["torch", "skorch", *(f"sklearn_cpc.{room}" for room in ("nn", "training")), *ABOVE[:-4]],
+    "archive": ["skorch", "sklearn_cpc.nn", *ABOVE[:-4], *ABOVE[-3:]],
+    "evaluation": ["torch", "skorch", "sklearn_cpc.archive", "sklearn_cpc.training", "sklearn_cpc.displays"],
+    "displays": ["torch", "skorch", *(f"sklearn_cpc.{room}" for room in ("nn", "training")), *ABOVE[:-4]],
 }
 # What networks and losses use of scikit-learn: recipes and their parameters, no estimator machinery
 ALLOWED_IN_NN = {"sklearn.base", "sklearn.utils._param_validation"}

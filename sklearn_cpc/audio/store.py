@@ -180,7 +180,7 @@ class AudioSource:
                 stops = np.cumsum([stop - start for start, stop in spans.values()]).tolist()
                 spans = dict(zip(spans, zip([0, *stops], stops, strict=False), strict=True))
         except ValueError as error:
-            bytearray(CHUNK_BYTES)  # raises a MemoryError if memory is short, which decoders do not always report
+            bytearray(1 << 24)  # raises a MemoryError if memory is short, which decoders do not always report
             return path, {}, 0, str(error)
         reason = None
         if late:
@@ -247,6 +247,9 @@ class AudioSource:
         if on_error == "raise":
             advice = "repair them, leave them out, or set on_error='nan' to keep their rows as NaN"
             raise UnreadableAudioError(self._reasons, n_total, advice)
+        if hasattr(self.estimator, "_unusable"):  # embed_archive collects the reasons
+            self.estimator._unusable.update(self._reasons)
+            return
         lines = "\n".join(format_reasons(self._reasons))
         warn(f"{len(self._reasons)} recordings cannot be used; their rows are NaN:\n{lines}")
 

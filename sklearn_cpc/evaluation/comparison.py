@@ -13,6 +13,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_params
 
 from .._constraints import integers
+from ..audio.clips import as_clips
 from .folds import make_folds
 from .representations import UNTRAINED, add_baselines, named_estimators, train_all
 

@@ -25,6 +25,9 @@ from ..persistence.values import encode
 FILE, LOCK = "checkpoint.safetensors", "checkpoint.lock"
 # Parameters that do not change the weights at the end: of reading and of embedding
 IRRELEVANT = {"checkpoint", "device", "memory", "n_clips", "n_jobs", "on_error", "pooling", "verbose"}
+# What does not change the output of a fitted estimator: how it reads, and how it was trained
+RUNNING = {"checkpoint", "device", "memory", "n_jobs", "on_error", "verbose"}
+RUNNING |= {"_optimizer_state", "_random", "callbacks", "history_", "interrupted_", "warm_start"}
 
 
 class Checkpoint(BaseEstimator):
@@ -225,11 +228,12 @@ def training_settings(estimator, network, recordings):
 
 
 def describe(value):
-    """Describe a parameter as text: equal for values that train alike, different for others."""
+    """Describe a parameter or estimator as text: equal for values that compute alike, different for others."""
     if isinstance(value, nn.Module):
         return f"{value} with weights {_hash_weights(value)}"
     if isinstance(value, BaseEstimator):
-        value = (type(value).__qualname__, value.get_params(deep=False))
+        state = {key: entry for key, entry in vars(value).items() if key not in RUNNING and entry is not None}
+        value = (type(value).__qualname__, state)
     elif isinstance(value, Callback):
         value = (type(value).__qualname__, vars(value))
     if isinstance(value, dict):

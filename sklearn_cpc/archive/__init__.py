@@ -1,0 +1,18 @@
+"""Archives: cut long recordings into windows, label and embed these, and search for more of the same."""
+
+from .annotations import read_annotations, write_annotations
+from .dataset import read_archive
+from .embedding import embed_archive
+from .index import EmbeddingIndex
+from .labels import label_windows
+from .windows import cut_windows
+
+__all__ = [
+    "EmbeddingIndex",
+    "cut_windows",
+    "embed_archive",
+    "label_windows",
+    "read_annotations",
+    "read_archive",
+    "write_annotations",
+]

@@ -1,0 +1,157 @@
+"""Embeddings of an archive: computed part by part, each part written whole, so that any stop can be resumed."""
+
+import copy
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import joblib
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import HasMethods, StrOptions, validate_params
+from sklearn.utils.validation import check_is_fitted
+
+from .._files import atomic_write, remove_abandoned
+from .._pipelines import find_nested
+from .._warnings import warn
+from ..audio.clips import Clip
+from ..persistence.container import hash_arrays, library_versions
+from ..training.checkpoint import describe
+from .dataset import KEY, PART, find_parts
+from .windows import clip_columns
+
+PART_SECONDS = 2 * 3600  # of sound in a part: half a minute of work
+UNKNOWN_SECONDS = 60  # assumed for a clip that lasts to the end of its recording
+ROWS_PER_GROUP = 1 << 14  # of a Parquet file, which is read group by group
+
+
+@validate_params(
+    {"estimator": [HasMethods("transform")], "dtype": [StrOptions({"float32", "float16"})]},
+    prefer_skip_nested_validation=True,
+)
+def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"):
+    """Embed windows and write the embeddings to a Parquet dataset that any tool reads.
+
+    The work is divided into parts of about two hours of sound, each written to a file of its own. If it is
+    stopped, even by a crash, the next call continues, and ends with the same dataset. Needs pyarrow:
+    ``pip install 'sklearn-cpc[archive]'``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted, with a method ``transform`` that takes recordings: a :class:`CPCTransformer`, or a Pipeline.
+    windows : DataFrame
+        ``path``, ``onset`` and ``duration``, the rows of a recording one after the other: see :func:`cut_windows`.
+    directory : str or path-like
+        Folder of the dataset, for one estimator and one table of windows; made if need be.
+    n_jobs : int, default=None
+        Parts to embed at the same time, in processes or where ``joblib.parallel_config`` says.
+    dtype : {"float32", "float16"}, default="float32"
+        Type of the embeddings; float16 takes half of the space and keeps three digits.
+
+    Raises
+    ------
+    ValueError
+        If the directory has embeddings of another estimator, table or type.
+    ImportError
+        If pyarrow is not installed.
+
+    Notes
+    -----
+    The columns are ``path``, ``onset``, ``duration`` (missing: to the end), ``embedding`` and ``reason``. Windows
+    of recordings that cannot be used have a reason and an embedding of NaN, whatever ``on_error`` is.
+    The key "sklearn_cpc" of the metadata has a digest of the estimator, its parameters, and versions of libraries.
+
+    Examples
+    --------
+    >>> from sklearn_cpc.archive import embed_archive
+    >>> embed_archive(cpc, windows, "embeddings", n_jobs=4)  # doctest: +SKIP
+    """
+    check_is_fitted(estimator)
+    paths, onsets, durations = clip_columns(windows)
+    borders = _find_borders(paths, durations)
+    text = np.frombuffer("\0".join(paths).encode(), np.uint8)
+    settings = {
+        "estimator": hashlib.sha256(describe(estimator).encode()).hexdigest(),
+        "windows": hash_arrays({"path": text, "onset": onsets, "duration": durations}).hex(),
+        "dtype": dtype,
+        "n_parts": len(borders) - 1,
+    }
+    directory = Path(os.path.abspath(directory))
+    done = {found["part"]: found["versions"] for found in find_parts(directory, settings).values()}
+    if any(versions != library_versions() for versions in done.values()):
+        warn(f"parts of {directory} were written with {done}, and the rest will be with {library_versions()}.")
+    directory.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(directory)
+    settings["parameters"] = {name: repr(value) for name, value in sorted(estimator.get_params().items())}
+    settings["versions"] = library_versions()
+    tasks = []
+    for part in sorted(set(range(len(borders) - 1)) - done.keys()):
+        clips = [column[borders[part] : borders[part + 1]] for column in (paths, onsets, durations)]
+        file, metadata = directory / PART.format(part), {**settings, "part": part}
+        tasks.append(joblib.delayed(_write_part)(estimator, *clips, os.getcwd(), file, metadata))
+    if n_unusable := sum(joblib.Parallel(n_jobs)(tasks)):
+        warn(f"{n_unusable} rows have no embedding; the column 'reason' of the dataset says why.")
+
+
+def _find_borders(paths, durations):
+    """Return the first rows of parts of whole recordings, of about equal duration, and the number of rows."""
+    seconds = np.where(np.isnan(durations), UNKNOWN_SECONDS, durations)
+    starts = np.flatnonzero([True, *(one != other for one, other in zip(paths[1:], paths, strict=False))])
+    lengths = np.add.reduceat(seconds, starts)
+    n_parts = max(1, round(lengths.sum() / PART_SECONDS))
+    parts = ((np.cumsum(lengths) - lengths / 2) * n_parts / lengths.sum()).astype(int)
+    return [*starts[np.flatnonzero(np.diff(parts, prepend=-1))].tolist(), len(paths)]
+
+
+def _write_part(estimator, paths, onsets, durations, folder, file, metadata):
+    """Embed the clips of a part and write its file; returns the number of clips without an embedding."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    full_paths = [os.path.join(folder, path) for path in paths]  # processes may have another working directory
+    reasons_by_path, rows, values = _embed(estimator, list(map(Clip, full_paths, onsets, durations)))
+    embeddings = np.full((len(paths), values.shape[1]), np.nan, metadata["dtype"])
+    with np.errstate(over="ignore"):
+        embeddings[rows] = values
+    if not np.isfinite(embeddings[rows]).all():
+        raise ValueError(f"embeddings as large as {np.abs(values).max():.3g} do not fit {metadata['dtype']}.")
+    reasons = [reasons_by_path.get(path, "has an embedding that is not finite.") for path in full_paths]
+    for row in rows:
+        reasons[row] = None
+    columns = {
+        "path": pa.array(paths, pa.string()),
+        "onset": pa.array(onsets),
+        "duration": pa.array(durations, from_pandas=True),  # NaN becomes null
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
+        "reason": pa.array(reasons, pa.string()),
+    }
+    table = pa.table(columns, metadata={KEY: json.dumps(metadata)})
+    with atomic_write(file, durable=True) as opened:
+        parquet.write_table(table, opened, ROWS_PER_GROUP, use_dictionary=["path", "reason"])
+    return len(paths) - len(rows)
+
+
+def _embed(estimator, clips):
+    """Return why recordings cannot be used, the rows that can, and their embeddings."""
+    estimator = copy.deepcopy(estimator)
+    reasons: dict[str, str] = {}
+    for reader in find_nested(estimator, lambda part: hasattr(part, "on_error")):
+        reader.set_params(on_error="nan")
+        reader._unusable = reasons  # filled instead of a warning
+    rows, values = np.arange(len(clips)), clips
+    for step in _list_steps(estimator):
+        values = np.asarray(step.transform(values))
+        if values.dtype.kind == "f" and len(rows):
+            usable = np.isfinite(values).all(axis=1)
+            rows = rows[usable]
+            values = values[usable] if len(rows) else np.zeros_like(values[:1])  # to find out how many features
+    return reasons, rows, values
+
+
+def _list_steps(estimator):
+    """Return the steps of a pipeline, and of pipelines in it."""
+    if isinstance(estimator, Pipeline):
+        return [nested for _, step in estimator.steps for nested in _list_steps(step)]
+    return [] if estimator in (None, "passthrough") else [estimator]

@@ -1,0 +1,144 @@
+"""Search: the embeddings that are most similar to others, found exactly."""
+
+import os
+import warnings
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils._param_validation import validate_params
+from threadpoolctl import threadpool_limits
+
+from .._constraints import integers
+from .dataset import read_archive
+
+ROWS_PER_BLOCK = 1024  # compared at a time: their float32 copy stays in the processor's cache
+LARGEST_NORM = 1e30  # more, or less than its inverse, is too much for float32
+DECIMALS = 12  # of scores; the rest is rounding
+
+
+class EmbeddingIndex:
+    """Exact search for the most similar embeddings, by cosine similarity.
+
+    A search compares all embeddings in float32, block by block from where they are, and the best in float64. So
+    the result is that of comparing all in float64.
+
+    Parameters
+    ----------
+    source : str, path-like or float array of shape (n_windows, n_features)
+        The directory of a dataset of :func:`embed_archive`, or embeddings, which may be mapped to memory.
+
+    Attributes
+    ----------
+    embeddings : ndarray of shape (n_windows, n_features)
+    windows : DataFrame
+        ``path``, ``onset``, ``duration`` and ``reason`` of each row, or no columns for an array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_cpc.archive import EmbeddingIndex
+    >>> index = EmbeddingIndex(np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]]))
+    >>> index.query([0.0, 1.0], k=2).round(3)
+       query  row  score
+    0      0    2  1.000
+    1      0    1  0.707
+    """
+
+    def __init__(self, source):
+        if isinstance(source, (str, os.PathLike)):
+            self.windows, self.embeddings = read_archive(source)
+        else:
+            self.windows, self.embeddings = pd.DataFrame(index=range(len(source))), np.asanyarray(source)
+        shape, dtype = self.embeddings.shape, self.embeddings.dtype
+        if len(shape) != 2 or not shape[1] or dtype not in (np.float16, np.float32, np.float64):
+            raise ValueError(
+                f"embeddings must be floats of shape (n_windows, n_features), got {dtype} of {shape}."
+            )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
+            tensor = torch.from_numpy(self.embeddings)  # converts float16 ten times faster than NumPy
+        self._blocks = tensor.split(ROWS_PER_BLOCK)
+        with threadpool_limits(1):  # blocks are too small for threads, which would wait for each other
+            self._norms = [_measure_norms(block) for block in self._blocks]
+
+    @validate_params({"k": [integers(1, 2**31)]}, prefer_skip_nested_validation=True)
+    def query(self, embeddings, k=10):
+        """Find the most similar embeddings.
+
+        Parameters
+        ----------
+        embeddings : array of shape (n_features,) or (n_queries, n_features)
+            What to search for: rows that the same estimator has transformed.
+        k : int, default=10
+            Rows to find per query.
+
+        Returns
+        -------
+        DataFrame
+            The best ``k`` rows of each query, or all that there are, best first: ``query`` (row of
+            ``embeddings``), ``row`` (of the index), ``path``, ``onset``, ``duration`` (not for an array) and
+            ``score``, the cosine similarity, 0 where one of both is all zeros. Of equal scores, to 12 decimals,
+            the first row comes first. Embeddings that are not finite are never found.
+
+        Raises
+        ------
+        ValueError
+            If ``embeddings`` have another number of features, or are not finite.
+        """
+        queries = np.atleast_2d(np.asarray(embeddings, np.float64))
+        n_features = self.embeddings.shape[1]
+        if queries.ndim != 2 or queries.shape[1] != n_features:
+            raise ValueError(f"the query has shape {queries.shape}, but the index has {n_features} features.")
+        norms = _measure_norms(torch.from_numpy(np.ascontiguousarray(queries)))
+        if np.isnan(norms).any():
+            raise ValueError(f"row {np.isnan(norms).argmax()} of the query is not finite; leave it out.")
+        with threadpool_limits(1):
+            found = self._search(queries * _invert(norms)[:, None], k)
+        rows = np.concatenate([np.empty(0, int), *(rows for rows, _ in found)])
+        scores = np.concatenate([np.empty(0), *(scores for _, scores in found)])
+        numbers = np.repeat(np.arange(len(found)), [len(rows) for rows, _ in found])
+        windows = self.windows.drop(columns="reason", errors="ignore").iloc[rows].reset_index(drop=True)
+        return pd.DataFrame({"query": numbers, "row": rows}).join(windows).assign(score=scores)
+
+    def _search(self, queries, k):
+        """Return the best rows and their scores for each of the queries, which have norm 1."""
+        # Two float32 scores are wrong by less than this together.
+        margin = 2 * (queries.shape[1] + 8) * np.finfo(np.float32).eps
+        transposed = np.ascontiguousarray(queries.T, np.float32)
+        best = [(np.empty(0, int), np.empty(0))] * len(queries)
+        limits = np.full(len(queries), -np.inf)  # scores that further rows have to reach
+        buffer = torch.empty((ROWS_PER_BLOCK, queries.shape[1]))
+        for number, (block, norms) in enumerate(zip(self._blocks, self._norms, strict=True)):
+            numbers = block if block.dtype == torch.float32 else buffer[: len(block)].copy_(block)
+            with np.errstate(invalid="ignore"):
+                scores = numbers.numpy() @ transposed * _invert(norms).astype(np.float32)[:, None]
+            scores[np.isnan(norms)] = -np.inf
+            for i in np.flatnonzero(scores.max(axis=0, initial=-np.inf) >= limits - margin):
+                column, limit = scores[:, i], limits[i]
+                if len(column) > k:
+                    limit = max(limit, np.partition(column, -k)[-k])
+                near = np.flatnonzero((column >= limit - margin) & ~np.isnan(norms))
+                exact = (block[near].double().numpy() * queries[i]).sum(axis=1) * _invert(norms[near])
+                rows = np.concatenate([best[i][0], number * ROWS_PER_BLOCK + near])
+                values = np.concatenate([best[i][1], exact.round(DECIMALS)])
+                order = np.lexsort((rows, -values))[:k]
+                best[i] = rows[order], values[order]
+                limits[i] = values[order[-1]] if len(order) == k else -np.inf
+        return best
+
+
+def _measure_norms(block):
+    """Return the norms of the rows of a tensor in float64, NaN for rows that are not finite."""
+    norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).numpy()
+    finite = np.isfinite(norms)
+    if not finite.all():  # the norm of finite numbers may be infinite
+        finite = torch.isfinite(block).all(dim=1).numpy()
+    if ((norms > LARGEST_NORM) | (norms < 1 / LARGEST_NORM) & (norms > 0))[finite].any():
+        raise ValueError(f"embeddings have a norm beyond {LARGEST_NORM:g} or its inverse; scale them.")
+    return np.where(finite, norms, np.nan)
+
+
+def _invert(norms):
+    """Return 1 / norm, and 0 for zeros."""
+    return np.divide(1, norms, out=np.zeros_like(norms), where=norms != 0)

@@ -1,0 +1,117 @@
+"""Windows: tables of stretches that cover recordings from beginning to end."""
+
+from numbers import Real
+
+import joblib
+import numpy as np
+import pandas as pd
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from .._constraints import READING
+from .._warnings import warn
+from ..audio.clips import Clip, as_clips
+from ..audio.reading import UnreadableAudioError, read_duration
+from ..audio.store import map_in_threads
+
+SHORTEST = 1e-3  # seconds: a shorter rest at the end of a recording is no window
+SECONDS = Interval(Real, SHORTEST, None, closed="left")
+
+
+@validate_params(
+    {
+        "duration": [SECONDS],
+        "hop": [SECONDS, None],
+        "partial": [StrOptions({"keep", "shift", "drop"})],
+        "on_error": READING["on_error"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def cut_windows(paths, duration, hop=None, *, partial="keep", on_error="raise", n_jobs=None):
+    """Cut recordings into windows that cover every second once. Only headers are read.
+
+    Parameters
+    ----------
+    paths : sequence of str or path-like
+        The recordings. One that occurs twice counts once.
+    duration : float
+        Length of a window in seconds, at least 0.001.
+    hop : float, default=None
+        Seconds from one onset to the next. Less than ``duration``: windows overlap. More: seconds between windows
+        are left out. None: ``duration``.
+    partial : {"keep", "shift", "drop"}, default="keep"
+        What happens to a last window that extends beyond the end: "keep" makes it shorter, "shift" moves it back,
+        over a part of the window before it, "drop" leaves it out. A recording shorter than a window gives one
+        window of its own length, or none with "drop".
+    on_error : {"raise", "nan"}, default="raise"
+        What to do with recordings that cannot be used: raise one error that lists them all, or warn and give
+        each one row with a duration of NaN.
+    n_jobs : int, default=None
+        Threads that read headers.
+
+    Returns
+    -------
+    DataFrame
+        ``path``, ``onset`` and ``duration`` in seconds, to pass to any function that takes recordings. What is
+        left at the end of a recording is no window if it is shorter than 0.001 s.
+
+    Raises
+    ------
+    UnreadableAudioError, TypeError, ValueError
+        If recordings cannot be used, if paths or parameters are invalid, or if "drop" leaves no window.
+
+    Examples
+    --------
+    >>> from sklearn_cpc.archive import cut_windows
+    >>> windows = cut_windows(["dawn.wav", "dusk.wav"], duration=5.0)  # doctest: +SKIP
+    """
+    clips = as_clips(paths)
+    if clips is None or any(clip != Clip(clip.path) for clip in clips):
+        raise TypeError("paths must be a sequence of paths of recordings.")
+    paths = list(dict.fromkeys(clip.path for clip in clips))
+    lengths = list(map_in_threads(_measure, paths, joblib.effective_n_jobs(n_jobs)))
+    reasons = {path: length for path, length in zip(paths, lengths, strict=True) if isinstance(length, str)}
+    if reasons and on_error == "raise":
+        advice = "repair them, leave them out, or set on_error='nan' to keep a row of each"
+        raise UnreadableAudioError(reasons, len(paths), advice)
+    if reasons:
+        warn(str(UnreadableAudioError(reasons, len(paths), "each has one row, with a duration of NaN")))
+    windows = [_lay_out(length, duration, hop or duration, partial) for length in lengths]
+    if not any(len(onsets) for onsets, _ in windows):
+        raise ValueError(f"no recording lasts duration={duration} s; use a shorter one, or partial='keep'.")
+    return pd.DataFrame(
+        {
+            "path": np.repeat(np.array(paths, object), [len(onsets) for onsets, _ in windows]),
+            "onset": np.concatenate([onsets for onsets, _ in windows]),
+            "duration": np.concatenate([durations for _, durations in windows]),
+        }
+    )
+
+
+def clip_columns(table):
+    """Return the paths, onsets and durations of clips, as a list and two float arrays; NaN: to the end."""
+    clips = as_clips(table)
+    if clips is None:
+        raise TypeError("the table has no column of paths of recordings; name it 'path'.")
+    paths, onsets, durations = zip(*clips, strict=True)
+    return list(paths), np.array(onsets, float), np.array(durations, float)
+
+
+def _measure(path):
+    """Return the seconds that a recording lasts, or why it cannot be used."""
+    try:
+        return read_duration(path)
+    except ValueError as error:
+        return str(error)
+
+
+def _lay_out(length, duration, hop, partial):
+    """Return the onsets and durations of the windows of a recording; all in seconds."""
+    if isinstance(length, str):
+        return np.zeros(1), np.full(1, np.nan)
+    last = min((length - duration - SHORTEST) / hop, (length - SHORTEST) / hop - 1)
+    onsets = np.arange(1 + max(0, int(np.ceil(last)))) * hop
+    if partial == "shift":
+        onsets[-1] = max(0.0, min(onsets[-1], length - duration))
+    durations = np.minimum(duration, length - onsets)
+    is_used = (durations > duration - SHORTEST) | (partial != "drop")
+    return onsets[is_used], durations[is_used]

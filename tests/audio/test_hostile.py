@@ -412,6 +412,7 @@ def test_samples_of_any_other_scale_give_finite_features(tmp_path, scale):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".* digital silence")  # the smallest are rounded to 0
         assert np.isfinite(MFCCTransformer(sample_rate=4410, n_fft=512, n_mels=40).fit_transform([path])).all()
 
 

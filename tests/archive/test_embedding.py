@@ -185,9 +185,9 @@ def test_stopped_work_continues_where_it_stopped(cpc, windows, tmp_path, monkeyp
         with pytest.raises(KeyboardInterrupt):
             embed_archive(cpc, windows, tmp_path / "data")
     assert len(files_in(tmp_path / "data")) == 2
+    before = {name: (tmp_path / "data" / name).stat().st_mtime_ns for name in files_in(tmp_path / "data")[1:]}
     (tmp_path / "data" / f".sklearn_cpc-{'0' * 16}").write_bytes(b"half")
     (tmp_path / "data" / f".sklearn_cpc-{'0' * 16}.lock").touch()
-    before = {name: (tmp_path / "data" / name).stat().st_mtime_ns for name in files_in(tmp_path / "data")[1:]}
     embed_archive(cpc, windows, tmp_path / "data")
     assert files_in(tmp_path / "data") == files_in(tmp_path / "whole")
     for name in files_in(tmp_path / "whole"):

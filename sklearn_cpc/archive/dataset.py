@@ -1,7 +1,9 @@
 """The dataset of an archive: what is in its directory, and how it is read."""
 
+import glob
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +46,8 @@ def read_archive(directory):
     Parameters
     ----------
     directory : str or path-like
-        Folder of the dataset. The first call copies the embeddings to a file in it that can be mapped to memory.
+        Folder of the dataset. The first call copies the embeddings to a hidden file beside it, to be mapped to
+        memory from then on.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def read_archive(directory):
     >>> windows, embeddings = read_archive("embeddings")  # doctest: +SKIP
     """
     parquet = import_extra("pyarrow.parquet", "archive")
-    directory = Path(directory)
+    directory = Path(os.path.abspath(directory))
     parts = find_parts(directory)
     n_parts = next(iter(parts.values()))["n_parts"] if parts else "a dataset"
     if len(parts) != n_parts:
@@ -73,9 +76,12 @@ def read_archive(directory):
         )
     windows = parquet.read_table(list(parts), columns=COLUMNS).to_pandas()
     identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in parts]
-    copy = directory / f".embeddings-{hashlib.sha256(repr(identity).encode()).hexdigest()[:16]}.npy"
+    digest = hashlib.sha256(repr(identity).encode()).hexdigest()
+    copy = directory.with_name(
+        f".{directory.name}-{digest[:16]}.npy"
+    )  # beside it: some tools read all files in it
     if not copy.exists():
-        for outdated in directory.glob(".embeddings-*.npy"):
+        for outdated in directory.parent.glob(f".{glob.escape(directory.name)}-{'?' * 16}.npy"):
             outdated.unlink(missing_ok=True)
         _copy_embeddings(parts, len(windows), copy)
     return windows, np.load(copy, mmap_mode="r")

@@ -727,7 +727,7 @@ def scaled(folder, factors):
 
 @pytest.mark.filterwarnings("ignore:.* digital silence")
 @pytest.mark.parametrize("as_array", [False, True])
-@pytest.mark.parametrize("factors", [[1, 1, 32768, 1, 1], [1e-3, 1, 32768, 0, 1e-2]])
+@pytest.mark.parametrize("factors", [[1, 1, 32768, 1, 1], [1e-3, 1, 32768, 1e-4, 1e-2]])
 def test_recording_at_integer_scale_among_others_is_named(tmp_path, factors, as_array):
     paths, array = scaled(tmp_path, factors)
     with pytest.warns(UserWarning, match=r"1 of 5 recordings have samples far beyond full scale") as caught:
@@ -739,7 +739,9 @@ def test_recording_at_integer_scale_among_others_is_named(tmp_path, factors, as_
 
 @pytest.mark.filterwarnings("ignore:.* digital silence")
 @pytest.mark.parametrize("as_array", [False, True])
-@pytest.mark.parametrize("factors", [[32768] * 4, [1, 2, 0.01, 4], [0, 0, 0, 4], [1e5, 1e6, 1e4, 1e5], [32768]])
+@pytest.mark.parametrize(
+    "factors", [[32768] * 4, [1, 2, 0.01, 4], [1e-6, 1e-6, 1e-6, 4], [1e5, 1e6, 1e4, 1e5], [32768]]
+)
 def test_recordings_of_similar_levels_do_not_warn(tmp_path, factors, as_array):
     paths, array = scaled(tmp_path, factors)
     read(array if as_array else paths)

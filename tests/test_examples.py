@@ -86,7 +86,7 @@ def test_a_quick_ablation_holds_out_one_speaker(recordings, tmp_path):
 def more_recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("more") / "recordings"
     corpus = make_synthetic_corpus(folder, n_per_class=6, n_groups=3, duration=2.0, random_state=0)
-    for name in corpus.target_names[2:]:
+    for name in set(corpus.target_names) - {"alarm", "dog"}:  # whose sound the report's small scale keeps
         shutil.rmtree(folder / name)
     return folder
 

@@ -21,6 +21,15 @@ def write(path, samples=None, rate=RATE, **options):
     return str(path)
 
 
+def change(path, edit):
+    """Replace the bytes of a file by ``edit(bytes)``; returns the path."""
+    with open(path, "rb") as file:
+        data = file.read()
+    with open(path, "wb") as file:
+        file.write(edit(data))
+    return path
+
+
 def read_files(paths, rate, **parameters):
     """Read distinct files; returns samples by path, and the reasons why others cannot be read by path."""
     paths = list(dict.fromkeys(paths))

@@ -29,8 +29,6 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_of_every_page_runs(page, folder, monkeypatch):
-    if page.name == "archive.md":
-        pytest.importorskip("pyarrow")
     monkeypatch.chdir(folder)
     get_reusable_executor().shutdown(wait=True)  # it has processes of other tests, in other directories
     names = {}

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from corpus import rising_tones, small_cpc, small_encoder, write_samples
+from pyarrow import parquet
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -19,8 +20,6 @@ from torch import nn
 
 from sklearn_cpc import CPCTransformer, MFCCTransformer, load
 from sklearn_cpc.archive import cut_windows, embed_archive, embedding, read_archive
-
-parquet = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture(scope="module")

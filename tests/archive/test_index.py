@@ -155,7 +155,6 @@ def test_unsuitable_queries_are_refused(query, k, message):
 
 
 def test_windows_of_a_dataset_are_found_again(tmp_path, monkeypatch):
-    pytest.importorskip("pyarrow")
     monkeypatch.setattr(embedding, "PART_SECONDS", 0.8)
     (tmp_path / "audio").mkdir()
     paths = write_samples(tmp_path / "audio", rising_tones(8))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.testing import assert_array_equal
-from sounds import RATE, noise, write
+from sounds import RATE, change, noise, write
 
 from sklearn_cpc import Clip, MFCCTransformer, sample_clips
 from sklearn_cpc.audio.reading import UnreadableAudioError, read_audio, read_duration
@@ -20,15 +20,6 @@ JPEG = np.random.default_rng(2).bytes(3000)
 ID3 = b"ID3\x03\0\0\0\0" + bytes([3000 >> 7, 3000 & 127]) + JPEG  # sizes have 7 bits per byte
 APE = b"APETAGEX\xd0\7\0\0" + struct.pack("<I", 3000) + bytes(16) + JPEG
 TAG = b"TAG" + bytes(125)  # ID3 version 1
-
-
-def change(path, edit):
-    """Replace the bytes of a file by ``edit(bytes)``; returns the path."""
-    with open(path, "rb") as file:
-        data = file.read()
-    with open(path, "wb") as file:
-        file.write(edit(data))
-    return path
 
 
 def put(data, start, new):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose, assert_array_equal
-from sounds import RATE, noise, write
+from sounds import RATE, change, noise, write
 
 from sklearn_cpc.audio.reading import UnreadableAudioError, read_audio, read_duration
 
@@ -49,15 +49,6 @@ def sound_format(request):
 def write_as(sound_format, folder, samples, rate=16000):
     ending, subtype = FORMATS[sound_format]
     return write(folder / f"a.{ending}", samples, rate, format=ending.upper(), subtype=subtype)
-
-
-def change(path, edit):
-    """Replace the bytes of a file by ``edit(bytes)``; returns the path."""
-    with open(path, "rb") as file:
-        data = file.read()
-    with open(path, "wb") as file:
-        file.write(edit(data))
-    return path
 
 
 # Good files

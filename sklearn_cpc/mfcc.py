@@ -141,15 +141,14 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         return AudioSource(self, X, self.sample_rate, reset=reset)
 
     def _compute(self, source):
+        librosa = import_librosa()
         options = {name: getattr(self, name) for name in ("n_mfcc", "n_fft", "hop_length", "n_mels")}
         features = np.full((source.n_rows, 2 * self.n_mfcc), np.nan, source.dtype)
         for chunk in source.chunks():
             for i in chunk.readable:
                 samples = np.asarray(chunk.samples[i])
                 samples = np.pad(samples, (0, max(0, self.n_fft - len(samples))))
-                mfcc = import_librosa().feature.mfcc(
-                    y=samples, sr=self.sample_rate, **options
-                )  # (n_mfcc, n_frames)
+                mfcc = librosa.feature.mfcc(y=samples, sr=self.sample_rate, **options)  # (n_mfcc, n_frames)
                 features[chunk.rows[i]] = np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
         return features
 

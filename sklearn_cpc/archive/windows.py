@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from .._constraints import READING
 from .._warnings import warn
-from ..audio.clips import Clip, as_clips
+from ..audio.clips import as_clips, as_paths
 from ..audio.reading import UnreadableAudioError, read_duration
 from ..audio.store import map_in_threads
 
@@ -64,10 +64,7 @@ def cut_windows(paths, duration, hop=None, *, partial="keep", on_error="raise", 
     >>> from sklearn_cpc.archive import cut_windows
     >>> windows = cut_windows(["dawn.wav", "dusk.wav"], duration=5.0)  # doctest: +SKIP
     """
-    clips = as_clips(paths)
-    if clips is None or any(clip != Clip(clip.path) for clip in clips):
-        raise TypeError("paths must be a sequence of paths of recordings.")
-    paths = list(dict.fromkeys(clip.path for clip in clips))
+    paths = list(dict.fromkeys(as_paths(paths)))
     lengths = list(map_in_threads(_measure, paths, joblib.effective_n_jobs(n_jobs)))
     reasons = {path: length for path, length in zip(paths, lengths, strict=True) if isinstance(length, str)}
     if reasons and on_error == "raise":

@@ -57,6 +57,14 @@ def as_clips(X):
     return [_as_clip(row, index) for index, row in enumerate(rows)]
 
 
+def as_paths(X):
+    """Return the paths of recordings as a list of str; raises a TypeError if X holds anything else."""
+    clips = as_clips(X)
+    if clips is None or any(clip != Clip(clip.path) for clip in clips):
+        raise TypeError("paths must be a sequence of paths of recordings.")
+    return [clip.path for clip in clips]
+
+
 def holds_path(row):
     """Whether a row of X is a path, begins with one, or has named fields of which one may be a path."""
     fields = _as_mapping(row)
@@ -201,12 +209,10 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     >>> index
     array([0, 0, 0, 0])
     """
-    recordings = as_clips(paths)
-    if recordings is None or any(clip != Clip(clip.path) for clip in recordings):
-        raise TypeError("paths must be a sequence of paths of recordings.")
+    recordings = as_paths(paths)
     random = check_random_state(random_state)
     lengths, reasons = {}, {}
-    for path in dict.fromkeys(clip.path for clip in recordings):
+    for path in dict.fromkeys(recordings):
         try:
             lengths[path] = read_duration(path)
         except ValueError as error:
@@ -214,7 +220,7 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     if reasons:
         raise UnreadableAudioError(reasons, len(lengths) + len(reasons))
     clips = []
-    for path, _, _ in recordings:
+    for path in recordings:
         last_onset = max(0.0, lengths[path] - duration)
         if method == "random":
             onsets = random.uniform(0, last_onset, n_per_file)

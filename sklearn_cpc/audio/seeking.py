@@ -20,7 +20,8 @@ def count_seekable_samples(path, sample_rate):
     try:
         read_duration(path)
         with sf.SoundFile(os.fsencode(path)) as audio:
-            refuse_unread_sound(path, audio, audio.frames)
+            if audio.format == "FLAC":  # read_duration has checked the others
+                refuse_unread_sound(path, audio, audio.frames)
             audio.seek(audio.frames - 1)
             is_complete = len(audio.read(1)) == 1 and "should be" not in audio.extra_info
             is_exact = audio.subtype.startswith(("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW"))

@@ -228,7 +228,7 @@ class AudioSource:
         warn_if_loud([levels.peak for levels in self._levels.values()], list(map(printable, self._levels)))
         silent = [printable(path) for path, levels in self._levels.items() if levels.peak == 0]
         if silent:
-            names = ", ".join(silent[:10]) + (" and others" if len(silent) > 10 else "")
+            names = list_first(silent)
             warn(f"{len(silent)} of {n_total} recordings are digital silence once mixed to mono: {names}.")
         lost = [
             one.file_rate for one in self._levels.values() if one.file_rate and one.kept_energy < MIN_KEPT_ENERGY
@@ -259,13 +259,16 @@ def warn_if_loud(peaks, names):
     typical_peak = np.median(peaks) if len(peaks) else 0.0
     loud = np.flatnonzero(np.asarray(peaks) > max(MAX_PEAK, MAX_PEAK_RATIO * typical_peak))
     if len(loud):
-        some = ", ".join(f"{names[i]} ({peaks[i]:.3g})" for i in loud[:10]) + (
-            " and others" if len(loud) > 10 else ""
-        )
+        some = list_first([f"{names[i]} ({peaks[i]:.3g})" for i in loud])
         warn(
             f"{len(loud)} of {len(names)} recordings have samples far beyond full scale, which is 1, and outweigh "
             f"all others: {some}; divide them by the full scale of their integers, 32768 for example."
         )
+
+
+def list_first(names, n_shown=10):
+    """Return the first few names, separated by commas."""
+    return ", ".join(names[:n_shown]) + (" and others" if len(names) > n_shown else "")
 
 
 def map_in_threads(function, items, n_threads):

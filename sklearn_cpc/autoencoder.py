@@ -1,6 +1,11 @@
 """AutoencoderReducer: fewer features by an autoencoder."""
 
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
 import numpy as np
+import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
@@ -52,6 +57,7 @@ class ReconstructionLoss(nn.Module):
         return nn.functional.mse_loss(reconstruction, rows), {}
 
 
+@dataclass(repr=False, eq=False)
 class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
     """Reduce features with an autoencoder (the report's section 2.3.1, Tables 4 and 5).
 
@@ -115,7 +121,21 @@ class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netw
     (64, 32)
     """
 
-    _parameter_constraints: dict = {
+    n_components: int = 32
+    _: KW_ONLY
+    encoder_units: Sequence[int] = (256, 256, 128, 64)
+    decoder_units: Sequence[int] = (64, 128, 256)
+    dropout: float = 0.1
+    max_epochs: int = 10
+    batch_size: int = 32
+    lr: float = 1e-4
+    device: str | torch.device = "auto"
+    callbacks: Sequence | None = None
+    warm_start: bool = False
+    random_state: Any = None
+    verbose: int = 0
+
+    _parameter_constraints: ClassVar[dict] = {
         **NetworkEstimator._parameter_constraints,
         "n_components": [UNITS],
         "encoder_units": [Each(UNITS, least=0)],
@@ -123,35 +143,6 @@ class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netw
         "dropout": [SHARE],
     }
     _title = "autoencoder"
-
-    def __init__(
-        self,
-        n_components=32,
-        *,
-        encoder_units=(256, 256, 128, 64),
-        decoder_units=(64, 128, 256),
-        dropout=0.1,
-        max_epochs=10,
-        batch_size=32,
-        lr=1e-4,
-        device="auto",
-        callbacks=None,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-    ):
-        self.n_components = n_components
-        self.encoder_units = encoder_units
-        self.decoder_units = decoder_units
-        self.dropout = dropout
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.device = device
-        self.callbacks = callbacks
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
 
     def transform(self, X):
         """Reduce rows.

@@ -9,7 +9,7 @@ from .nn.autoregressors import LSTMContext
 from .nn.logmel_encoder import LogMelEncoder
 from .nn.objective import InfoNCE
 
-SMALL_CORPUS = {
+SMALL_CORPUS: dict = {
     "autoregressor": LSTMContext(c_dim=256),
     "clip_duration": 1.0,
     "trim": 40,

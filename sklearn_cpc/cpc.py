@@ -2,9 +2,13 @@
 
 import functools
 import os
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -24,6 +28,7 @@ from .training.estimator import NetworkEstimator, Task
 from .training.schedules import SCHEDULES
 
 
+@dataclass(repr=False, eq=False)
 class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkEstimator):
     """Features learned from your own recordings by Contrastive Predictive Coding (CPC).
 
@@ -152,7 +157,34 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     (16, 512)
     """
 
-    _parameter_constraints: dict = {
+    encoder: Any = "conv1d"
+    autoregressor: Any = "gru"
+    _: KW_ONLY
+    clip_duration: float = 4.0
+    trim: float | None = None
+    n_context: int = 27
+    n_future: int = 3
+    objective: Any = "info_nce"
+    augmentation: Augmentation | None = None
+    max_epochs: int = 10
+    batch_size: int = 8
+    lr: float = 1e-5
+    schedule: str = "constant"
+    validation_fraction: float = 0.0
+    pooling: str | Sequence[str] = "context"
+    n_clips: int | None = None
+    on_error: str = "raise"
+    precision: str = "auto"
+    device: str | torch.device = "auto"
+    callbacks: Sequence | None = None
+    warm_start: bool = False
+    memory: Any = None
+    n_jobs: int | None = None
+    checkpoint: Any = None
+    random_state: Any = None
+    verbose: int = 0
+
+    _parameter_constraints: ClassVar[dict] = {
         **NetworkEstimator._parameter_constraints,
         **READING,
         "encoder": [str, callable],  # names are checked by resolve_recipe, whose error says what else will do
@@ -171,62 +203,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         "checkpoint": [str, os.PathLike, Checkpoint, None],
     }
     _title = "CPC"
-    _recipes: dict = {"encoder": ENCODERS, "autoregressor": AUTOREGRESSORS, "objective": OBJECTIVES}
-
-    def __init__(
-        self,
-        encoder="conv1d",
-        autoregressor="gru",
-        *,
-        clip_duration=4.0,
-        trim=None,
-        n_context=27,
-        n_future=3,
-        objective="info_nce",
-        augmentation=None,
-        max_epochs=10,
-        batch_size=8,
-        lr=1e-5,
-        schedule="constant",
-        validation_fraction=0.0,
-        pooling="context",
-        n_clips=None,
-        on_error="raise",
-        precision="auto",
-        device="auto",
-        callbacks=None,
-        warm_start=False,
-        memory=None,
-        n_jobs=None,
-        checkpoint=None,
-        random_state=None,
-        verbose=0,
-    ):
-        self.encoder = encoder
-        self.autoregressor = autoregressor
-        self.clip_duration = clip_duration
-        self.trim = trim
-        self.n_context = n_context
-        self.n_future = n_future
-        self.objective = objective
-        self.augmentation = augmentation
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.schedule = schedule
-        self.validation_fraction = validation_fraction
-        self.pooling = pooling
-        self.n_clips = n_clips
-        self.on_error = on_error
-        self.precision = precision
-        self.device = device
-        self.callbacks = callbacks
-        self.warm_start = warm_start
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.checkpoint = checkpoint
-        self.random_state = random_state
-        self.verbose = verbose
+    _recipes: ClassVar[dict] = {"encoder": ENCODERS, "autoregressor": AUTOREGRESSORS, "objective": OBJECTIVES}
 
     def fit_transform(self, X, y=None):
         """Train on recordings and return their embeddings; each is decoded once.

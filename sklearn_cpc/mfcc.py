@@ -1,5 +1,8 @@
 """MFCCTransformer: hand-crafted features that need no training, as a baseline."""
 
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
@@ -10,6 +13,7 @@ from .audio.store import AudioSource
 from .persistence import SaveMixin
 
 
+@dataclass(repr=False, eq=False)
 class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin):
     """Mean and standard deviation over time of mel-frequency cepstral coefficients: a simple baseline.
 
@@ -52,7 +56,18 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
     (4, 40)
     """
 
-    _parameter_constraints: dict = {
+    n_mfcc: int = 20
+    _: KW_ONLY
+    sample_rate: int = 22050
+    n_fft: int = 2048
+    hop_length: int = 512
+    n_mels: int = 128
+    on_error: str = "raise"
+    memory: Any = None
+    n_jobs: int | None = None
+    verbose: int = 0
+
+    _parameter_constraints: ClassVar[dict] = {
         "n_mfcc": [integers(1, 1024)],
         "sample_rate": [SAMPLE_RATE],
         "n_fft": [N_FFT],
@@ -60,29 +75,6 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         "n_mels": [integers(2, 512)],
         **READING,
     }
-
-    def __init__(
-        self,
-        n_mfcc=20,
-        *,
-        sample_rate=22050,
-        n_fft=2048,
-        hop_length=512,
-        n_mels=128,
-        on_error="raise",
-        memory=None,
-        n_jobs=None,
-        verbose=0,
-    ):
-        self.n_mfcc = n_mfcc
-        self.sample_rate = sample_rate
-        self.n_fft = n_fft
-        self.hop_length = hop_length
-        self.n_mels = n_mels
-        self.on_error = on_error
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.verbose = verbose
 
     def fit(self, X, y=None):
         """Check the parameters and that X can be read; nothing is learned.

@@ -1,5 +1,9 @@
 """LinearProbe: a linear classifier that tells how good features are."""
 
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin
@@ -46,6 +50,7 @@ class CrossEntropy(nn.Module):
         return loss, {"accuracy": (logits.argmax(1) == labels).count_nonzero().item() / len(labels)}
 
 
+@dataclass(repr=False, eq=False)
 class LinearProbe(ClassifierMixin, NetworkEstimator):
     """Linear classifier with softmax and dropout that tells how good features are (section 2.3.1, Table 5).
 
@@ -108,37 +113,24 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
+    _: KW_ONLY
+    dropout: float = 0.1
+    class_weight: dict | str | None = None
+    max_epochs: int = 10
+    batch_size: int = 32
+    lr: float = 1e-4
+    device: str | torch.device = "auto"
+    callbacks: Sequence | None = None
+    warm_start: bool = False
+    random_state: Any = None
+    verbose: int = 0
+
+    _parameter_constraints: ClassVar[dict] = {
         **NetworkEstimator._parameter_constraints,
         "dropout": [SHARE],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
     _title = "linear probe"
-
-    def __init__(
-        self,
-        *,
-        dropout=0.1,
-        class_weight=None,
-        max_epochs=10,
-        batch_size=32,
-        lr=1e-4,
-        device="auto",
-        callbacks=None,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-    ):
-        self.dropout = dropout
-        self.class_weight = class_weight
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.device = device
-        self.callbacks = callbacks
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
 
     def fit(self, X, y):  # type: ignore[override]  # y is required
         """Train the classifier.

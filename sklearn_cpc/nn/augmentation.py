@@ -1,7 +1,10 @@
 """Augmentation: a recipe for a module that alters clips at random, in batches and on their device."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
+from typing import ClassVar
 
 import torch
 from scipy.fft import next_fast_len
@@ -22,6 +25,7 @@ NOISE_CORNER = 50  # Hz; noise is flat below it, or brown noise would have most 
 SOUNDING = 1e-3  # amplitude relative to the peak of a clip, above which it sounds: -60 dB
 
 
+@dataclass(repr=False, eq=False)
 class Augmentation(BaseEstimator):
     """Recipe for the noise, rooms and microphones that alter what the context hears.
 
@@ -73,32 +77,21 @@ class Augmentation(BaseEstimator):
     torch.Size([4, 32000])
     """
 
-    _parameter_constraints: dict = {
+    _: KW_ONLY
+    gain: float = 0.0
+    equalization: float = 0.0
+    noise: Sequence[float] | None = None
+    mixing: Sequence[float] | None = None
+    reverb: float = 0.0
+    pitch: float = 0.0
+    time_mask: float = 0.0
+    band_mask: float = 0.0
+
+    _parameter_constraints: ClassVar[dict] = {
         **{name: [AMOUNT] for name in ("gain", "equalization", "reverb", "pitch")},
         **{name: [LEVELS, None] for name in ("noise", "mixing")},
         **{name: [SHARE] for name in ("time_mask", "band_mask")},
     }
-
-    def __init__(
-        self,
-        *,
-        gain=0.0,
-        equalization=0.0,
-        noise=None,
-        mixing=None,
-        reverb=0.0,
-        pitch=0.0,
-        time_mask=0.0,
-        band_mask=0.0,
-    ):
-        self.gain = gain
-        self.equalization = equalization
-        self.noise = noise
-        self.mixing = mixing
-        self.reverb = reverb
-        self.pitch = pitch
-        self.time_mask = time_mask
-        self.band_mask = band_mask
 
     def __call__(self, sample_rate):
         """Build the module.

@@ -1,6 +1,9 @@
 """Autoregressors: recipes that build a network from the embeddings z of past steps to a context c."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -42,15 +45,15 @@ class AutoregressorRecipe(BaseEstimator):
         return self._build(z_dim, n_context)
 
 
+@dataclass(repr=False, eq=False)
 class RecurrentRecipe(AutoregressorRecipe):
     """Base class of the recipes of recurrent networks."""
 
-    _parameter_constraints: dict = {"c_dim": [UNITS], "n_layers": [N_LAYERS]}
-    _network: type[nn.Module]
+    c_dim: int = 512
+    n_layers: int = 1
 
-    def __init__(self, c_dim=512, n_layers=1):
-        self.c_dim = c_dim
-        self.n_layers = n_layers
+    _parameter_constraints: ClassVar[dict] = {"c_dim": [UNITS], "n_layers": [N_LAYERS]}
+    _network: ClassVar[type[nn.Module]]
 
     def _build(self, z_dim, n_context):
         return States(self._network(z_dim, self.c_dim, self.n_layers, batch_first=True))
@@ -100,6 +103,7 @@ class LSTMContext(RecurrentRecipe):
     _network = nn.LSTM
 
 
+@dataclass(repr=False, eq=False)
 class CausalAttentionContext(AutoregressorRecipe):
     """Recipe for a transformer as autoregressor, with a context after every step.
 
@@ -125,14 +129,13 @@ class CausalAttentionContext(AutoregressorRecipe):
     torch.Size([2, 40, 256])
     """
 
-    _parameter_constraints: dict = {**TRANSFORMER, "c_dim": [UNITS]}
+    c_dim: int = 256
+    n_layers: int = 2
+    n_heads: int = 4
+    dff: int = 512
+    dropout: float = 0.1
 
-    def __init__(self, c_dim=256, n_layers=2, n_heads=4, dff=512, dropout=0.1):
-        self.c_dim = c_dim
-        self.n_layers = n_layers
-        self.n_heads = n_heads
-        self.dff = dff
-        self.dropout = dropout
+    _parameter_constraints: ClassVar[dict] = {**TRANSFORMER, "c_dim": [UNITS]}
 
     def _build(self, z_dim, n_context):
         if self.c_dim % self.n_heads:
@@ -144,6 +147,7 @@ class CausalAttentionContext(AutoregressorRecipe):
         return CausalAttention(nn.Linear(z_dim, self.c_dim), layers, self.dropout)
 
 
+@dataclass(repr=False, eq=False)
 class AttentionContext(AutoregressorRecipe):
     """Recipe for the report's attention-based autoregressor (section 2.2.3, Table 3).
 
@@ -171,14 +175,13 @@ class AttentionContext(AutoregressorRecipe):
     torch.Size([2, 512])
     """
 
-    _parameter_constraints: dict = {**TRANSFORMER, "dense_units": [Each(UNITS)]}
+    n_layers: int = 2
+    n_heads: int = 2
+    dff: int = 100
+    dense_units: Sequence[int] = (100, 512)
+    dropout: float = 0.1
 
-    def __init__(self, n_layers=2, n_heads=2, dff=100, dense_units=(100, 512), dropout=0.1):
-        self.n_layers = n_layers
-        self.n_heads = n_heads
-        self.dff = dff
-        self.dense_units = dense_units
-        self.dropout = dropout
+    _parameter_constraints: ClassVar[dict] = {**TRANSFORMER, "dense_units": [Each(UNITS)]}
 
     def _build(self, z_dim, n_context):
         if z_dim % self.n_heads:

@@ -1,6 +1,9 @@
 """Encoders: recipes that build a network from samples to one embedding z per step."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -41,7 +44,7 @@ class PerWindow(nn.Module):
 class EncoderRecipe(BaseEstimator):
     """Base class of the recipes."""
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         "n_filters": [UNITS, Each(UNITS)],
         "kernel_sizes": [Each(UNITS)],
         "strides": [Each(UNITS)],
@@ -85,6 +88,7 @@ class EncoderRecipe(BaseEstimator):
         return self._build(n_samples, n_steps, list(zip(n_filters, self.kernel_sizes, self.strides, strict=True)))
 
 
+@dataclass(repr=False, eq=False)
 class Conv1dEncoder(EncoderRecipe):
     """Recipe for the report's 1-D convolutional encoder over raw samples (section 2.2.2, Table 1).
 
@@ -117,25 +121,15 @@ class Conv1dEncoder(EncoderRecipe):
     torch.Size([2, 30, 256])
     """
 
-    _parameter_constraints: dict = {**EncoderRecipe._parameter_constraints, "dense_units": [UNITS]}
+    n_filters: int | Sequence[int] = 512
+    kernel_sizes: Sequence[int] = (10, 8, 4, 4, 4)
+    strides: Sequence[int] = (5, 4, 2, 2, 2)
+    dense_units: int = 512
+    z_dim: int = 256
+    sample_rate: int = 4410
+    dropout: float = 0.1
 
-    def __init__(
-        self,
-        n_filters=512,
-        kernel_sizes=(10, 8, 4, 4, 4),
-        strides=(5, 4, 2, 2, 2),
-        dense_units=512,
-        z_dim=256,
-        sample_rate=4410,
-        dropout=0.1,
-    ):
-        self.n_filters = n_filters
-        self.kernel_sizes = kernel_sizes
-        self.strides = strides
-        self.dense_units = dense_units
-        self.z_dim = z_dim
-        self.sample_rate = sample_rate
-        self.dropout = dropout
+    _parameter_constraints: ClassVar[dict] = {**EncoderRecipe._parameter_constraints, "dense_units": [UNITS]}
 
     def _build(self, n_samples, n_steps, convolutions):
         window = n_samples // n_steps
@@ -159,6 +153,7 @@ class Conv1dEncoder(EncoderRecipe):
         return PerWindow(nn.Sequential(*layers), n_steps)
 
 
+@dataclass(repr=False, eq=False)
 class Conv2dEncoder(EncoderRecipe):
     """Recipe for the report's 2-D convolutional encoder over log-mel windows (section 2.2.2, Table 2).
 
@@ -202,7 +197,19 @@ class Conv2dEncoder(EncoderRecipe):
     torch.Size([1, 30, 256])
     """
 
-    _parameter_constraints: dict = {
+    n_filters: int | Sequence[int] = (32, 64, 256, 512)
+    kernel_sizes: Sequence[int] = (3, 3, 3, 3)
+    strides: Sequence[int] = (2, 2, 2, 2)
+    dense_units: int = 512
+    z_dim: int = 256
+    n_mels: int = 64
+    n_fft: int = 2048
+    sample_rate: int = 22050
+    standardize: bool = True
+    time_smoothing: float = 2.0
+    dropout: float = 0.1
+
+    _parameter_constraints: ClassVar[dict] = {
         **EncoderRecipe._parameter_constraints,
         "dense_units": [UNITS],
         "n_mels": [N_MELS],
@@ -210,32 +217,6 @@ class Conv2dEncoder(EncoderRecipe):
         "standardize": ["boolean"],
         "time_smoothing": [Interval(Real, 0, 4096, closed="both")],
     }
-
-    def __init__(
-        self,
-        n_filters=(32, 64, 256, 512),
-        kernel_sizes=(3, 3, 3, 3),
-        strides=(2, 2, 2, 2),
-        dense_units=512,
-        z_dim=256,
-        n_mels=64,
-        n_fft=2048,
-        sample_rate=22050,
-        standardize=True,
-        time_smoothing=2.0,
-        dropout=0.1,
-    ):
-        self.n_filters = n_filters
-        self.kernel_sizes = kernel_sizes
-        self.strides = strides
-        self.dense_units = dense_units
-        self.z_dim = z_dim
-        self.n_mels = n_mels
-        self.n_fft = n_fft
-        self.sample_rate = sample_rate
-        self.standardize = standardize
-        self.time_smoothing = time_smoothing
-        self.dropout = dropout
 
     def _build(self, n_samples, n_steps, convolutions):
         if any(kernel % 2 == 0 for kernel in self.kernel_sizes):

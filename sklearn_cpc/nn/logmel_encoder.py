@@ -1,7 +1,10 @@
 """LogMelEncoder: a small encoder, 1-D convolutions over log-mel frames."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Real
+from typing import ClassVar
 
 from sklearn.utils._param_validation import Interval
 from torch import nn
@@ -13,6 +16,7 @@ from .encoders import EncoderRecipe
 from .frontends import BandCentring, LogMel, Scale
 
 
+@dataclass(repr=False, eq=False)
 class LogMelEncoder(EncoderRecipe):
     """Recipe for a small encoder: a few 1-D convolutions over log-mel frames.
 
@@ -74,7 +78,19 @@ class LogMelEncoder(EncoderRecipe):
     torch.Size([2, 10, 256])
     """
 
-    _parameter_constraints: dict = {
+    n_filters: int | Sequence[int] = 256
+    kernel_sizes: Sequence[int] = (4, 3, 1)
+    strides: Sequence[int] = (2, 1, 1)
+    z_dim: int = 256
+    n_mels: int = 64
+    window_duration: float = 0.032
+    sample_rate: int = 16000
+    band_smoothing: int = 5
+    centring: float | None = 0.5
+    dynamic_range: float = 50.0
+    dropout: float = 0.0
+
+    _parameter_constraints: ClassVar[dict] = {
         **EncoderRecipe._parameter_constraints,
         "n_filters": [UNITS, Each(UNITS, least=0)],
         "n_mels": [N_MELS],
@@ -84,32 +100,6 @@ class LogMelEncoder(EncoderRecipe):
         "dynamic_range": [POSITIVE],
     }
     _z_is_convolved = True
-
-    def __init__(
-        self,
-        n_filters=256,
-        kernel_sizes=(4, 3, 1),
-        strides=(2, 1, 1),
-        z_dim=256,
-        n_mels=64,
-        window_duration=0.032,
-        sample_rate=16000,
-        band_smoothing=5,
-        centring=0.5,
-        dynamic_range=50.0,
-        dropout=0.0,
-    ):
-        self.n_filters = n_filters
-        self.kernel_sizes = kernel_sizes
-        self.strides = strides
-        self.z_dim = z_dim
-        self.n_mels = n_mels
-        self.window_duration = window_duration
-        self.sample_rate = sample_rate
-        self.band_smoothing = band_smoothing
-        self.centring = centring
-        self.dynamic_range = dynamic_range
-        self.dropout = dropout
 
     def _build(self, n_samples, n_steps, convolutions):
         if any(kernel < stride for _, kernel, stride in convolutions):

@@ -1,6 +1,7 @@
 """InfoNCE, the objective: tell the true future from other windows."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 from sklearn.base import BaseEstimator
@@ -20,6 +21,7 @@ LOSS_CONSTRAINTS: dict = {
 }
 
 
+@dataclass(repr=False, eq=False)
 class InfoNCE(BaseEstimator):
     """Recipe of the objective: tell the true future from other windows.
 
@@ -62,29 +64,19 @@ class InfoNCE(BaseEstimator):
     8
     """
 
-    _parameter_constraints: dict = {
+    negatives: str = "across"
+    n_across: int | None = None
+    similarity: str = "dot"
+    temperature: float | None = None
+    step_weights: str = "uniform"
+    predict_from: str = "last"
+    projection: int | None = None
+
+    _parameter_constraints: ClassVar[dict] = {
         **LOSS_CONSTRAINTS,
         "predict_from": [StrOptions({"last", "all"})],
         "projection": [integers(1, 2**14), None],
     }
-
-    def __init__(
-        self,
-        negatives="across",
-        n_across=None,
-        similarity="dot",
-        temperature=None,
-        step_weights="uniform",
-        predict_from="last",
-        projection=None,
-    ):
-        self.negatives = negatives
-        self.n_across = n_across
-        self.similarity = similarity
-        self.temperature = temperature
-        self.step_weights = step_weights
-        self.predict_from = predict_from
-        self.projection = projection
 
     def __call__(self, n_future):
         """Build the loss.

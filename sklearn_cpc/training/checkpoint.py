@@ -4,8 +4,10 @@ import contextlib
 import functools
 import hashlib
 import os
+from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -30,6 +32,7 @@ RUNNING = {"checkpoint", "device", "memory", "n_jobs", "on_error", "verbose"}
 RUNNING |= {"_optimizer_state", "_random", "callbacks", "history_", "interrupted_", "warm_start"}
 
 
+@dataclass(repr=False, eq=False)
 class Checkpoint(BaseEstimator):
     """Recipe of checkpoints: where a training keeps its state, and how often it writes it.
 
@@ -46,11 +49,10 @@ class Checkpoint(BaseEstimator):
     >>> cpc = make_cpc(checkpoint=Checkpoint("checkpoints/birds", every=5), random_state=0)
     """
 
-    _parameter_constraints: dict = {"directory": [str, os.PathLike], "every": [integers(1, 2**31)]}
+    directory: str | os.PathLike
+    every: int = 1
 
-    def __init__(self, directory, every=1):
-        self.directory = directory
-        self.every = every
+    _parameter_constraints: ClassVar[dict] = {"directory": [str, os.PathLike], "every": [integers(1, 2**31)]}
 
     def __call__(self, settings, random):
         """Build the callback that writes checkpoints and resumes from them.

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class NetworkEstimator(SaveMixin):
     X and y, starts the network, and returns a :class:`Task`; it sets what fit learns from X and y alone.
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         "max_epochs": [integers(0, 10**6)],
         "batch_size": [integers(1, 2**24)],
         "lr": [POSITIVE],
@@ -54,17 +54,6 @@ class NetworkEstimator(SaveMixin):
 
     _build_network: Callable[..., nn.Module]
     _plan: Callable[..., Task]
-    random_state: Any
-    max_epochs: int
-    warm_start: bool
-    batch_size: int
-    lr: float
-    device: Any
-    callbacks: Any
-    verbose: int
-    network_: Any
-    history_: list[dict]
-
     def fit(self, X, y=None):
         """Train the network.
 
@@ -192,7 +181,7 @@ class NetworkEstimator(SaveMixin):
                 params[name] = self._recipes[name][value]()
         return super().set_params(**params)
 
-    _recipes: dict = {}  # classes of recipes by name, by parameter
+    _recipes: ClassVar[dict] = {}  # classes of recipes by name, by parameter
 
     def __sklearn_tags__(self):
         """Declare that transformers give float32 for float32."""

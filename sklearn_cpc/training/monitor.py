@@ -1,7 +1,10 @@
 """EmbeddingMonitor: watch the embeddings during a training."""
 
 from collections import deque
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +18,7 @@ from .._constraints import integers
 from .._warnings import warn
 
 
+@dataclass(repr=False, eq=False)
 class EmbeddingMonitor(Callback):
     """Watch the embeddings while a :class:`CPCTransformer` is trained, and warn if they collapse.
 
@@ -70,20 +74,20 @@ class EmbeddingMonitor(Callback):
     (True, True)
     """
 
-    _parameter_constraints: dict = {
+    labelled: Sequence | None = None
+    _: KW_ONLY
+    n_neighbors: int = 5
+    n_rows: int = 2048
+    min_rank: float = 2.0
+    min_std: float = 0.01
+
+    _parameter_constraints: ClassVar[dict] = {
         "labelled": [tuple, list, None],
         "n_neighbors": [integers(1, 2**20)],
         "n_rows": [integers(2, 2**24)],
         "min_rank": [Interval(Real, 0, None, closed="left")],
         "min_std": [Interval(Real, 0, None, closed="left")],
     }
-
-    def __init__(self, labelled=None, *, n_neighbors=5, n_rows=2048, min_rank=2.0, min_std=0.01):
-        self.labelled = labelled
-        self.n_neighbors = n_neighbors
-        self.n_rows = n_rows
-        self.min_rank = min_rank
-        self.min_std = min_std
 
     def on_train_begin(self, net, **_):
         """Check the parameters and read the labelled recordings."""

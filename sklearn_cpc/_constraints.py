@@ -7,7 +7,12 @@ filling the memory of the machine.
 import os
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, make_constraint
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, make_constraint, validate_params
+
+
+def check_parameters(**constraints):
+    """Let a function check its parameters, as scikit-learn's functions do."""
+    return validate_params(constraints, prefer_skip_nested_validation=True)
 
 
 def integers(low, high):
@@ -16,14 +21,7 @@ def integers(low, high):
 
 
 class Each(HasMethods):  # scikit-learn accepts only its own constraints and their subclasses
-    """Tuples or lists whose entries all satisfy one constraint, or one of several.
-
-    Parameters
-    ----------
-    entry : scikit-learn constraint or list of them
-    least, most : int, default=1, 100
-        Bounds on the number of entries.
-    """
+    """Tuples or lists of ``least`` to ``most`` entries, which all satisfy one constraint, or one of a list."""
 
     def __init__(self, entry, least=1, most=100):
         super().__init__("__len__")

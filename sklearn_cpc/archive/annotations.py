@@ -10,8 +10,9 @@ from itertools import takewhile
 import numpy as np
 import pandas as pd
 import soundfile
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
+from .._constraints import check_parameters
 from .._files import atomic_write
 from ..audio.clips import as_clips, match_columns
 from ..audio.reading import Limits, open_audio, printable
@@ -213,7 +214,7 @@ def _count_shared_folders(*paths):
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-@validate_params({"format": [StrOptions({"raven", "audacity"})]}, prefer_skip_nested_validation=True)
+@check_parameters(format=[StrOptions({"raven", "audacity"})])
 def write_annotations(table, path_or_folder, format="raven"):
     """Write annotations, windows or search results as tables that Raven or Audacity opens.
 

@@ -6,8 +6,9 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
+from .._constraints import check_parameters
 from .._warnings import warn
 from ..audio.reading import printable
 from .windows import clip_columns
@@ -15,10 +16,7 @@ from .windows import clip_columns
 TOLERANCE = 1e-9  # seconds, for rounding
 
 
-@validate_params(
-    {"min_overlap": [Interval(Real, 0, 1, closed="right")], "multilabel": ["boolean"]},
-    prefer_skip_nested_validation=True,
-)
+@check_parameters(min_overlap=[Interval(Real, 0, 1, closed="right")], multilabel=["boolean"])
 def label_windows(windows, annotations, *, min_overlap=0.5, multilabel=False, absent=None):
     """Give each window the label of the annotations that it overlaps with.
 

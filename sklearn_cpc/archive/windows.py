@@ -5,9 +5,9 @@ from numbers import Real
 import joblib
 import numpy as np
 import pandas as pd
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._constraints import READING
+from .._constraints import READING, check_parameters
 from .._warnings import warn
 from ..audio.clips import as_clips, as_paths
 from ..audio.reading import UnreadableAudioError, read_duration
@@ -17,14 +17,11 @@ SHORTEST = 1e-3  # seconds: a shorter rest at the end of a recording is no windo
 SECONDS = Interval(Real, SHORTEST, None, closed="left")
 
 
-@validate_params(
-    {
-        "duration": [SECONDS],
-        "hop": [SECONDS, None],
-        "partial": [StrOptions({"keep", "shift", "drop"})],
-        "on_error": READING["on_error"],
-    },
-    prefer_skip_nested_validation=True,
+@check_parameters(
+    duration=[SECONDS],
+    hop=[SECONDS, None],
+    partial=[StrOptions({"keep", "shift", "drop"})],
+    on_error=READING["on_error"],
 )
 def cut_windows(paths, duration, hop=None, *, partial="keep", on_error="raise", n_jobs=None):
     """Cut recordings into windows that cover every second once. Only headers are read.

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
-from .._constraints import POSITIVE, integers
+from .._constraints import POSITIVE, check_parameters, integers
 from .reading import UnreadableAudioError, printable, read_duration
 from .tables import as_seconds, is_path, match_columns, read_columns, read_table
 
@@ -150,14 +150,11 @@ def _as_clip(row, index):
     return Clip(path, onset, None if np.isnan(duration) else duration)
 
 
-@validate_params(
-    {
-        "n_per_file": [integers(1, 1_000_000)],
-        "duration": [POSITIVE],
-        "method": [StrOptions({"even", "random"})],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+@check_parameters(
+    n_per_file=[integers(1, 1_000_000)],
+    duration=[POSITIVE],
+    method=[StrOptions({"even", "random"})],
+    random_state=["random_state"],
 )
 def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state=None):
     """Cut several clips from every recording, for several embeddings per file.

@@ -8,9 +8,9 @@ from numbers import Real
 from os import PathLike
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._constraints import integers
+from .._constraints import check_parameters, integers
 from .corpora import ESC50, FMA_SMALL, FSDD, GTZAN
 from .download import load_corpus
 
@@ -100,7 +100,7 @@ def fetcher(corpus, **constraints):
         texts["Attributes"] = texts["Attributes"].replace("\n", "\n    ")
         texts["bad_files"] = ", ".join(corpus.known_bad) or "none"
         function.__doc__ = re.sub(r"\n\s*\n+", "\n\n", DOCSTRING.format_map(texts))
-        return validate_params(CONSTRAINTS | constraints, prefer_skip_nested_validation=True)(function)
+        return check_parameters(**CONSTRAINTS, **constraints)(function)
 
     return decorate
 

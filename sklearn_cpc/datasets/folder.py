@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import validate_params
 
-from .._constraints import Each
+from .._constraints import Each, check_parameters
 from .._warnings import warn
 
 # The endings of formats that are not the format's name. RAW and MAT are left out: no header, and any numbers.
@@ -33,14 +32,7 @@ COMPANIONS = """
 """
 
 
-@validate_params(
-    {
-        "directory": [str, PathLike],
-        "group_from": [str, None],
-        "extensions": [str, Each(str), None],
-    },
-    prefer_skip_nested_validation=True,
-)
+@check_parameters(directory=[str, PathLike], group_from=[str, None], extensions=[str, Each(str), None])
 def load_audio_folder(directory, *, group_from=None, extensions=None):
     r"""List the audio files of a directory that has one sub-folder per class.
 

@@ -10,22 +10,19 @@ import numpy as np
 import soundfile
 from scipy import signal
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
-from .._constraints import integers
+from .._constraints import check_parameters, integers
 from .folder import as_bunch
 
 
-@validate_params(
-    {
-        "directory": [str, PathLike],
-        "n_per_class": [integers(1, 1_000_000)],
-        "n_groups": [integers(1, 10_000)],
-        "duration": [Interval(Real, 0, 86_400, closed="right")],
-        "sample_rate": [integers(8000, 10_000_000)],
-        "random_state": ["random_state"],
-    },
-    prefer_skip_nested_validation=True,
+@check_parameters(
+    directory=[str, PathLike],
+    n_per_class=[integers(1, 1_000_000)],
+    n_groups=[integers(1, 10_000)],
+    duration=[Interval(Real, 0, 86_400, closed="right")],
+    sample_rate=[integers(8000, 10_000_000)],
+    random_state=["random_state"],
 )
 def make_synthetic_corpus(
     directory, *, n_per_class=20, n_groups=5, duration=5.0, sample_rate=22050, random_state=None

@@ -9,11 +9,10 @@ from sklearn.manifold import TSNE
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import validate_params
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from .._constraints import integers
+from .._constraints import check_parameters, integers
 from .._warnings import warn
 from ..evaluation.folds import check_labels
 from ._drawing import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, PLAIN, add_legend, make_panels, size_in_points
@@ -137,10 +136,7 @@ class EmbeddingDisplay:
         return cls.from_embeddings(train, y_train, test, y_test, **kwargs)
 
     @classmethod
-    @validate_params(
-        {"max_points": [integers(1, 10**9), None], "random_state": ["random_state"]},
-        prefer_skip_nested_validation=True,
-    )
+    @check_parameters(max_points=[integers(1, 10**9), None], random_state=["random_state"])
     def from_embeddings(
         cls,
         train,

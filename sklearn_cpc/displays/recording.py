@@ -4,10 +4,9 @@ import copy
 import os
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from .._constraints import POSITIVE
+from .._constraints import POSITIVE, check_parameters
 from .._librosa import import_librosa
 from .._pipelines import find_nested
 from ..audio.clips import holds_path
@@ -152,7 +151,7 @@ class RecordingDisplay:
         return cls.from_frames(np.asarray(samples), cpc.sample_rate_, frames, onset=onset, name=name, **plot_kw)
 
     @classmethod
-    @validate_params({"sample_rate": [POSITIVE]}, prefer_skip_nested_validation=True)
+    @check_parameters(sample_rate=[POSITIVE])
     def from_frames(cls, samples, sample_rate, frames=None, *, onset=0.0, name=None, **plot_kw):
         """Draw a recording with embeddings over time from any source.
 

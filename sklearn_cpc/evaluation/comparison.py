@@ -10,9 +10,9 @@ from scipy import sparse, stats
 from sklearn.base import clone
 from sklearn.metrics import check_scoring
 from sklearn.utils import _safe_indexing, check_consistent_length
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval
 
-from .._constraints import integers
+from .._constraints import check_parameters, integers
 from ..audio.clips import as_clips
 from .folds import make_folds
 from .representations import UNTRAINED, add_baselines, named_estimators, train_all
@@ -21,10 +21,7 @@ SEED_CONSTRAINTS = {"n_seeds": [integers(1, 10_000)], "random_state": [integers(
 SCORE_CONSTRAINTS = {"reference": [str, None], "confidence": [Interval(Real, 0, 1, closed="neither")]}
 
 
-@validate_params(
-    {**SEED_CONSTRAINTS, **SCORE_CONSTRAINTS, "transductive": ["boolean"], "baselines": ["boolean"]},
-    prefer_skip_nested_validation=True,
-)
+@check_parameters(**SEED_CONSTRAINTS, **SCORE_CONSTRAINTS, transductive=["boolean"], baselines=["boolean"])
 def compare_representations(
     representations,
     X,
@@ -166,10 +163,7 @@ def compare_representations(
     return table.join(tabulate_scores(scores, n_seeds))
 
 
-@validate_params(
-    {**SCORE_CONSTRAINTS, "scores": [dict], "test_ratio": [Interval(Real, 0, None, closed="left")]},
-    prefer_skip_nested_validation=True,
-)
+@check_parameters(**SCORE_CONSTRAINTS, scores=[dict], test_ratio=[Interval(Real, 0, None, closed="left")])
 def compare_scores(scores, reference=None, *, test_ratio=0.25, confidence=0.95):
     """Compute means of paired scores, and their differences with confidence intervals.
 

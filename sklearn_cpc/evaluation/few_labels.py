@@ -5,17 +5,19 @@ import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils._param_validation import validate_params
 
-from .._constraints import Each, integers
+from .._constraints import Each, check_parameters, integers
 from .comparison import SEED_CONSTRAINTS, compare_scores, fit_and_score, tabulate_scores
 from .folds import make_folds
 from .representations import add_baselines, named_estimators, split_pipeline, train_all
 
-COUNTS = {"n_labels": [Each([integers(1, 10**9), None])], "n_draws": [integers(1, 10_000)]}
 
-
-@validate_params({**SEED_CONSTRAINTS, **COUNTS, "baselines": ["boolean"]}, prefer_skip_nested_validation=True)
+@check_parameters(
+    **SEED_CONSTRAINTS,
+    n_labels=[Each([integers(1, 10**9), None])],
+    n_draws=[integers(1, 10_000)],
+    baselines=["boolean"],
+)
 def label_efficiency(
     estimators,
     X,

@@ -6,14 +6,14 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score
 from sklearn.utils import check_consistent_length
-from sklearn.utils._param_validation import validate_params
 
+from .._constraints import check_parameters
 from .comparison import SEED_CONSTRAINTS
 from .folds import make_folds
 from .representations import named_estimators, train_all, untrained_twin
 
 
-@validate_params({**SEED_CONSTRAINTS, "baselines": ["boolean"]}, prefer_skip_nested_validation=True)
+@check_parameters(**SEED_CONSTRAINTS, baselines=["boolean"])
 def overfitting_gaps(
     representation,
     A,

@@ -5,17 +5,14 @@ import time
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, log_loss
-from sklearn.utils._param_validation import HasMethods, validate_params
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_consistent_length
 
-from .._constraints import integers
+from .._constraints import check_parameters, integers
 from .folds import check_labels
 
 
-@validate_params(
-    {"estimator": [HasMethods(["fit", "get_params"])], "max_epochs": [integers(1, 10**9), None]},
-    prefer_skip_nested_validation=True,
-)
+@check_parameters(estimator=[HasMethods(["fit", "get_params"])], max_epochs=[integers(1, 10**9), None])
 def record_training(estimator, X, y, X_test, y_test, *, max_epochs=None):
     """Train a clone of a classifier epoch by epoch, and test it after each epoch.
 

@@ -5,11 +5,11 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 from torch import nn
 from torch.nn import functional as F
 
-from .._constraints import POSITIVE, integers
+from .._constraints import POSITIVE, check_parameters, integers
 from .._generators import own_generator
 
 LOSS_CONSTRAINTS: dict = {
@@ -135,7 +135,7 @@ class LossAndAccuracy(NamedTuple):
     accuracy: torch.Tensor
 
 
-@validate_params(LOSS_CONSTRAINTS, prefer_skip_nested_validation=True)
+@check_parameters(**LOSS_CONSTRAINTS)
 def info_nce(
     predictions,
     z,

@@ -85,15 +85,7 @@ class CheckpointWriter(Callback):
 
     @contextlib.contextmanager
     def resume(self, net):
-        """Lock the directory while a net is trained, and give it the state of the checkpoint, if there is one.
-
-        Raises
-        ------
-        ValueError
-            If the checkpoint has other settings or is damaged, or the directory cannot be written.
-        RuntimeError
-            If another training has locked the directory.
-        """
+        """Lock the directory while a net is trained, and give it the state of the checkpoint, if there is one."""
         with contextlib.ExitStack() as stack:
             stack.callback(release, self._lock())
             self._state = self._read()

@@ -77,19 +77,9 @@ class ClipShape(NamedTuple):
         return first, n_shared, np.minimum(n_total - first, self.n_steps)
 
     def stack(self, pieces, dtype):
-        """Copy clips into one tensor, with zeros after the end of their recording.
+        """Copy clips, pairs of a recording and where in it they begin, into one tensor, with zeros at the end.
 
-        Parameters
-        ----------
-        pieces : list of (samples, start)
-            Recordings, and where in them the clips begin.
-        dtype : numpy dtype
-
-        Returns
-        -------
-        clips : Tensor of shape (batch, n_samples), or shorter
-        n_valid : int Tensor of shape (batch,)
-            Steps of each clip that hold sound.
+        Returns it, of shape (batch, n_samples) or shorter, and how many steps of each clip hold sound.
         """
         lengths = [min(len(samples) - start, self.n_samples) for samples, start in pieces]
         n_valid = self.count_valid(lengths)

@@ -21,13 +21,7 @@ if hasattr(os, "register_at_fork"):  # in a forked process, the thread that held
 
 
 def resolve_device(device):
-    """Turn the parameter ``device`` into a torch.device: "auto" is a CUDA GPU if there is one, else the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the device is unknown or not on this machine.
-    """
+    """Turn the parameter ``device`` into a torch.device: "auto" is a CUDA GPU if there is one, else the CPU."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -54,6 +54,7 @@ class NetworkEstimator(SaveMixin):
 
     _build_network: Callable[..., nn.Module]
     _plan: Callable[..., Task]
+
     def fit(self, X, y=None):
         """Train the network.
 

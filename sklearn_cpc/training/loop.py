@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from .._interrupts import hold_interrupts, note_interrupts
+from .._processes import shows_progress
 from .allocator import keep_freed_memory
 from .net import ForgetBatches, LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
 from .schedules import SCHEDULES
@@ -49,30 +50,15 @@ def train(
     If an error or Ctrl-C stops the training after the first epoch, the module keeps the weights of its last
     finished epoch, and the error is returned, for the estimator to raise.
 
-    Parameters
-    ----------
-    module : nn.Module
-        Called with the inputs of a batch.
-    batches : IterableDataset
-        Yields ``(inputs, targets)``; ``inputs`` is a tensor or a dict of keyword arguments.
-    criterion : nn.Module
-        Maps ``(outputs, targets)`` to the loss and a dict of metrics named in ``criterion.metrics``.
-    precision : {"float32", "bfloat16"}
-        Type of the forward pass; the weights and the loss are float32.
-    callbacks : list of skorch callbacks, default=None
-        Copied, so that the caller's own stay unchanged.
-    optimizer_state : dict, default=None
-        State of Adam to continue with.
-    validate : callable, default=None
-        Called with the module after every epoch; its result is recorded as ``valid_score``.
-    embedder : callable, default=None
-        For callbacks, as ``net.embedder``: called with recordings, it returns a function that embeds them with
-        a module.
-    checkpoint : CheckpointWriter, default=None
-        Writes checkpoints; if there is one already, the training resumes from it.
+    ``batches`` yields (inputs, targets), and ``criterion`` maps (outputs, targets) to the loss and a dict of the
+    metrics that it names. ``precision`` is that of the forward pass. ``validate`` maps the module to a
+    ``valid_score`` after every epoch. ``embedder``, for callbacks, maps recordings to a function that embeds them
+    with a module. The training resumes from the ``checkpoint``, a CheckpointWriter, if it has one.
     """
     metrics = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
-    before = [*metrics, ("forget", ForgetBatches()), ("progress", ProgressBar(title, verbose))]
+    before = [*metrics, ("forget", ForgetBatches())]
+    if shows_progress(verbose):
+        before.append(("progress", ProgressBar(title, verbose)))
     if validate is not None:
         before.insert(0, ("validation", Validation(validate)))  # before those that show or monitor the score
     if schedule != "constant":

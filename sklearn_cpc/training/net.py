@@ -55,14 +55,7 @@ class Net(NeuralNet):
 
 
 def check_callbacks(callbacks, *, validates):
-    """Raise unless every callback is skorch's and monitors a value that is recorded.
-
-    Parameters
-    ----------
-    callbacks : list of skorch callbacks, their classes, or tuples (name, callback); or None
-    validates : bool
-        Whether recordings are held out for a ``valid_score``.
-    """
+    """Raise unless every callback is skorch's and monitors what is recorded: ``valid_score`` if ``validates``."""
     for callback in callbacks or []:
         callback = callback[1] if isinstance(callback, tuple) and len(callback) == 2 else callback
         callback = callback() if isinstance(callback, type) and issubclass(callback, Callback) else callback
@@ -110,7 +103,7 @@ class ForgetBatches(Callback):
 
 
 class ProgressBar(Callback):
-    """A bar over epochs that shows the loss; see :func:`progress`."""
+    """A progress bar over epochs that shows the loss."""
 
     def __init__(self, title, verbose):
         self.title = title

@@ -20,19 +20,7 @@ def contrastive_accuracy(forecasts, similarity):
     15 negatives are other windows of the same clip and 16 are windows of other clips, drawn with a
     fixed seed. (If there is only one clip, all are windows of it.) If there are fewer windows, some
     are drawn again, and chance is higher. A tie does not count as a win. In a large corpus, negatives come
-    from a group of a hundred clips or more, rather than from all.
-
-    Parameters
-    ----------
-    forecasts : iterable of Forecast
-        One per batch; together all clips.
-    similarity : {"dot", "cosine"}
-        How predictions and embeddings are compared.
-
-    Returns
-    -------
-    float
-        Mean over all predictions; NaN if there are none.
+    from a group of a hundred clips or more, rather than from all. NaN if there are no predictions.
     """
     judge = functools.partial(_judge, similarity=similarity, random=np.random.RandomState(0))
     # A variable for the group would keep it in memory while the next one is gathered.
@@ -91,19 +79,9 @@ def _valid_predictions(forecast):
 
 
 def draw_negatives(clip, target, n_valid, random):
-    """Draw the negatives of n predictions.
+    """Draw the negatives of n positives, given by ``clip`` and ``target`` step (n,): their clips and steps.
 
-    Parameters
-    ----------
-    clip, target : int ndarray of shape (n,)
-        Clip and step of each positive; its clip has at least two valid steps.
-    n_valid : int ndarray of shape (n_clips,)
-        Valid steps of each clip.
-    random : RandomState
-
-    Returns
-    -------
-    clips, steps : int ndarray of shape (n, N_WITHIN + N_ACROSS)
+    Both results have the shape (n, N_WITHIN + N_ACROSS). The clip of a positive has at least two valid steps.
     """
     # Number the windows through all clips. The windows of a clip form a circle, and so do those of all others.
     # Counting starts after the positive, or after its clip, so that no negative is the positive.

@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted
 from torch import nn
 
 from ._constraints import SHARE, UNITS, Each
 from ._generators import Dropout
 from .training.batches import TensorBatches
 from .training.estimator import NetworkEstimator, Task
-from .training.scaling import standardize
+from .training.scaling import DTYPES, scale, standardize
 
 
 class Autoencoder(nn.Module):
@@ -155,9 +154,7 @@ class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netw
         -------
         float ndarray of shape (n_samples, n_components)
         """
-        check_is_fitted(self, "network_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._run(self.scaler_.transform(X), "encoder")
+        return self._run(scale(self, X), "encoder")
 
     def inverse_transform(self, X):
         """Map reduced features back to the input's.
@@ -171,7 +168,7 @@ class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netw
         float ndarray of shape (n_samples, n_features)
         """
         check_is_fitted(self, "network_")
-        X = check_array(X, dtype=[np.float64, np.float32], copy=True)
+        X = check_array(X, dtype=DTYPES, copy=True)
         if X.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has shape {X.shape}; it must be (n_samples, n_components={self._n_features_out})."
@@ -190,11 +187,8 @@ class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netw
         -------
         float
         """
-        check_is_fitted(self, "network_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        rows = self.scaler_.transform(X)
-        restored = self._run(rows)
-        return float(r2_score(rows, restored, multioutput="variance_weighted"))
+        rows = scale(self, X)
+        return float(r2_score(rows, self._run(rows), multioutput="variance_weighted"))
 
     def _build_network(self):
         layers = self.encoder_units, self.n_components, self.decoder_units

@@ -10,14 +10,13 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from ._constraints import SHARE
 from ._generators import Dropout
 from .training.batches import TensorBatches
 from .training.estimator import NetworkEstimator, Task
-from .training.scaling import standardize
+from .training.scaling import scale, standardize
 
 
 class Probe(nn.Module):
@@ -181,7 +180,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
         -------
         ndarray of shape (n_samples,)
         """
-        best = self._logits(X).argmax(axis=1)
+        best = self._run(scale(self, X)).argmax(axis=1)
         return self.classes_[best]
 
     def predict_proba(self, X):
@@ -196,7 +195,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
         float ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``.
         """
-        return torch.from_numpy(self._logits(X)).softmax(1).numpy()
+        return torch.from_numpy(self._run(scale(self, X))).softmax(1).numpy()
 
     def decision_function(self, X):
         """Logit of each class; with two classes, how far the second is above the first.
@@ -209,7 +208,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
         -------
         float ndarray of shape (n_samples, n_classes) or, with two classes, (n_samples,)
         """
-        logits = self._logits(X)
+        logits = self._run(scale(self, X))
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
 
     def _build_network(self):
@@ -253,8 +252,3 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
                 "the weights as a dict {label: weight}."
             )
         return compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-
-    def _logits(self, X):
-        check_is_fitted(self, "network_")
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        return self._run(self.scaler_.transform(X))

@@ -1,7 +1,5 @@
 """What the displays share: colours that every reader can tell apart, markers, and panels."""
 
-from functools import partial
-
 import numpy as np
 
 # Okabe and Ito's palette without its yellow, which is too pale for lines and dots on white. Then indigo, wine and
@@ -71,16 +69,12 @@ def size_in_points(ax):
 
 def add_beside(ax, side, gap, size, **sharing):
     """Add Axes along the "top" or the "right" side of others, with a gap and a size (depth) in points."""
-    axes = ax.inset_axes([0, 0, 1, 1], **sharing)
-    axes.set_axes_locator(partial(_bounds_beside, ax, side, gap, size))
-    return axes
+    from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-
-def _bounds_beside(ax, side, gap, size, child, renderer):
-    """Return the bounds of ``child`` in the figure, whatever size the layout engine gave ``ax``."""
-    from matplotlib.transforms import Bbox
-
-    box, point = ax.bbox, ax.figure.dpi / 72
-    gap, size = gap * point, size * point
-    bounds = {"top": (box.x0, box.y1 + gap, box.width, size), "right": (box.x1 + gap, box.y0, size, box.height)}
-    return Bbox.from_bounds(*bounds[side]).transformed(ax.figure.transSubfigure.inverted())
+    inches = ax.figure.dpi_scale_trans + ScaledTranslation(1, 1, ax.transAxes)  # from the upper right corner
+    gap, size = gap / 72, size / 72
+    if side == "top":
+        place, bounds = blended_transform_factory(ax.transAxes, inches), (0, gap, 1, size)
+    else:
+        place, bounds = blended_transform_factory(inches, ax.transAxes), (gap, 0, size, 1)
+    return ax.inset_axes(bounds, transform=place, **sharing)

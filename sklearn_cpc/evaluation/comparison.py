@@ -151,14 +151,10 @@ def compare_representations(
     seeds = range(random_state, random_state + n_seeds)
     settings = [(*part, with_labels, X, np.asarray(y), unlabelled, scoring) for part in parts]
     results = train_all(fit_and_score, named, probe, seeds, settings, memory, n_jobs, verbose)
-    scores: dict[str, list[float]] = {name: [] for name in named}
-    seconds: dict[str, list[float]] = {name: [] for name in named}
-    for name, (fold_scores, fit_seconds) in results:
-        scores[name] += fold_scores
-        seconds[name].append(fit_seconds)
+    scores = {name: [score for part, _ in found for score in part] for name, found in results.items()}
     test_ratio = np.mean([len(test) / len(train) for train, test in folds])
     table = compare_scores(scores, reference, test_ratio=test_ratio, confidence=confidence)
-    table["fit_seconds"] = [np.mean(seconds[name]) for name in named]
+    table["fit_seconds"] = [np.mean([seconds for _, seconds in found]) for found in results.values()]
     table["fitted_on"] = "all recordings" if transductive else "training folds"
     return table.join(tabulate_scores(scores, n_seeds))
 
@@ -265,7 +261,8 @@ def _concatenate(X, more):
     if clips is not None and more_clips is not None:
         return clips + more_clips
     if clips is None and more_clips is None:
-        is_table, is_sparse = ({test(X), test(more)} for test in (_is_table, sparse.issparse))
+        is_table = {isinstance(rows, pd.DataFrame) for rows in (X, more)}
+        is_sparse = {sparse.issparse(rows) for rows in (X, more)}
         if is_table == {True} and set(X.columns) == set(more.columns):
             return pd.concat([X, more[X.columns]], ignore_index=True)
         if is_table == {False} and len(is_sparse) == 1 and np.shape(X)[1:] == np.shape(more)[1:]:
@@ -274,10 +271,6 @@ def _concatenate(X, more):
         "unlabelled cannot be joined with X; give both as recordings, as tables with the same columns, or as "
         "arrays of the same width."
     )
-
-
-def _is_table(rows):
-    return isinstance(rows, pd.DataFrame)
 
 
 def _difference_columns(label, scores, others, test_ratio, confidence):

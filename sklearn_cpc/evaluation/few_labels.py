@@ -105,10 +105,11 @@ def label_efficiency(
         for (train, test), drawn in zip(folds, draws, strict=True)
     ]
     seeds = range(random_state, random_state + n_seeds)
+    results = train_all(fit_and_score, named, probe, seeds, settings, memory, n_jobs)
     means: dict[str, list] = {name: [] for name in named}  # over draws, by number of labels
-    for name, (scores, _) in train_all(fit_and_score, named, probe, seeds, settings, memory, n_jobs):
-        drawn = draws[len(means[name]) % len(folds)]
-        means[name].append(pd.Series(scores).groupby([size for size, _ in drawn]).mean())
+    for name, found in results.items():
+        for drawn, (scores, _) in zip(draws * n_seeds, found, strict=True):
+            means[name].append(pd.Series(scores).groupby([size for size, _ in drawn]).mean())
     test_ratio = np.mean([len(test) / len(train) for train, test in folds])
     n_classes, tables = [len(np.unique(y[train])) for train, _ in folds], {}
     for size in sizes:

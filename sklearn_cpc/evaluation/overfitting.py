@@ -99,8 +99,8 @@ def overfitting_gaps(
     if baselines and twin is not None:
         named["untrained"] = twin
     seeds, settings = range(random_state, random_state + n_seeds), [(corpora, folds_a, folds_b)]
-    names, results = zip(*train_all(_fit_and_test, named, probe, seeds, settings, memory, n_jobs), strict=True)
-    table = pd.DataFrame(results, index=names).groupby(level=0, sort=False).mean()
+    results = train_all(_fit_and_test, named, probe, seeds, settings, memory, n_jobs)
+    table = pd.DataFrame({name: pd.DataFrame(found).mean() for name, found in results.items()}).T
     table.insert(3, "network_gap", table["loss_b"] - table["loss_a"])
     table.insert(4, "probe_gap", table["loss_c"] - table["loss_b"])
     table.insert(7, "cv_network_gap", table["cv_loss_b"] - table["cv_loss_a"])

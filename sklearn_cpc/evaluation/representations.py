@@ -69,7 +69,7 @@ def seeded_clone(estimator, seed, memory):
 
 
 def train_all(train, named, probe, seeds, settings, memory, n_jobs, verbose=0):
-    """Return (name, ``train(features, classifier, *setting)``) for each representation, seed and setting.
+    """Return by name the results of ``train(features, classifier, *setting)`` for each seed and setting.
 
     Decoded recordings are cached in the directory ``memory``, or in a temporary one.
     """
@@ -81,8 +81,10 @@ def train_all(train, named, probe, seeds, settings, memory, n_jobs, verbose=0):
             delayed(train)(*split_pipeline(seeded_clone(named[name], seed, memory), probe), *setting)
             for name, seed, setting in tasks
         )
-        names = [name for name, _, _ in tasks]
-        return list(zip(names, progress(results, len(tasks), "comparing", verbose), strict=True))
+        by_name: dict[str, list] = {name: [] for name in named}
+        for (name, _, _), result in zip(tasks, progress(results, len(tasks), "comparing", verbose), strict=True):
+            by_name[name].append(result)
+    return by_name
 
 
 def split_pipeline(estimator, probe):

@@ -31,10 +31,10 @@ class Allowed(NamedTuple):
     check: Callable = lambda built: None  # raises if parameters do not make sense together
 
 
-def _count_outputs(classifier):
-    """Count the outputs of a linear classifier of scikit-learn: one is enough for two classes."""
-    n_classes = len(classifier.classes_)
-    return 1 if n_classes == 2 else n_classes
+def _linear_shapes(classifier):
+    """Return the shapes of a linear classifier of scikit-learn, which has one output for two classes."""
+    n_outputs = len(classifier.classes_) if len(classifier.classes_) != 2 else 1
+    return {"coef_": (n_outputs, classifier.n_features_in_), "intercept_": (n_outputs,)}
 
 
 def _check_scaler(scaler):
@@ -73,9 +73,7 @@ CLASSES = {
         {
             **FEATURES,
             **OUTPUT,
-            "mean_": [np.ndarray, None],
-            "var_": [np.ndarray, None],
-            "scale_": [np.ndarray, None],
+            **{name: [np.ndarray, None] for name in ("mean_", "var_", "scale_")},
             "n_samples_seen_": [POSITIVE, np.ndarray],
         },
         lambda scaler: dict.fromkeys(("mean_", "var_", "scale_", "n_samples_seen_"), (scaler.n_features_in_,)),
@@ -83,17 +81,8 @@ CLASSES = {
     ),
     "LogisticRegression": Allowed(
         "sklearn.linear_model",
-        {
-            **FEATURES,
-            "classes_": [np.ndarray],
-            "coef_": [np.ndarray],
-            "intercept_": [np.ndarray],
-            "n_iter_": [np.ndarray],
-        },
-        lambda classifier: {
-            "coef_": (_count_outputs(classifier), classifier.n_features_in_),
-            "intercept_": (_count_outputs(classifier),),
-        },
+        {**FEATURES, **{name: [np.ndarray] for name in ("classes_", "coef_", "intercept_", "n_iter_")}},
+        _linear_shapes,
     ),
     **dict.fromkeys(("Conv1dEncoder", "Conv2dEncoder"), Allowed("sklearn_cpc.nn.encoders")),
     "LogMelEncoder": Allowed("sklearn_cpc.nn.logmel_encoder"),
@@ -162,7 +151,7 @@ def put_together(description):
     allowed.check(built)
     if state.get("_sklearn_output_config", {}) not in ({}, *({"transform": kind} for kind in OUTPUT_KINDS)):
         raise ValueError(f"{name} has the output {state['_sklearn_output_config']}; use one of {OUTPUT_KINDS}")
-    _check_arrays(built, {**allowed.shapes(built), **_named_features(built)})
+    _check_arrays(built, allowed.shapes(built))
     if weights is not None:
         built.network_ = rebuild_network(built, weights)
         getattr(built, "_n_features_out", None)  # raises if the network does not offer the pooling
@@ -177,12 +166,8 @@ def _same(value, default):
     return value is default or (type(value) is type(default) and value == default)
 
 
-def _named_features(built):
-    names = getattr(built, "feature_names_in_", None)
-    return {} if names is None else {"feature_names_in_": (built.n_features_in_,)}
-
-
 def _check_arrays(built, shapes):
+    shapes = {"feature_names_in_": (getattr(built, "n_features_in_", None),), **shapes}
     for name, value in vars(built).items():
         if isinstance(value, np.ndarray):
             where = f"{type(built).__name__}.{name}"

@@ -54,29 +54,12 @@ class Checkpoint(BaseEstimator):
 
     _parameter_constraints: ClassVar[dict] = {"directory": [str, os.PathLike], "every": [integers(1, 2**31)]}
 
-    def __call__(self, settings, random):
-        """Build the callback that writes checkpoints and resumes from them.
-
-        Parameters
-        ----------
-        settings : dict of {str: str}
-            What the result of the training depends on; a checkpoint of other settings is refused.
-        random : RandomState
-            Draws the clips.
-
-        Returns
-        -------
-        skorch callback
-        """
-        self._validate_params()
-        return CheckpointWriter(self.directory, settings, random, self.every)
-
 
 class CheckpointWriter(Callback):
     """Write all that a training needs to continue exactly, and resume from what an earlier one wrote.
 
-    Must be the last of the callbacks: what the others did in an epoch is part of its state. Parameters are
-    those of :class:`Checkpoint`.
+    Must be the last of the callbacks: what the others did in an epoch is part of its state. ``settings`` are what
+    the result depends on; a checkpoint of other settings is refused. ``random`` draws the clips.
     """
 
     def __init__(self, directory, settings, random, every):
@@ -211,7 +194,9 @@ def make_checkpoint(estimator, network, recordings, random):
         return None
     is_recipe = isinstance(estimator.checkpoint, Checkpoint)
     recipe = estimator.checkpoint if is_recipe else Checkpoint(estimator.checkpoint)
-    return recipe(training_settings(estimator, network, recordings), random)
+    recipe._validate_params()
+    settings = training_settings(estimator, network, recordings)
+    return CheckpointWriter(recipe.directory, settings, random, recipe.every)
 
 
 def training_settings(estimator, network, recordings):

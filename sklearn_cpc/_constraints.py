@@ -1,4 +1,4 @@
-"""Constraints on parameters, beside scikit-learn's own, for ``_parameter_constraints``.
+"""Constraints on parameters, beside scikit-learn's own, and how estimators and functions state them.
 
 Upper bounds are far above any real use. They keep a mistyped number, or a model file from a stranger, from
 filling the memory of the machine.
@@ -6,8 +6,25 @@ filling the memory of the machine.
 
 import os
 from numbers import Integral, Real
+from typing import Annotated, Any, ClassVar, get_origin
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, make_constraint, validate_params
+
+
+class Constrained:
+    """A dataclass whose annotations hold the constraints on its parameters: ``lr: Annotated[float, POSITIVE]``.
+
+    They become scikit-learn's ``_parameter_constraints``, and the annotations plain types.
+    """
+
+    _parameter_constraints: ClassVar[dict] = {}
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        annotated = {name: kind for name, kind in cls.__annotations__.items() if get_origin(kind) is Annotated}
+        own = {name: list(kind.__metadata__) for name, kind in annotated.items()}
+        cls._parameter_constraints = {**cls._parameter_constraints, **own}
+        cls.__annotations__.update({name: kind.__origin__ for name, kind in annotated.items()})
 
 
 def check_parameters(**constraints):
@@ -44,9 +61,10 @@ UNITS = integers(1, 2**16)  # sizes of layers, kernels and strides
 SAMPLE_RATE = integers(1, 2_000_000)  # Hz
 N_FFT = integers(2, 2**16)  # samples
 N_MELS = integers(1, 512)
-READING: dict = {  # parameters of estimators that read recordings
-    "on_error": [StrOptions({"raise", "nan"})],
-    "memory": [str, os.PathLike, HasMethods("cache"), None],
-    "n_jobs": [integers(-1024, 1024), None],
-    "verbose": ["verbose"],
-}
+ON_ERROR = StrOptions({"raise", "nan"})
+# Types of parameters that several estimators have, with their constraints
+Flag = Annotated[bool, "boolean"]
+Jobs = Annotated[int | None, integers(-1024, 1024), None]
+Memory = Annotated[Any, str, os.PathLike, HasMethods("cache"), None]
+RandomState = Annotated[Any, "random_state"]
+Verbose = Annotated[int, "verbose"]

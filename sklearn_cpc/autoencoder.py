@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import Annotated
 
-import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, check_is_fitted
 from torch import nn
 
-from ._constraints import SHARE, UNITS, Each
+from ._constraints import SHARE, UNITS, Each, Flag, RandomState, Verbose
 from ._generators import Dropout
 from .training.batches import TensorBatches
-from .training.estimator import NetworkEstimator, Task
+from .training.estimator import BatchSize, Callbacks, Device, Epochs, LearningRate, NetworkEstimator, Task
 from .training.scaling import DTYPES, scale, standardize
 
 
@@ -120,27 +119,20 @@ class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netw
     (64, 32)
     """
 
-    n_components: int = 32
+    n_components: Annotated[int, UNITS] = 32
     _: KW_ONLY
-    encoder_units: Sequence[int] = (256, 256, 128, 64)
-    decoder_units: Sequence[int] = (64, 128, 256)
-    dropout: float = 0.1
-    max_epochs: int = 10
-    batch_size: int = 32
-    lr: float = 1e-4
-    device: str | torch.device = "auto"
-    callbacks: Sequence | None = None
-    warm_start: bool = False
-    random_state: Any = None
-    verbose: int = 0
+    encoder_units: Annotated[Sequence[int], Each(UNITS, least=0)] = (256, 256, 128, 64)
+    decoder_units: Annotated[Sequence[int], Each(UNITS, least=0)] = (64, 128, 256)
+    dropout: Annotated[float, SHARE] = 0.1
+    max_epochs: Epochs = 10
+    batch_size: BatchSize = 32
+    lr: LearningRate = 1e-4
+    device: Device = "auto"
+    callbacks: Callbacks = None
+    warm_start: Flag = False
+    random_state: RandomState = None
+    verbose: Verbose = 0
 
-    _parameter_constraints: ClassVar[dict] = {
-        **NetworkEstimator._parameter_constraints,
-        "n_components": [UNITS],
-        "encoder_units": [Each(UNITS, least=0)],
-        "decoder_units": [Each(UNITS, least=0)],
-        "dropout": [SHARE],
-    }
     _title = "autoencoder"
 
     def transform(self, X):

@@ -5,15 +5,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._constraints import POSITIVE, READING, SHARE, Each, integers
+from ._constraints import ON_ERROR, POSITIVE, SHARE, Each, Flag, Jobs, Memory, RandomState, Verbose, integers
 from .audio.store import AudioSource
 from .nn.augmentation import Augmentation
 from .nn.network import AUTOREGRESSORS, ENCODERS, OBJECTIVES, build_network, get_sample_rate, resolve_recipe
@@ -24,8 +23,10 @@ from .training.checkpoint import Checkpoint, check_resumable, make_checkpoint
 from .training.clip_geometry import ClipShape
 from .training.device import match_input, resolve_device, resolve_precision
 from .training.embedding import Frames, embed_frames, embed_source, score_recordings
-from .training.estimator import NetworkEstimator, Task
+from .training.estimator import BatchSize, Callbacks, Device, Epochs, LearningRate, NetworkEstimator, Task
 from .training.schedules import SCHEDULES
+
+POOLING = StrOptions(set(POOLINGS))
 
 
 @dataclass(repr=False, eq=False)
@@ -157,51 +158,34 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     (16, 512)
     """
 
-    encoder: Any = "conv1d"
-    autoregressor: Any = "gru"
+    # Names are checked by resolve_recipe, whose error says what else will do.
+    encoder: Annotated[Any, str, callable] = "conv1d"
+    autoregressor: Annotated[Any, str, callable] = "gru"
     _: KW_ONLY
-    clip_duration: float = 4.0
-    trim: float | None = None
-    n_context: int = 27
-    n_future: int = 3
-    objective: Any = "info_nce"
-    augmentation: Augmentation | None = None
-    max_epochs: int = 10
-    batch_size: int = 8
-    lr: float = 1e-5
-    schedule: str = "constant"
-    validation_fraction: float = 0.0
-    pooling: str | Sequence[str] = "context"
-    n_clips: int | None = None
-    on_error: str = "raise"
-    precision: str = "auto"
-    device: str | torch.device = "auto"
-    callbacks: Sequence | None = None
-    warm_start: bool = False
-    memory: Any = None
-    n_jobs: int | None = None
-    checkpoint: Any = None
-    random_state: Any = None
-    verbose: int = 0
+    clip_duration: Annotated[float, Interval(Real, 0, 24 * 3600, closed="right")] = 4.0
+    trim: Annotated[float | None, POSITIVE, None] = None
+    n_context: Annotated[int, integers(1, 2**20)] = 27
+    n_future: Annotated[int, integers(1, 2**12)] = 3
+    objective: Annotated[Any, StrOptions(set(OBJECTIVES)), InfoNCE] = "info_nce"
+    augmentation: Annotated[Augmentation | None, Augmentation, None] = None
+    max_epochs: Epochs = 10
+    batch_size: BatchSize = 8
+    lr: LearningRate = 1e-5
+    schedule: Annotated[str, StrOptions(set(SCHEDULES))] = "constant"
+    validation_fraction: Annotated[float, SHARE] = 0.0
+    pooling: Annotated[str | Sequence[str], POOLING, Each(POOLING)] = "context"
+    n_clips: Annotated[int | None, integers(1, 2**20), None] = None
+    on_error: Annotated[str, ON_ERROR] = "raise"
+    precision: Annotated[str, StrOptions({"auto", "float32", "bfloat16"})] = "auto"
+    device: Device = "auto"
+    callbacks: Callbacks = None
+    warm_start: Flag = False
+    memory: Memory = None
+    n_jobs: Jobs = None
+    checkpoint: Annotated[Any, str, os.PathLike, Checkpoint, None] = None
+    random_state: RandomState = None
+    verbose: Verbose = 0
 
-    _parameter_constraints: ClassVar[dict] = {
-        **NetworkEstimator._parameter_constraints,
-        **READING,
-        "encoder": [str, callable],  # names are checked by resolve_recipe, whose error says what else will do
-        "autoregressor": [str, callable],
-        "objective": [StrOptions(set(OBJECTIVES)), InfoNCE],
-        "clip_duration": [Interval(Real, 0, 24 * 3600, closed="right")],
-        "trim": [POSITIVE, None],
-        "n_context": [integers(1, 2**20)],
-        "n_future": [integers(1, 2**12)],
-        "augmentation": [Augmentation, None],
-        "schedule": [StrOptions(set(SCHEDULES))],
-        "validation_fraction": [SHARE],
-        "pooling": [StrOptions(set(POOLINGS)), Each(StrOptions(set(POOLINGS)))],
-        "n_clips": [integers(1, 2**20), None],
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
-        "checkpoint": [str, os.PathLike, Checkpoint, None],
-    }
     _title = "CPC"
     _recipes: ClassVar[dict] = {"encoder": ENCODERS, "autoregressor": AUTOREGRESSORS, "objective": OBJECTIVES}
 

@@ -1,13 +1,13 @@
 """MFCCTransformer: hand-crafted features that need no training, as a baseline."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import Annotated
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ._constraints import N_FFT, READING, SAMPLE_RATE, integers
+from ._constraints import N_FFT, ON_ERROR, SAMPLE_RATE, Jobs, Memory, Verbose, integers
 from ._librosa import import_librosa
 from .audio.store import AudioSource
 from .persistence import SaveMixin
@@ -56,25 +56,16 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
     (4, 40)
     """
 
-    n_mfcc: int = 20
+    n_mfcc: Annotated[int, integers(1, 1024)] = 20
     _: KW_ONLY
-    sample_rate: int = 22050
-    n_fft: int = 2048
-    hop_length: int = 512
-    n_mels: int = 128
-    on_error: str = "raise"
-    memory: Any = None
-    n_jobs: int | None = None
-    verbose: int = 0
-
-    _parameter_constraints: ClassVar[dict] = {
-        "n_mfcc": [integers(1, 1024)],
-        "sample_rate": [SAMPLE_RATE],
-        "n_fft": [N_FFT],
-        "hop_length": [integers(1, 2**16)],
-        "n_mels": [integers(2, 512)],
-        **READING,
-    }
+    sample_rate: Annotated[int, SAMPLE_RATE] = 22050
+    n_fft: Annotated[int, N_FFT] = 2048
+    hop_length: Annotated[int, integers(1, 2**16)] = 512
+    n_mels: Annotated[int, integers(2, 512)] = 128
+    on_error: Annotated[str, ON_ERROR] = "raise"
+    memory: Memory = None
+    n_jobs: Jobs = None
+    verbose: Verbose = 0
 
     def fit(self, X, y=None):
         """Check the parameters and that X can be read; nothing is learned.

@@ -1,8 +1,7 @@
 """LinearProbe: a linear classifier that tells how good features are."""
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -12,10 +11,10 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from torch import nn
 
-from ._constraints import SHARE
+from ._constraints import SHARE, Flag, RandomState, Verbose
 from ._generators import Dropout
 from .training.batches import TensorBatches
-from .training.estimator import NetworkEstimator, Task
+from .training.estimator import BatchSize, Callbacks, Device, Epochs, LearningRate, NetworkEstimator, Task
 from .training.scaling import scale, standardize
 
 
@@ -113,22 +112,17 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
     """
 
     _: KW_ONLY
-    dropout: float = 0.1
-    class_weight: dict | str | None = None
-    max_epochs: int = 10
-    batch_size: int = 32
-    lr: float = 1e-4
-    device: str | torch.device = "auto"
-    callbacks: Sequence | None = None
-    warm_start: bool = False
-    random_state: Any = None
-    verbose: int = 0
+    dropout: Annotated[float, SHARE] = 0.1
+    class_weight: Annotated[dict | str | None, dict, StrOptions({"balanced"}), None] = None
+    max_epochs: Epochs = 10
+    batch_size: BatchSize = 32
+    lr: LearningRate = 1e-4
+    device: Device = "auto"
+    callbacks: Callbacks = None
+    warm_start: Flag = False
+    random_state: RandomState = None
+    verbose: Verbose = 0
 
-    _parameter_constraints: ClassVar[dict] = {
-        **NetworkEstimator._parameter_constraints,
-        "dropout": [SHARE],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-    }
     _title = "linear probe"
 
     def fit(self, X, y):  # type: ignore[override]  # y is required

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._constraints import READING, check_parameters
+from .._constraints import ON_ERROR, check_parameters
 from .._warnings import warn
 from ..audio.clips import as_clips, as_paths
 from ..audio.reading import UnreadableAudioError, read_duration
@@ -21,7 +21,7 @@ SECONDS = Interval(Real, SHORTEST, None, closed="left")
     duration=[SECONDS],
     hop=[SECONDS, None],
     partial=[StrOptions({"keep", "shift", "drop"})],
-    on_error=READING["on_error"],
+    on_error=[ON_ERROR],
 )
 def cut_windows(paths, duration, hop=None, *, partial="keep", on_error="raise", n_jobs=None):
     """Cut recordings into windows that cover every second once. Only headers are read.

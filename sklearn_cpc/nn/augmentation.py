@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 from scipy.fft import next_fast_len
@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn import functional as F
 
-from .._constraints import SHARE, Each
+from .._constraints import SHARE, Constrained, Each
 from .._generators import redirect_draws
 from .frontends import without_autocast
 
@@ -26,7 +26,7 @@ SOUNDING = 1e-3  # amplitude relative to the peak of a clip, above which it soun
 
 
 @dataclass(repr=False, eq=False)
-class Augmentation(BaseEstimator):
+class Augmentation(Constrained, BaseEstimator):
     """Recipe for the noise, rooms and microphones that alter what the context hears.
 
     The context hears an altered past and predicts the clean future, so that embeddings keep what survives
@@ -78,20 +78,14 @@ class Augmentation(BaseEstimator):
     """
 
     _: KW_ONLY
-    gain: float = 0.0
-    equalization: float = 0.0
-    noise: Sequence[float] | None = None
-    mixing: Sequence[float] | None = None
-    reverb: float = 0.0
-    pitch: float = 0.0
-    time_mask: float = 0.0
-    band_mask: float = 0.0
-
-    _parameter_constraints: ClassVar[dict] = {
-        **{name: [AMOUNT] for name in ("gain", "equalization", "reverb", "pitch")},
-        **{name: [LEVELS, None] for name in ("noise", "mixing")},
-        **{name: [SHARE] for name in ("time_mask", "band_mask")},
-    }
+    gain: Annotated[float, AMOUNT] = 0.0
+    equalization: Annotated[float, AMOUNT] = 0.0
+    noise: Annotated[Sequence[float] | None, LEVELS, None] = None
+    mixing: Annotated[Sequence[float] | None, LEVELS, None] = None
+    reverb: Annotated[float, AMOUNT] = 0.0
+    pitch: Annotated[float, AMOUNT] = 0.0
+    time_mask: Annotated[float, SHARE] = 0.0
+    band_mask: Annotated[float, SHARE] = 0.0
 
     def __call__(self, sample_rate):
         """Build the module.

@@ -3,21 +3,20 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
 from torch import nn
 
-from .._constraints import SHARE, UNITS, Each, integers
+from .._constraints import SHARE, UNITS, Constrained, Each, integers
 from .._generators import Dropout, redirect_draws
 
 N_LAYERS = integers(1, 100)
 NUMBERS_PER_STEP = 2**13  # a recurrent layer takes at least as long for a step as other layers for these
-TRANSFORMER = {"n_layers": [N_LAYERS], "n_heads": [UNITS], "dff": [UNITS], "dropout": [SHARE]}
 
 
-class AutoregressorRecipe(BaseEstimator):
+class AutoregressorRecipe(Constrained, BaseEstimator):
     """Base class of the recipes."""
 
     def __call__(self, z_dim, n_context):
@@ -49,10 +48,9 @@ class AutoregressorRecipe(BaseEstimator):
 class RecurrentRecipe(AutoregressorRecipe):
     """Base class of the recipes of recurrent networks."""
 
-    c_dim: int = 512
-    n_layers: int = 1
+    c_dim: Annotated[int, UNITS] = 512
+    n_layers: Annotated[int, N_LAYERS] = 1
 
-    _parameter_constraints: ClassVar[dict] = {"c_dim": [UNITS], "n_layers": [N_LAYERS]}
     _network: ClassVar[type[nn.Module]]
 
     def _build(self, z_dim, n_context):
@@ -129,13 +127,11 @@ class CausalAttentionContext(AutoregressorRecipe):
     torch.Size([2, 40, 256])
     """
 
-    c_dim: int = 256
-    n_layers: int = 2
-    n_heads: int = 4
-    dff: int = 512
-    dropout: float = 0.1
-
-    _parameter_constraints: ClassVar[dict] = {**TRANSFORMER, "c_dim": [UNITS]}
+    c_dim: Annotated[int, UNITS] = 256
+    n_layers: Annotated[int, N_LAYERS] = 2
+    n_heads: Annotated[int, UNITS] = 4
+    dff: Annotated[int, UNITS] = 512
+    dropout: Annotated[float, SHARE] = 0.1
 
     def _build(self, z_dim, n_context):
         if self.c_dim % self.n_heads:
@@ -175,13 +171,11 @@ class AttentionContext(AutoregressorRecipe):
     torch.Size([2, 512])
     """
 
-    n_layers: int = 2
-    n_heads: int = 2
-    dff: int = 100
-    dense_units: Sequence[int] = (100, 512)
-    dropout: float = 0.1
-
-    _parameter_constraints: ClassVar[dict] = {**TRANSFORMER, "dense_units": [Each(UNITS)]}
+    n_layers: Annotated[int, N_LAYERS] = 2
+    n_heads: Annotated[int, UNITS] = 2
+    dff: Annotated[int, UNITS] = 100
+    dense_units: Annotated[Sequence[int], Each(UNITS)] = (100, 512)
+    dropout: Annotated[float, SHARE] = 0.1
 
     def _build(self, z_dim, n_context):
         if z_dim % self.n_heads:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Annotated
 
 import torch
 from sklearn.base import BaseEstimator
@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from .._constraints import N_FFT, N_MELS, SAMPLE_RATE, SHARE, UNITS, Each
+from .._constraints import N_FFT, N_MELS, SAMPLE_RATE, SHARE, UNITS, Constrained, Each
 from .._generators import Dropout, Dropout2d
 from .convolutions import Conv1d, Conv2d, Flatten
 from .frontends import BandStandardizer, LogMel, Scale
@@ -41,17 +41,9 @@ class PerWindow(nn.Module):
         return self.network(windows.flatten(0, 1)[:, None]).reshape(len(samples), self.n_steps, -1)
 
 
-class EncoderRecipe(BaseEstimator):
+class EncoderRecipe(Constrained, BaseEstimator):
     """Base class of the recipes."""
 
-    _parameter_constraints: ClassVar[dict] = {
-        "n_filters": [UNITS, Each(UNITS)],
-        "kernel_sizes": [Each(UNITS)],
-        "strides": [Each(UNITS)],
-        "z_dim": [UNITS],
-        "sample_rate": [SAMPLE_RATE],
-        "dropout": [SHARE],
-    }
     _z_is_convolved = False  # whether the last convolution yields z, so that z_dim is its number of filters
 
     def __call__(self, n_samples, n_steps):
@@ -121,15 +113,13 @@ class Conv1dEncoder(EncoderRecipe):
     torch.Size([2, 30, 256])
     """
 
-    n_filters: int | Sequence[int] = 512
-    kernel_sizes: Sequence[int] = (10, 8, 4, 4, 4)
-    strides: Sequence[int] = (5, 4, 2, 2, 2)
-    dense_units: int = 512
-    z_dim: int = 256
-    sample_rate: int = 4410
-    dropout: float = 0.1
-
-    _parameter_constraints: ClassVar[dict] = {**EncoderRecipe._parameter_constraints, "dense_units": [UNITS]}
+    n_filters: Annotated[int | Sequence[int], UNITS, Each(UNITS)] = 512
+    kernel_sizes: Annotated[Sequence[int], Each(UNITS)] = (10, 8, 4, 4, 4)
+    strides: Annotated[Sequence[int], Each(UNITS)] = (5, 4, 2, 2, 2)
+    dense_units: Annotated[int, UNITS] = 512
+    z_dim: Annotated[int, UNITS] = 256
+    sample_rate: Annotated[int, SAMPLE_RATE] = 4410
+    dropout: Annotated[float, SHARE] = 0.1
 
     def _build(self, n_samples, n_steps, convolutions):
         window = n_samples // n_steps
@@ -197,26 +187,17 @@ class Conv2dEncoder(EncoderRecipe):
     torch.Size([1, 30, 256])
     """
 
-    n_filters: int | Sequence[int] = (32, 64, 256, 512)
-    kernel_sizes: Sequence[int] = (3, 3, 3, 3)
-    strides: Sequence[int] = (2, 2, 2, 2)
-    dense_units: int = 512
-    z_dim: int = 256
-    n_mels: int = 64
-    n_fft: int = 2048
-    sample_rate: int = 22050
-    standardize: bool = True
-    time_smoothing: float = 2.0
-    dropout: float = 0.1
-
-    _parameter_constraints: ClassVar[dict] = {
-        **EncoderRecipe._parameter_constraints,
-        "dense_units": [UNITS],
-        "n_mels": [N_MELS],
-        "n_fft": [N_FFT],
-        "standardize": ["boolean"],
-        "time_smoothing": [Interval(Real, 0, 4096, closed="both")],
-    }
+    n_filters: Annotated[int | Sequence[int], UNITS, Each(UNITS)] = (32, 64, 256, 512)
+    kernel_sizes: Annotated[Sequence[int], Each(UNITS)] = (3, 3, 3, 3)
+    strides: Annotated[Sequence[int], Each(UNITS)] = (2, 2, 2, 2)
+    dense_units: Annotated[int, UNITS] = 512
+    z_dim: Annotated[int, UNITS] = 256
+    n_mels: Annotated[int, N_MELS] = 64
+    n_fft: Annotated[int, N_FFT] = 2048
+    sample_rate: Annotated[int, SAMPLE_RATE] = 22050
+    standardize: Annotated[bool, "boolean"] = True
+    time_smoothing: Annotated[float, Interval(Real, 0, 4096, closed="both")] = 2.0
+    dropout: Annotated[float, SHARE] = 0.1
 
     def _build(self, n_samples, n_steps, convolutions):
         if any(kernel % 2 == 0 for kernel in self.kernel_sizes):

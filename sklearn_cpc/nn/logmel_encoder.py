@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import ClassVar
+from typing import Annotated
 
 from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn import functional as F
 
-from .._constraints import N_MELS, POSITIVE, UNITS, Each, integers
+from .._constraints import N_MELS, POSITIVE, SAMPLE_RATE, SHARE, UNITS, Each, integers
 from .._generators import Dropout
 from .encoders import EncoderRecipe
 from .frontends import BandCentring, LogMel, Scale
@@ -78,27 +78,18 @@ class LogMelEncoder(EncoderRecipe):
     torch.Size([2, 10, 256])
     """
 
-    n_filters: int | Sequence[int] = 256
-    kernel_sizes: Sequence[int] = (4, 3, 1)
-    strides: Sequence[int] = (2, 1, 1)
-    z_dim: int = 256
-    n_mels: int = 64
-    window_duration: float = 0.032
-    sample_rate: int = 16000
-    band_smoothing: int = 5
-    centring: float | None = 0.5
-    dynamic_range: float = 50.0
-    dropout: float = 0.0
+    n_filters: Annotated[int | Sequence[int], UNITS, Each(UNITS, least=0)] = 256
+    kernel_sizes: Annotated[Sequence[int], Each(UNITS)] = (4, 3, 1)
+    strides: Annotated[Sequence[int], Each(UNITS)] = (2, 1, 1)
+    z_dim: Annotated[int, UNITS] = 256
+    n_mels: Annotated[int, N_MELS] = 64
+    window_duration: Annotated[float, POSITIVE] = 0.032
+    sample_rate: Annotated[int, SAMPLE_RATE] = 16000
+    band_smoothing: Annotated[int, integers(1, 1024)] = 5
+    centring: Annotated[float | None, Interval(Real, 0, 1, closed="both"), None] = 0.5
+    dynamic_range: Annotated[float, POSITIVE] = 50.0
+    dropout: Annotated[float, SHARE] = 0.0
 
-    _parameter_constraints: ClassVar[dict] = {
-        **EncoderRecipe._parameter_constraints,
-        "n_filters": [UNITS, Each(UNITS, least=0)],
-        "n_mels": [N_MELS],
-        "window_duration": [POSITIVE],
-        "band_smoothing": [integers(1, 1024)],
-        "centring": [Interval(Real, 0, 1, closed="both"), None],
-        "dynamic_range": [POSITIVE],
-    }
     _z_is_convolved = True
 
     def _build(self, n_samples, n_steps, convolutions):

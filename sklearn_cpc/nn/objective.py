@@ -1,7 +1,7 @@
 """InfoNCE, the objective: tell the true future from other windows."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from sklearn.base import BaseEstimator
@@ -9,20 +9,12 @@ from sklearn.utils._param_validation import StrOptions
 from torch import nn
 from torch.nn import functional as F
 
-from .._constraints import POSITIVE, check_parameters, integers
+from .._constraints import POSITIVE, Constrained, check_parameters, integers
 from .._generators import own_generator
-
-LOSS_CONSTRAINTS: dict = {
-    "negatives": [StrOptions({"across", "within", "mixed"})],
-    "n_across": [integers(1, 2**20), None],
-    "similarity": [StrOptions({"dot", "cosine"})],
-    "temperature": [POSITIVE, None],
-    "step_weights": [StrOptions({"uniform", "linear"})],
-}
 
 
 @dataclass(repr=False, eq=False)
-class InfoNCE(BaseEstimator):
+class InfoNCE(Constrained, BaseEstimator):
     """Recipe of the objective: tell the true future from other windows.
 
     Parameters
@@ -64,19 +56,13 @@ class InfoNCE(BaseEstimator):
     8
     """
 
-    negatives: str = "across"
-    n_across: int | None = None
-    similarity: str = "dot"
-    temperature: float | None = None
-    step_weights: str = "uniform"
-    predict_from: str = "last"
-    projection: int | None = None
-
-    _parameter_constraints: ClassVar[dict] = {
-        **LOSS_CONSTRAINTS,
-        "predict_from": [StrOptions({"last", "all"})],
-        "projection": [integers(1, 2**14), None],
-    }
+    negatives: Annotated[str, StrOptions({"across", "within", "mixed"})] = "across"
+    n_across: Annotated[int | None, integers(1, 2**20), None] = None
+    similarity: Annotated[str, StrOptions({"dot", "cosine"})] = "dot"
+    temperature: Annotated[float | None, POSITIVE, None] = None
+    step_weights: Annotated[str, StrOptions({"uniform", "linear"})] = "uniform"
+    predict_from: Annotated[str, StrOptions({"last", "all"})] = "last"
+    projection: Annotated[int | None, integers(1, 2**14), None] = None
 
     def __call__(self, n_future):
         """Build the loss.
@@ -110,6 +96,14 @@ class InfoNCE(BaseEstimator):
         across = batch_size - 1 if self.n_across is None else self.n_across * (1 - 1 / batch_size)
         within = n_steps - 1
         return 1 + round({"across": across, "within": within, "mixed": across + within}[self.negatives])
+
+
+# Without the parameters of the network
+LOSS_CONSTRAINTS = {
+    name: kinds
+    for name, kinds in InfoNCE._parameter_constraints.items()
+    if name not in ("predict_from", "projection")
+}
 
 
 class InfoNCELoss(nn.Module):

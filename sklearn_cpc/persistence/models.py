@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 
+from .._constraints import Constrained
 from .allowed import CODE, DIRECTORIES
 from .container import pack, read_file, unpack, write_file
 from .networks import first_difference
@@ -159,7 +160,7 @@ class Attributes(dict):
     """All attributes of an estimator in a pickle. skops loads none unless its user trusts this class."""
 
 
-class SaveMixin(BaseEstimator):
+class SaveMixin(Constrained, BaseEstimator):
     """The method ``save``, and how estimators are pickled, copied and stored by skops."""
 
     def __reduce_ex__(self, protocol):

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from skorch.history import History
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from .._constraints import integers
+from .._constraints import Constrained, integers
 from .._files import claim, release
 from .._generators import own_generator
 from .._warnings import warn
@@ -33,7 +33,7 @@ RUNNING |= {"_optimizer_state", "_random", "callbacks", "history_", "interrupted
 
 
 @dataclass(repr=False, eq=False)
-class Checkpoint(BaseEstimator):
+class Checkpoint(Constrained, BaseEstimator):
     """Recipe of checkpoints: where a training keeps its state, and how often it writes it.
 
     Parameters
@@ -49,10 +49,8 @@ class Checkpoint(BaseEstimator):
     >>> cpc = make_cpc(checkpoint=Checkpoint("checkpoints/birds", every=5), random_state=0)
     """
 
-    directory: str | os.PathLike
-    every: int = 1
-
-    _parameter_constraints: ClassVar[dict] = {"directory": [str, os.PathLike], "every": [integers(1, 2**31)]}
+    directory: Annotated[str | os.PathLike, str, os.PathLike]
+    every: Annotated[int, integers(1, 2**31)] = 1
 
 
 class CheckpointWriter(Callback):

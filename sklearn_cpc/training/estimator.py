@@ -1,9 +1,9 @@
 """The base of all estimators that train a network: one path from parameters to a fitted network."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,13 @@ from ..persistence.models import SaveMixin
 from .device import match_input, resolve_device, seeded, standard_settings
 from .loop import finish_imports, train
 from .net import check_callbacks
+
+# Types of parameters, with their constraints
+Epochs = Annotated[int, integers(0, 10**6)]
+BatchSize = Annotated[int, integers(1, 2**24)]
+LearningRate = Annotated[float, POSITIVE]
+Device = Annotated[str | torch.device, str, torch.device]
+Callbacks = Annotated[Sequence | None, list, tuple, None]
 
 
 @dataclass
@@ -35,17 +42,6 @@ class NetworkEstimator(SaveMixin):
     ``_build_network()`` builds the network from the parameters. ``_plan(X, y, random, partial, resume)`` reads
     X and y, starts the network, and returns a :class:`Task`; it sets what fit learns from X and y alone.
     """
-
-    _parameter_constraints: ClassVar[dict] = {
-        "max_epochs": [integers(0, 10**6)],
-        "batch_size": [integers(1, 2**24)],
-        "lr": [POSITIVE],
-        "device": [str, torch.device],
-        "callbacks": [list, tuple, None],
-        "warm_start": ["boolean"],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
 
     _title = "network"  # of progress bars and figures
     _n_candidates: Any = None  # equally likely answers, for the level of chance; a number or a property

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from numbers import Real
-from typing import ClassVar
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, validate_parameter_constraints
 from skorch.callbacks import Callback
 
-from .._constraints import integers
+from .._constraints import Constrained, integers
 from .._warnings import warn
 
 
 @dataclass(repr=False, eq=False)
-class EmbeddingMonitor(Callback):
+class EmbeddingMonitor(Constrained, Callback):
     """Watch the embeddings while a :class:`CPCTransformer` is trained, and warn if they collapse.
 
     A callback. It adds to every row of ``history_``
@@ -74,20 +74,12 @@ class EmbeddingMonitor(Callback):
     (True, True)
     """
 
-    labelled: Sequence | None = None
+    labelled: Annotated[Sequence | None, tuple, list, None] = None
     _: KW_ONLY
-    n_neighbors: int = 5
-    n_rows: int = 2048
-    min_rank: float = 2.0
-    min_std: float = 0.01
-
-    _parameter_constraints: ClassVar[dict] = {
-        "labelled": [tuple, list, None],
-        "n_neighbors": [integers(1, 2**20)],
-        "n_rows": [integers(2, 2**24)],
-        "min_rank": [Interval(Real, 0, None, closed="left")],
-        "min_std": [Interval(Real, 0, None, closed="left")],
-    }
+    n_neighbors: Annotated[int, integers(1, 2**20)] = 5
+    n_rows: Annotated[int, integers(2, 2**24)] = 2048
+    min_rank: Annotated[float, Interval(Real, 0, None, closed="left")] = 2.0
+    min_std: Annotated[float, Interval(Real, 0, None, closed="left")] = 0.01
 
     def on_train_begin(self, net, **_):
         """Check the parameters and read the labelled recordings."""

@@ -47,20 +47,12 @@ class Dropout(nn.Dropout):
 
     def forward(self, x):
         """Map any shape to the same shape."""
-        return _drop(self, x, x.shape)
+        if not self.training or not self.p:
+            return x
+        shape = (*x.shape[:2], 1, 1) if isinstance(self, Dropout2d) else x.shape
+        factors = x.new_empty(shape).bernoulli_(1 - self.p, generator=own_generator()).div_(1 - self.p)
+        return x.mul_(factors) if self.inplace else x * factors
 
 
-class Dropout2d(nn.Dropout2d):
-    """Torch's dropout of whole channels, with the numbers of :func:`own_generator`."""
-
-    def forward(self, x):
-        """Map (batch, channels, height, width) to the same shape."""
-        return _drop(self, x, (*x.shape[:2], 1, 1))
-
-
-def _drop(layer, x, shape):
-    """Zero at random, and scale, what shares an entry of this shape."""
-    if not layer.training or not layer.p:
-        return x
-    factors = x.new_empty(shape).bernoulli_(1 - layer.p, generator=own_generator()).div_(1 - layer.p)
-    return x.mul_(factors) if layer.inplace else x * factors
+class Dropout2d(Dropout):
+    """Dropout of whole channels of images, (batch, channels, height, width)."""

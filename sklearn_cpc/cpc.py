@@ -217,10 +217,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         float ndarray of shape (n_rows, n_features)
             NaN in the rows of unusable recordings, with ``on_error="nan"``.
         """
-        check_is_fitted(self, "network_")
-        self._validate_params()
-        self._check_pooling(self.network_)  # before anything is decoded
-        return self._embed(AudioSource(self, X, self.sample_rate_, reset=False))
+        return self._embed(self._open(X))
 
     def transform_frames(self, X, layer="z"):
         """Embed recordings over time: one embedding per step.
@@ -237,14 +234,12 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         list of Frames
             ``(times, embeddings)`` per row of X; empty for unusable recordings with ``on_error="nan"``.
         """
-        check_is_fitted(self, "network_")
-        self._validate_params()
+        source = self._open(X)
         if layer not in ("z", "c"):
             raise ValueError(f"layer={layer!r} is unknown; use 'z' or 'c'.")
         if layer == "c" and self.network_.single_context:
             came = f"autoregressor={self.autoregressor!r} yields one per clip"
             raise ValueError(f"layer='c' needs a context at every step, but {came}; use layer='z'.")
-        source = AudioSource(self, X, self.sample_rate_, reset=False)
         network, how = self._prepare_network(source.dtype)
         frames = [Frames(np.empty(0), np.empty((0, network.dims[layer]), source.dtype))] * source.n_rows
         for chunk in source.chunks():
@@ -270,10 +265,13 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         float
             Share of predictions that score above all 31 negatives; NaN if no recording has two steps.
         """
+        return self._score(self._open(X).read().trimmed(self.trim))
+
+    def _open(self, X):
+        """Return the source of X, for a fitted network."""
         check_is_fitted(self, "network_")
         self._validate_params()
-        recordings = AudioSource(self, X, self.sample_rate_, reset=False).read()
-        return self._score(recordings.trimmed(self.trim))
+        return AudioSource(self, X, self.sample_rate_, reset=False)
 
     def _build_network(self):
         rate = get_sample_rate(self.encoder)

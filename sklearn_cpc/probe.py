@@ -212,9 +212,14 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
         y, classes = y
         rows, y = standardize(self, X, y=y, reset=not resume)
         labels = torch.from_numpy(self._encode(y, classes, resume))
-        weight = torch.from_numpy(self._class_weights(y).astype(np.float32))
+        if self.class_weight == "balanced" and (absent := np.setdiff1d(self.classes_, y).tolist()):
+            raise ValueError(
+                f"class_weight='balanced' weighs classes by their share of y, but y lacks {absent}; give "
+                "the weights as a dict {label: weight}."
+            )
+        weight = compute_class_weight(self.class_weight, classes=self.classes_, y=y).astype(np.float32)
         batches = TensorBatches(rows, labels, self.batch_size)
-        return Task(self._start_network(resume), batches, CrossEntropy(weight))
+        return Task(self._start_network(resume), batches, CrossEntropy(torch.from_numpy(weight)))
 
     @property
     def _n_candidates(self):
@@ -237,12 +242,3 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
                 f"y holds labels {unknown.tolist()} that are not among classes={self.classes_.tolist()}."
             )
         return np.searchsorted(self.classes_, y)
-
-    def _class_weights(self, y):
-        absent = np.setdiff1d(self.classes_, y).tolist()
-        if self.class_weight == "balanced" and absent:
-            raise ValueError(
-                f"class_weight='balanced' weighs classes by their share of y, but y lacks {absent}; give "
-                "the weights as a dict {label: weight}."
-            )
-        return compute_class_weight(self.class_weight, classes=self.classes_, y=y)

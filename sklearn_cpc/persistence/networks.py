@@ -5,6 +5,7 @@ from itertools import zip_longest
 import numpy as np
 import torch
 
+from .._generators import redirect_draws, use_generator
 from .._interrupts import hold_interrupts
 
 PLAIN = bool, int, float, str, tuple, list, dict, type(None), np.generic
@@ -34,8 +35,9 @@ def rebuild_network(estimator, weights):
 
 def _build(estimator, device):
     try:
-        with torch.device(device):
-            return estimator._build_for_weights()
+        # The initial weights are drawn without torch's generator.
+        with torch.device(device), use_generator(torch.Generator()), redirect_draws():
+            return estimator._build_network()
     except Exception as error:  # parameters that make no sense may raise anything
         raise ValueError(f"network_ cannot be built from the parameters: {error}") from error
 

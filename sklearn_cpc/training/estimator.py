@@ -1,7 +1,7 @@
 """The base of all estimators that train a network: one path from parameters to a fitted network."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from .._constraints import POSITIVE, integers
-from .._generators import redirect_draws, use_generator
+from .._generators import redirect_draws
 from ..persistence.models import SaveMixin
 from .device import match_input, resolve_device, seeded, standard_settings
 from .loop import finish_imports, train
@@ -47,9 +47,6 @@ class NetworkEstimator(SaveMixin):
     _n_candidates: Any = None  # equally likely answers, for the level of chance; a number or a property
     _optimizer_state = None  # of Adam, twice the weights: kept to train on, not pickled
     _random = None
-
-    _build_network: Callable[..., nn.Module]
-    _plan: Callable[..., Task]
 
     def fit(self, X, y=None):
         """Train the network.
@@ -141,11 +138,6 @@ class NetworkEstimator(SaveMixin):
                     f"fit with warm_start=False ({error})."
                 ) from error
         return network
-
-    def _build_for_weights(self):
-        """Build the network for weights of a file; its initial ones are drawn without torch's generator."""
-        with use_generator(torch.Generator()), redirect_draws():
-            return self._build_network()
 
     def _run(self, rows, part=None):
         """Run rows through the network, or a part of it, in their own precision."""

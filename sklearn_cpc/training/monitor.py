@@ -8,6 +8,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
+from scipy.stats import entropy
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length
@@ -129,8 +130,7 @@ class EmbeddingMonitor(Constrained, Callback):
 def effective_rank(rows):
     """Exponential of the entropy of the singular values of centred rows, (n_rows, dim); 1 if all are equal."""
     values = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False)
-    share = values[values > 0] / values.sum() if values.any() else np.ones(1)
-    return float(np.exp(-np.sum(share * np.log(share))))
+    return float(np.exp(entropy(values))) if values.any() else 1.0
 
 
 def relative_std(rows):

@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._constraints import ON_ERROR, check_parameters
 from .._warnings import warn
 from ..audio.clips import as_clips, as_paths
-from ..audio.reading import UnreadableAudioError, read_duration
+from ..audio.reading import UnreadableAudioError, measure
 from ..audio.store import map_in_threads
 
 SHORTEST = 1e-3  # seconds: a shorter rest at the end of a recording is no window
@@ -62,7 +62,7 @@ def cut_windows(paths, duration, hop=None, *, partial="keep", on_error="raise", 
     >>> windows = cut_windows(["dawn.wav", "dusk.wav"], duration=5.0)  # doctest: +SKIP
     """
     paths = list(dict.fromkeys(as_paths(paths)))
-    lengths = list(map_in_threads(_measure, paths, joblib.effective_n_jobs(n_jobs)))
+    lengths = list(map_in_threads(measure, paths, joblib.effective_n_jobs(n_jobs)))
     reasons = {path: length for path, length in zip(paths, lengths, strict=True) if isinstance(length, str)}
     if reasons and on_error == "raise":
         advice = "repair them, leave them out, or set on_error='nan' to keep a row of each"
@@ -88,14 +88,6 @@ def clip_columns(table):
         raise TypeError("the table has no column of paths of recordings; name it 'path'.")
     paths, onsets, durations = zip(*clips, strict=True)
     return list(paths), np.array(onsets, float), np.array(durations, float)
-
-
-def _measure(path):
-    """Return the seconds that a recording lasts, or why it cannot be used."""
-    try:
-        return read_duration(path)
-    except ValueError as error:
-        return str(error)
 
 
 def _lay_out(length, duration, hop, partial):

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 
 from .._constraints import POSITIVE, check_parameters, integers
-from .reading import UnreadableAudioError, printable, read_duration
+from .reading import UnreadableAudioError, measure, printable
 from .tables import as_seconds, is_path, match_columns, read_columns, read_table
 
 
@@ -208,14 +208,9 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     """
     recordings = as_paths(paths)
     random = check_random_state(random_state)
-    lengths, reasons = {}, {}
-    for path in dict.fromkeys(recordings):
-        try:
-            lengths[path] = read_duration(path)
-        except ValueError as error:
-            reasons[path] = str(error)
-    if reasons:
-        raise UnreadableAudioError(reasons, len(lengths) + len(reasons))
+    lengths = {path: measure(path) for path in dict.fromkeys(recordings)}
+    if reasons := {path: length for path, length in lengths.items() if isinstance(length, str)}:
+        raise UnreadableAudioError(reasons, len(lengths))
     clips = []
     for path in recordings:
         last_onset = max(0.0, lengths[path] - duration)

@@ -183,6 +183,14 @@ def read_duration(path, limits=None):
         return n_samples / audio.samplerate
 
 
+def measure(path):
+    """Return the duration of a recording in seconds, or the reason why it cannot be used."""
+    try:
+        return read_duration(path)
+    except ValueError as error:
+        return str(error)
+
+
 def check_duration(audio, n_samples, limits, path=None):
     """Raise if so many samples last too long; with a path only if the file is large enough to hold them."""
     hours = n_samples / audio.samplerate / 3600

@@ -41,8 +41,8 @@ def overfitting_gaps(
         and should have similar class shares and numbers of rows.
     probe : classifier, default=None
         With ``predict_proba``. None: logistic regression (C = 0.05) on standardised features.
-    cv : int, cross-validation generator or iterable, default=None
-        Folds for the cross-validated losses of the probes, as in :func:`compare_representations`.
+    cv, memory, n_jobs : default=None
+        As in :func:`compare_representations`; the folds are for the cross-validated losses of the probes.
     baselines : bool, default=True
         Whether to add the row "untrained": the network with its random initial weights. It has seen neither A nor
         B, so a network gap that it shares comes from the recordings.
@@ -50,10 +50,6 @@ def overfitting_gaps(
         Number of trainings, each with another seed; the table holds their means.
     random_state : int, default=0
         The first seed; the others follow.
-    memory : str or path-like, default=None
-        Directory for decoded recordings. None: a temporary one.
-    n_jobs : int, default=None
-        Number of trainings that run in parallel.
 
     Returns
     -------

@@ -135,12 +135,9 @@ def sounding_frames(decibels):
 
 
 class BandCentring(nn.Module):
-    """Subtract from every mel band a share of its level in the clip's long-term spectrum.
+    """Subtract from every mel band a share of its level in the clip's long-term spectrum: its mean power in dB.
 
-    The long-term spectrum is the mean power over time, in decibels. It depends on the microphone, the room and
-    the voice, but in a short clip also on the sound itself: a word may be little more than one vowel. So only a
-    share of its shape is subtracted, but all of its mean over the bands, which is the level of the clip. With a
-    share of 1, filters that do not change during the clip have no effect. Frames of digital silence (padding, for
+    Of the mean over the bands, the level of the clip, all is subtracted. Frames of digital silence (padding, for
     example) do not count. Levels more than ``dynamic_range`` dB below the loudest of the clip are raised to that
     limit: they are noise floor or rounding. A level of 20 dB becomes 1.
     """

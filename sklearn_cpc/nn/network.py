@@ -42,26 +42,15 @@ class CPCNetwork(nn.Module):
 
     z_t is the embedding of step t, c_t the context after steps 1 to t, and W_k c_t the prediction of z_{t+k}.
     The objective says which steps predict, and whether they predict a projection of z. The augmentation alters
-    the clips that the context hears in training. ``n_samples`` (of a clip) and ``sample_rate`` (in Hz or None)
-    only record what the network was built for.
+    the clips that the context hears in training. ``z`` and ``c`` are results of the encoder and the autoregressor,
+    for their shapes. ``n_samples`` (of a clip) and ``sample_rate`` (in Hz or None) are only kept.
     """
 
     def __init__(
-        self,
-        encoder,
-        autoregressor,
-        objective,
-        *,
-        n_context,
-        n_future,
-        z_dim,
-        c_dim,
-        single_context,
-        augmentation,
-        n_samples,
-        sample_rate,
+        self, encoder, autoregressor, objective, augmentation, z, c, *, n_context, n_future, n_samples, sample_rate
     ):
         super().__init__()
+        z_dim, c_dim = z.shape[-1], c.shape[-1]
         self.n_samples, self.sample_rate = n_samples, sample_rate
         self.encoder, self.autoregressor = encoder, autoregressor
         projection = objective.projection
@@ -69,7 +58,7 @@ class CPCNetwork(nn.Module):
         self.projector = nn.Linear(z_dim, projection) if projection else nn.Identity()
         self.augmentation = augmentation
         self.n_context, self.n_future = n_context, n_future
-        self.single_context, self.predict_from = single_context, objective.predict_from
+        self.single_context, self.predict_from = c.ndim == 2, objective.predict_from
         self.dims = {"z": z_dim, "c": c_dim, "context": c_dim}
         if hasattr(encoder, "with_mel"):
             self.dims["mel"] = self.dims["centred"] = encoder.n_mels
@@ -150,19 +139,9 @@ def build_network(encoder, autoregressor, objective, *, n_samples, n_context, n_
                 "one per clip; use predict_from='last' or autoregressor='gru'."
             )
         try_module("autoregressor", context_net, z[:, :-1])  # more steps than n_context
-    return CPCNetwork(
-        encoder_net,
-        context_net,
-        objective,
-        n_context=n_context,
-        n_future=n_future,
-        z_dim=z.shape[2],
-        c_dim=c.shape[-1],
-        single_context=single,
-        augmentation=augmentation,
-        n_samples=n_samples,
-        sample_rate=getattr(resolve_recipe("encoder", encoder, ENCODERS), "sample_rate", None),
-    )
+    rate = getattr(resolve_recipe("encoder", encoder, ENCODERS), "sample_rate", None)
+    sizes = {"n_context": n_context, "n_future": n_future, "n_samples": n_samples, "sample_rate": rate}
+    return CPCNetwork(encoder_net, context_net, objective, augmentation, z, c, **sizes)
 
 
 def resolve_recipe(name, value, known):

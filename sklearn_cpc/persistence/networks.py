@@ -48,27 +48,22 @@ def first_difference(fitted, rebuilt):
     for (name, one), (_, other) in pairs:
         if type(one) is not type(other):
             return f"{name or 'it'} is a {type(one).__name__} and should be a {type(other).__name__}"
-        before, after = _settings(one), _settings(other)
-        for setting in sorted(before.keys() | after.keys()):
-            if before.get(setting) != after.get(setting):
-                path = f"{name}.{setting}".lstrip(".")
-                return f"{path} is {before.get(setting)!r} and would become {after.get(setting)!r}"
-    one, other = _tensors(fitted), _tensors(rebuilt)
-    for name in sorted(one.keys() | other.keys()):
-        if name not in one or name not in other or not torch.equal(one[name].cpu(), other[name]):
-            return f"{name} would change"
+        before, after = _state(one), _state(other)
+        for key in sorted(before.keys() | after.keys()):
+            path, kept, new = f"{name}.{key}".lstrip("."), before.get(key), after.get(key)
+            if isinstance(kept, torch.Tensor) or isinstance(new, torch.Tensor):
+                if kept is None or new is None or not torch.equal(kept.cpu(), new):
+                    return f"{path} would change"
+            elif kept != new:
+                return f"{path} is {kept!r} and would become {new!r}"
     return None
 
 
-def _settings(module):
-    """Numbers and text that a module keeps beside tensors and modules, by name."""
-    return {
+def _state(module):
+    """Weights, buffers, and numbers and text that a module itself has, by name."""
+    settings = {
         name: value
         for name, value in vars(module).items()
         if isinstance(value, PLAIN) and not name.startswith("_") and name != "training"
     }
-
-
-def _tensors(network):
-    """All weights and buffers by name, including those that are computed and not saved."""
-    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return settings | dict(module.named_parameters(recurse=False)) | dict(module.named_buffers(recurse=False))

@@ -19,12 +19,9 @@ _lock = threading.Lock()
 def keep_freed_memory():
     """Let the C library of Linux keep the memory that is freed inside the block.
 
-    Steps of training allocate and free the same large arrays. If the memory goes back to the system in between,
-    it has to clear every page of 4 kB again, which takes a tenth of the time. Free memory goes back at the end:
-    when the last block ends, if blocks are nested or run in several threads.
-
-    Does nothing with other C libraries, or if the environment sets the thresholds. Values that the process
-    itself has set are lost. Threads other than the first keep less.
+    Steps of training allocate and free the same large arrays, whose pages the system would have to clear each
+    time, which takes a tenth of the time. Free memory goes back when the last block ends. Does nothing with other
+    C libraries, or if the environment sets the thresholds; those that the process itself has set are lost.
     """
     if platform.libc_ver()[0] != "glibc" or _is_set_by_environment():
         yield

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from .._interrupts import hold_interrupts, note_interrupts
 from .._processes import shows_progress
 from .allocator import keep_freed_memory
-from .net import ForgetBatches, LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
+from .net import LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
 from .schedules import SCHEDULES
 
 
@@ -56,7 +56,7 @@ def train(
     with a module. The training resumes from the ``checkpoint``, a CheckpointWriter, if it has one.
     """
     metrics = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
-    before = [*metrics, ("forget", ForgetBatches())]
+    before = [*metrics]
     if shows_progress(verbose):
         before.append(("progress", ProgressBar(title, verbose)))
     if validate is not None:

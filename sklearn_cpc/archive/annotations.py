@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import StrOptions
 from .._constraints import check_parameters
 from .._files import atomic_write
 from ..audio.clips import as_clips, match_columns
-from ..audio.reading import Limits, open_audio, printable
+from ..audio.reading import open_audio, printable
 from .extras import import_extra
 from .windows import clip_columns
 
@@ -292,7 +292,7 @@ def _as_selections(rows):
         "Begin Time (s)": rows["onset"],
         "End Time (s)": rows["end"],
     }
-    with contextlib.suppress(ValueError), open_audio(path, Limits()) as (audio, _):  # it may be elsewhere
+    with contextlib.suppress(ValueError), open_audio(path) as (audio, _):  # it may be elsewhere
         columns |= {"Low Freq (Hz)": 0.0, "High Freq (Hz)": audio.samplerate / 2}
     columns |= {"Begin Path": path, "Begin File": split_path(path)[-1], "Annotation": rows["label"]}
     return pd.DataFrame(columns | ({"Score": rows["score"]} if "score" in rows else {}))

@@ -5,7 +5,7 @@ import os
 import re
 import stat
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import soundfile as sf
@@ -82,17 +82,6 @@ def environment_number(name, default):
     return number
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Duration and number of channels beyond which recordings are refused.
-
-    These limits stop endless files and damaged headers from filling the memory.
-    """
-
-    hours: float = field(default_factory=lambda: environment_number("SKLEARN_CPC_MAX_HOURS", 24.0))
-    channels: float = field(default_factory=lambda: environment_number("SKLEARN_CPC_MAX_CHANNELS", 64))
-
-
 @dataclass
 class Levels:
     """What decoding shows about the level of a recording."""
@@ -102,24 +91,24 @@ class Levels:
     kept_energy: float = 0.0  # share of the energy, without a constant offset, that is left then
 
 
-def read_audio(path, sample_rate, limits=None):
+def read_audio(path, sample_rate):
     """Decode a recording, mix it to mono and resample it to ``sample_rate`` in Hz.
 
     Returns a float32 array of shape (n_samples,). Memory use is about twice its size, whatever the header states.
     Raises a ValueError if the file is missing, not audio, empty, cut short, beyond the limits, or holds NaN,
     infinite or absurdly large samples. The message is the reason alone, without the path.
     """
-    return np.concatenate([np.empty(0, np.float32), *decode(path, sample_rate, limits)])
+    return np.concatenate([np.empty(0, np.float32), *decode(path, sample_rate)])
 
 
-def decode(path, sample_rate, limits=None, levels=None):
+def decode(path, sample_rate, levels=None):
     """Yield the samples of a recording in float32 blocks, in bounded memory; see :func:`read_audio`.
 
     ``levels`` is filled. Some damage is found only at the end, after all blocks.
     """
-    limits, levels = limits or Limits(), levels or Levels()
-    with open_audio(path, limits) as (audio, n_samples):
-        check_duration(audio, n_samples, limits, path)
+    levels = levels or Levels()
+    with open_audio(path) as (audio, n_samples):
+        check_duration(audio, n_samples, path)
         ratio, resampler = sample_rate / audio.samplerate, None
         if audio.samplerate != sample_rate:
             resampler = MeteredResampler(audio.samplerate, sample_rate, levels)
@@ -127,7 +116,7 @@ def decode(path, sample_rate, limits=None, levels=None):
         try:
             for block in mono_blocks(audio, n_samples):
                 n_read += len(block)
-                check_duration(audio, n_read, limits)
+                check_duration(audio, n_read)
                 levels.peak = np.maximum(levels.peak, np.abs(block).max())  # unlike max(), keeps NaN
                 if resampler is not None:
                     block = resampler.resample_chunk(block)
@@ -166,20 +155,19 @@ def mono_blocks(audio, n_left):
         yield mono
 
 
-def read_duration(path, limits=None):
+def read_duration(path):
     """Return the duration of a recording in seconds, or raise a ValueError with the reason.
 
     Its header states it. Frames of mp3 are counted, and files of unknown length are decoded.
     """
-    limits = limits or Limits()
-    with open_audio(path, limits) as (audio, n_samples):
+    with open_audio(path) as (audio, n_samples):
         if n_samples == UNKNOWN_LENGTH:
-            n_samples = sum(map(len, decode(path, audio.samplerate, limits)))
+            n_samples = sum(map(len, decode(path, audio.samplerate)))
         if audio.format not in ("FLAC", "OGG"):  # the check would read all of these files
             refuse_unread_sound(path, audio, n_samples)
         if not n_samples:
             raise ValueError("holds no samples.")
-        check_duration(audio, n_samples, limits)
+        check_duration(audio, n_samples)
         return n_samples / audio.samplerate
 
 
@@ -191,12 +179,12 @@ def measure(path):
         return str(error)
 
 
-def check_duration(audio, n_samples, limits, path=None):
+def check_duration(audio, n_samples, path=None):
     """Raise if so many samples last too long; with a path only if the file is large enough to hold them."""
-    hours = n_samples / audio.samplerate / 3600
-    if hours > limits.hours and (path is None or os.path.getsize(path) > MIN_BYTES_PER_SECOND * 3600 * hours):
+    hours, limit = n_samples / audio.samplerate / 3600, environment_number("SKLEARN_CPC_MAX_HOURS", 24.0)
+    if hours > limit and (path is None or os.path.getsize(path) > MIN_BYTES_PER_SECOND * 3600 * hours):
         raise ValueError(
-            f"lasts {hours:.3g} hours or more, and up to {limits.hours:g} are read; cut it into pieces, set the "
+            f"lasts {hours:.3g} hours or more, and up to {limit:g} are read; cut it into pieces, set the "
             "environment variable SKLEARN_CPC_MAX_HOURS, or repair its header if it is not that long."
         )
 
@@ -226,7 +214,7 @@ class SequentialSoundFile(sf.SoundFile):
 
 
 @contextmanager
-def open_audio(path, limits):
+def open_audio(path):
     """Open a sound file and count its samples, or raise a ValueError that says why it cannot be read."""
     status, head = inspect_file(path)
     refuse_hanging_files(path, head)
@@ -252,20 +240,20 @@ def open_audio(path, limits):
             f"is not audio that libsndfile can read, or is damaged ({reason}{suggest_conversion(path)})."
         ) from error
     with audio:
-        check_header(audio, status.st_size, limits)
+        check_header(audio, status.st_size)
         yield audio, n_samples
 
 
-def check_header(audio, file_size, limits):
+def check_header(audio, file_size):
     """Raise if a header states something impossible, or more than the limits."""
     if not MIN_RATE <= audio.samplerate <= MAX_RATE:
         raise ValueError(
             f"states a sample rate of {audio.samplerate} Hz, and rates from {MIN_RATE} Hz to "
             f"{MAX_RATE // 10**6} MHz are read; repair its header."
         )
-    if audio.channels > limits.channels:
+    if audio.channels > (limit := environment_number("SKLEARN_CPC_MAX_CHANNELS", 64)):
         raise ValueError(
-            f"has {audio.channels} channels, and up to {limits.channels:g} are read; mix it down, set the "
+            f"has {audio.channels} channels, and up to {limit:g} are read; mix it down, set the "
             "environment variable SKLEARN_CPC_MAX_CHANNELS, or repair its header if it has fewer."
         )
     compressed = audio.format in ("FLAC", "OGG", "MP3") or audio.subtype.startswith(("ALAC", "MPEG"))

@@ -2,7 +2,6 @@
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.metrics import confusion_matrix
 from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -206,8 +205,11 @@ class ConfusionDisplay:
         if len(display_labels) != len(labels):
             names = f"display_labels has {len(display_labels)} names"
             raise ValueError(f"{names}, but there are {len(labels)} classes, {labels.tolist()}; name each class.")
-        matrix = confusion_matrix(y_true, y_pred, labels=labels, sample_weight=weight, normalize="all")
-        return cls(matrix, display_labels=display_labels).plot(**plot_kw)
+        order = np.argsort(labels)
+        rows, columns = (order[np.searchsorted(labels, y, sorter=order)] for y in (y_true, y_pred))
+        total = np.zeros((len(labels), len(labels)))
+        np.add.at(total, (rows, columns), weight)
+        return cls(total / weight.sum(), display_labels=display_labels).plot(**plot_kw)
 
     def _format(self, share):
         """Format a share in few characters: nothing if it would be zero."""

@@ -23,10 +23,6 @@ class PerWindow(nn.Module):
     The network maps windows of shape (batch, 1, length) to (batch, z_dim). With a ``spectrogram``, which maps
     (batch, n_samples) to (batch, n_mels, n_frames), windows have the shape (batch, 1, n_mels, length). Without a
     ``length``, in samples or frames, windows are as long as fits. The rest of the clip is not used.
-
-    >>> encoder = PerWindow(nn.Sequential(nn.Flatten(), nn.Linear(100, 8)), n_steps=30)
-    >>> encoder(torch.zeros(4, 3000)).shape
-    torch.Size([4, 30, 8])
     """
 
     def __init__(self, network, n_steps, spectrogram=None, length=None):

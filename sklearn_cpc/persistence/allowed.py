@@ -25,8 +25,8 @@ CODE = (
 class Allowed(NamedTuple):
     """How objects of a class are stored."""
 
-    module: str  # where the class is
     fitted: dict | None = None  # constraints on what fit sets; None among them: optional. None for recipes
+    module: str = "sklearn_cpc"  # where the class is
     shapes: Callable = lambda estimator: {}  # returns the shapes of arrays that fit sets, by attribute
     check: Callable = lambda built: None  # raises if parameters do not make sense together
 
@@ -55,43 +55,35 @@ NETWORK = {
 # Arrays that fit on samples, but not on paths, leaves behind
 SAMPLES = {**FEATURES, "n_features_in_": [integers(1, 2**31), None]}
 
+RECIPES = (
+    *("Conv1dEncoder", "Conv2dEncoder", "LogMelEncoder", "InfoNCE", "Augmentation"),
+    *("GRUContext", "LSTMContext", "CausalAttentionContext", "AttentionContext"),
+)
 CLASSES = {
     "CPCTransformer": Allowed(
-        "sklearn_cpc.cpc",
-        {**SAMPLES, **NETWORK, **OUTPUT, "_split": [Each(integers(0, 2**62), least=2, most=2), None]},
+        {**SAMPLES, **NETWORK, **OUTPUT, "_split": [Each(integers(0, 2**62), least=2, most=2), None]}
     ),
-    "AutoencoderReducer": Allowed(
-        "sklearn_cpc.autoencoder", {**FEATURES, **NETWORK, **OUTPUT, "scaler_": [StandardScaler]}
-    ),
-    "LinearProbe": Allowed(
-        "sklearn_cpc.probe", {**FEATURES, **NETWORK, "scaler_": [StandardScaler], "classes_": [np.ndarray]}
-    ),
-    "MFCCTransformer": Allowed("sklearn_cpc.mfcc", {**SAMPLES, **OUTPUT, "_is_fitted": ["boolean"]}),
-    "Pipeline": Allowed("sklearn.pipeline", {}, check=lambda pipeline: pipeline._validate_steps()),
+    "AutoencoderReducer": Allowed({**FEATURES, **NETWORK, **OUTPUT, "scaler_": [StandardScaler]}),
+    "LinearProbe": Allowed({**FEATURES, **NETWORK, "scaler_": [StandardScaler], "classes_": [np.ndarray]}),
+    "MFCCTransformer": Allowed({**SAMPLES, **OUTPUT, "_is_fitted": ["boolean"]}),
+    "Pipeline": Allowed({}, "sklearn.pipeline", check=lambda pipeline: pipeline._validate_steps()),
     "StandardScaler": Allowed(
-        "sklearn.preprocessing",
         {
             **FEATURES,
             **OUTPUT,
             **{name: [np.ndarray, None] for name in ("mean_", "var_", "scale_")},
             "n_samples_seen_": [POSITIVE, np.ndarray],
         },
+        "sklearn.preprocessing",
         lambda scaler: dict.fromkeys(("mean_", "var_", "scale_", "n_samples_seen_"), (scaler.n_features_in_,)),
-        check=_check_scaler,
+        _check_scaler,
     ),
     "LogisticRegression": Allowed(
-        "sklearn.linear_model",
         {**FEATURES, **{name: [np.ndarray] for name in ("classes_", "coef_", "intercept_", "n_iter_")}},
+        "sklearn.linear_model",
         _linear_shapes,
     ),
-    **dict.fromkeys(("Conv1dEncoder", "Conv2dEncoder"), Allowed("sklearn_cpc.nn.encoders")),
-    "LogMelEncoder": Allowed("sklearn_cpc.nn.logmel_encoder"),
-    **dict.fromkeys(
-        ("GRUContext", "LSTMContext", "CausalAttentionContext", "AttentionContext"),
-        Allowed("sklearn_cpc.nn.autoregressors"),
-    ),
-    "InfoNCE": Allowed("sklearn_cpc.nn.objective"),
-    "Augmentation": Allowed("sklearn_cpc.nn.augmentation"),
+    **dict.fromkeys(RECIPES, Allowed()),
 }
 OUTPUT_KINDS = "default", "pandas", "polars"  # of set_output
 DIRECTORIES = {"memory", "checkpoint"}  # parameters that are not stored: a loaded model writes nowhere
@@ -124,7 +116,7 @@ def take_apart(built):
     if "network_" in own:
         own["network_"] = dict(built.network_.state_dict())
     stored = {key: value for key, value in parameters.items() if key not in DIRECTORIES}
-    if not allowed.module.startswith("sklearn_cpc."):
+    if allowed.module != "sklearn_cpc":
         # Parameters of scikit-learn come and go with its versions: store those that differ from their defaults.
         defaults = inspect.signature(type(built)).parameters
         stored = {key: value for key, value in stored.items() if not _same(value, defaults[key].default)}

@@ -82,18 +82,18 @@ class Validation(Callback):
 
 
 class LastEpoch(Callback):
-    """Keep the weights and the number of epochs as they were after the last finished epoch.
-
-    Of the epochs before it, drop the records of single batches: the history of a long training stays small.
-    """
+    """Keep the weights and the number of epochs as they were after the last finished epoch."""
 
     weights = None
     n_epochs = 0
 
-    def on_epoch_end(self, net, **_):
-        """Copy the weights."""
+    def on_epoch_begin(self, net, **_):
+        """Drop the records of the last epoch's batches: the history of a long training stays small."""
         for row in net.history[-2:-1]:
             row.pop("batches", None)
+
+    def on_epoch_end(self, net, **_):
+        """Copy the weights."""
         self.weights = {name: values.clone() for name, values in net.module_.state_dict().items()}
         self.n_epochs = len(net.history)
 

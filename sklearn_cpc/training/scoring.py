@@ -52,8 +52,11 @@ def _judge(forecasts, similarity, random):
         z = normalize(z, dim=-1)
     rows, first = [], 0
     for forecast in forecasts:
-        clip, target, predictions = _valid_predictions(forecast)
-        rows.append((clip + first, target, predictions))
+        future = torch.arange(1, forecast.predictions.shape[2] + 1, device=forecast.z.device)
+        target = forecast.positions[..., None] + future  # (clips, positions, future)
+        has_sound = target < forecast.n_valid[:, None, None]
+        clip = torch.nonzero(has_sound, as_tuple=True)[0] + first
+        rows.append((clip, target[has_sound], forecast.predictions[has_sound]))
         first += len(forecast.z)
     clip, target, predictions = map(torch.cat, zip(*rows, strict=True))  # (n,), (n,), (n, z_dim)
 
@@ -65,17 +68,6 @@ def _judge(forecasts, similarity, random):
         positive = positive - rounding_bound(predictions[part].norm(dim=-1), true.norm(dim=-1))
         negatives = torch.einsum("nd,nmd->nm", predictions[part], rivals)
         yield positive > negatives.amax(1)
-
-
-def _valid_predictions(forecast):
-    """Select the predictions whose target holds sound.
-
-    Returns clips and steps of the targets, (n,) each, and the predictions, (n, z_dim).
-    """
-    future = torch.arange(1, forecast.predictions.shape[2] + 1, device=forecast.z.device)
-    target = forecast.positions[..., None] + future  # (clips, positions, future)
-    clip, position, k = torch.nonzero(target < forecast.n_valid[:, None, None], as_tuple=True)
-    return clip, target[clip, position, k], forecast.predictions[clip, position, k]
 
 
 def draw_negatives(clip, target, n_valid, random):

@@ -10,7 +10,8 @@ import pytest
 from corpus import small_cpc
 from sounds import noise, write
 
-from sklearn_cpc.archive import cut_windows, windows
+from sklearn_cpc.archive import cut_windows
+from sklearn_cpc.audio import reading
 from sklearn_cpc.audio.reading import UnreadableAudioError
 
 RATE = 1000
@@ -114,7 +115,7 @@ def test_headers_are_read_in_threads(folder, monkeypatch):
         both.wait()
         return 1.0
 
-    monkeypatch.setattr(windows, "read_duration", read)
+    monkeypatch.setattr(reading, "read_duration", read)
     assert len(cut_windows([folder / "a.wav", folder / "b.wav"], 1.0, n_jobs=2)) == 2
 
 

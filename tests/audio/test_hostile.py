@@ -20,7 +20,6 @@ from sounds import RATE, noise, read_files, write
 from sklearn_cpc import MFCCTransformer, sample_clips
 from sklearn_cpc.audio.clips import Clip, as_clips
 from sklearn_cpc.audio.reading import (
-    Limits,
     SequentialSoundFile,
     UnreadableAudioError,
     printable,
@@ -28,12 +27,12 @@ from sklearn_cpc.audio.reading import (
     read_duration,
 )
 
-READERS = [lambda path, limits=None: read_audio(path, RATE, limits), read_duration]
+READERS = [lambda path: read_audio(path, RATE), read_duration]
 
 
-def reason_of(path, read=READERS[0], **limits):
+def reason_of(path, read=READERS[0]):
     with pytest.raises(ValueError, match=r"\.$") as caught:
-        read(path, Limits(**limits) if limits else None)
+        read(path)
     return str(caught.value)
 
 
@@ -102,7 +101,8 @@ def test_too_many_channels_are_refused_until_the_limit_is_raised(tmp_path, monke
     reason = reason_of(path, read)
     assert reason.startswith(f"has {n_channels} channels, and up to 64 are read; mix it down, set the ")
     assert "SKLEARN_CPC_MAX_CHANNELS" in reason
-    expected = read(path, Limits(channels=n_channels))
+    monkeypatch.setenv("SKLEARN_CPC_MAX_CHANNELS", str(n_channels))
+    expected = read(path)
     monkeypatch.setenv("SKLEARN_CPC_MAX_CHANNELS", "1024")
     assert_array_equal(read(path), expected)
 
@@ -124,11 +124,13 @@ def test_forged_number_of_channels_allocates_nothing(tmp_path):
 @pytest.mark.parametrize("read", READERS)
 def test_recordings_beyond_the_duration_limit_are_refused(tmp_path, monkeypatch, read):
     path = write(tmp_path / "a.wav", noise(10 * RATE))
-    reason = reason_of(path, read, hours=9 / 3600)
+    monkeypatch.setenv("SKLEARN_CPC_MAX_HOURS", "0.0025")
+    reason = reason_of(path, read)
     assert reason.startswith(
         "lasts 0.00278 hours or more, and up to 0.0025 are read; cut it into pieces, set the "
     )
-    assert len(read_audio(path, RATE, Limits(hours=10 / 3600))) == 10 * RATE
+    monkeypatch.setenv("SKLEARN_CPC_MAX_HOURS", str(10 / 3600))
+    assert len(read_audio(path, RATE)) == 10 * RATE
     monkeypatch.setenv("SKLEARN_CPC_MAX_HOURS", "0.001")
     assert "up to 0.001 are read" in reason_of(path, read)
 
@@ -140,12 +142,13 @@ def test_default_duration_limit_is_a_day(tmp_path):
         assert reason_of(sparse_wav(path, 25 * 3600 * 100, rate=100)).startswith("lasts 25 hours or more")
 
 
-def test_duration_limit_holds_for_files_of_unknown_length(tmp_path):
+def test_duration_limit_holds_for_files_of_unknown_length(tmp_path, monkeypatch):
     path = write(tmp_path / "a.flac", noise(100_000))
     rate_and_length = bytes([0xF0]) + bytes(4)  # the upper half of the first byte is the depth
     change(path, 21, rate_and_length)
     assert len(read_audio(path, RATE)) == 100_000
-    assert "lasts" in reason_of(path, hours=10 / 3600)
+    monkeypatch.setenv("SKLEARN_CPC_MAX_HOURS", str(10 / 3600))
+    assert "lasts" in reason_of(path)
 
 
 @pytest.mark.parametrize("rate", [1, 99, 10_000_001, 2**31 - 1])

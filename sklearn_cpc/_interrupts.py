@@ -9,8 +9,9 @@ import threading
 def note_interrupts(*, hold=False):
     """Yield a list that gets an entry for every Ctrl-C while the block runs.
 
-    The handler that was there is called as before; with ``hold`` only at the end of the block. Signals reach the
-    main thread alone, so in other threads the list stays empty, as it does where Ctrl-C is ignored.
+    The handler that was there is called as before; with ``hold`` only at the end of the block, for blocks that
+    import: a library that is imported in part stays broken. Signals reach the main thread alone, so in other
+    threads the list stays empty, as it does where Ctrl-C is ignored.
     """
     noted: list[int] = []
     handler = signal.getsignal(signal.SIGINT)
@@ -30,8 +31,3 @@ def note_interrupts(*, hold=False):
         signal.signal(signal.SIGINT, handler)
         if hold and noted:
             handler(signal.SIGINT, None)
-
-
-def hold_interrupts():
-    """Let Ctrl-C wait for the end of a block that imports; a library that is imported in part stays broken."""
-    return note_interrupts(hold=True)

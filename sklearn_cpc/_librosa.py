@@ -4,7 +4,7 @@ import functools
 import os
 
 from ._files import ScratchFolder
-from ._interrupts import hold_interrupts
+from ._interrupts import note_interrupts
 
 
 @functools.cache
@@ -13,7 +13,7 @@ def import_librosa():
 
     Then numba gets a temporary folder. Worker processes inherit it through the environment.
     """
-    with hold_interrupts():
+    with note_interrupts(hold=True):
         import numba
         from librosa.version import show_versions
 

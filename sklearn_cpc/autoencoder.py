@@ -45,14 +45,14 @@ def dense(width, units, dropout):
     return layers
 
 
-class ReconstructionLoss(nn.Module):
+class ReconstructionLoss(nn.MSELoss):
     """Mean squared error."""
 
     metrics = ()
 
     def forward(self, reconstruction, rows):
         """Return the loss and no metrics."""
-        return nn.functional.mse_loss(reconstruction, rows), {}
+        return super().forward(reconstruction, rows), {}
 
 
 @dataclass(repr=False, eq=False)

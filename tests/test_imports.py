@@ -8,7 +8,7 @@ import sys
 import pytest
 from corpus import rising_tones, small_cpc
 
-from sklearn_cpc._interrupts import hold_interrupts
+from sklearn_cpc._interrupts import note_interrupts
 
 PREPARE = """
 import signal, sys
@@ -123,7 +123,7 @@ def test_ctrl_c_waits_for_the_end_of_imports():
     done = []
 
     def work():
-        with hold_interrupts():
+        with note_interrupts(hold=True):
             signal.raise_signal(signal.SIGINT)
             done.append(True)
 
@@ -136,7 +136,7 @@ def test_ctrl_c_waits_for_the_end_of_imports():
 @pytest.mark.usefixtures("_sigint")
 def test_ctrl_c_is_not_lost_if_an_import_fails():
     def fail():
-        with hold_interrupts():
+        with note_interrupts(hold=True):
             signal.raise_signal(signal.SIGINT)
             raise ImportError
 
@@ -147,10 +147,10 @@ def test_ctrl_c_is_not_lost_if_an_import_fails():
 
 @pytest.mark.usefixtures("_sigint")
 def test_handlers_stay_where_no_ctrl_c_comes():
-    with hold_interrupts():
+    with note_interrupts(hold=True):
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with hold_interrupts():
+    with note_interrupts(hold=True):
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         signal.raise_signal(signal.SIGINT)

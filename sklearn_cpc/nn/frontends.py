@@ -29,9 +29,6 @@ class LogMel(nn.Module):
     Same as ``librosa.power_to_db(librosa.feature.melspectrogram(...), top_db=None)`` with librosa's
     defaults: Hann window, centred frames, zeros beyond the ends, Slaney's mel scale and norm. But the power of
     each band is averaged over ``band_smoothing`` neighbouring bands; 1 for librosa's bands.
-
-    >>> LogMel(22050, n_fft=2048, hop_length=512, n_mels=64)(torch.zeros(2, 22050)).shape
-    torch.Size([2, 64, 44])
     """
 
     mel: torch.Tensor

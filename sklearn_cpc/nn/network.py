@@ -42,8 +42,7 @@ class CPCNetwork(nn.Module):
 
     z_t is the embedding of step t, c_t the context after steps 1 to t, and W_k c_t the prediction of z_{t+k}.
     The objective says which steps predict, and whether they predict a projection of z. The augmentation alters
-    the clips that the context hears in training. ``z`` and ``c`` are results of the encoder and the autoregressor,
-    for their shapes. ``n_samples`` (of a clip) and ``sample_rate`` (in Hz or None) are only kept.
+    the clips that the context hears in training. ``z`` and ``c`` show the sizes of embeddings and contexts.
     """
 
     def __init__(

@@ -78,7 +78,9 @@ class InfoNCE(Constrained, BaseEstimator):
             Maps a :class:`~sklearn_cpc.nn.network.Forecast` to the loss and a dict of accuracies.
         """
         self._validate_params()
-        return InfoNCELoss(n_future, **{name: getattr(self, name) for name in LOSS_CONSTRAINTS})
+        of_network = "predict_from", "projection"
+        options = {name: value for name, value in self.get_params().items() if name not in of_network}
+        return InfoNCELoss(n_future, **options)
 
     def n_candidates(self, batch_size, n_steps):
         """Count the windows that a prediction chooses from, the true one included.
@@ -96,14 +98,6 @@ class InfoNCE(Constrained, BaseEstimator):
         across = batch_size - 1 if self.n_across is None else self.n_across * (1 - 1 / batch_size)
         within = n_steps - 1
         return 1 + round({"across": across, "within": within, "mixed": across + within}[self.negatives])
-
-
-# Without the parameters of the network
-LOSS_CONSTRAINTS = {
-    name: kinds
-    for name, kinds in InfoNCE._parameter_constraints.items()
-    if name not in ("predict_from", "projection")
-}
 
 
 class InfoNCELoss(nn.Module):
@@ -129,7 +123,7 @@ class LossAndAccuracy(NamedTuple):
     accuracy: torch.Tensor
 
 
-@check_parameters(**LOSS_CONSTRAINTS)
+@check_parameters(**InfoNCE._parameter_constraints)
 def info_nce(
     predictions,
     z,

@@ -87,8 +87,6 @@ CLASSES = {
 }
 OUTPUT_KINDS = "default", "pandas", "polars"  # of set_output
 DIRECTORIES = {"memory", "checkpoint"}  # parameters that are not stored: a loaded model writes nowhere
-# What fit keeps to train on, which can be made anew
-IGNORED = {"_optimizer_state"}
 
 
 def take_apart(built):
@@ -103,11 +101,8 @@ def take_apart(built):
             "best_estimator_ or steps, by themselves"
         )
     parameters = built.get_params(deep=False)
-    own = {
-        key: value
-        for key, value in vars(built).items()
-        if key not in {*parameters, *IGNORED} and value is not None
-    }
+    left_out = {*parameters, "_optimizer_state"}  # which training makes anew
+    own = {key: value for key, value in vars(built).items() if key not in left_out and value is not None}
     if allowed.fitted is not None:
         check_is_fitted(built)
     unknown = sorted(own.keys() - (allowed.fitted or {}).keys())

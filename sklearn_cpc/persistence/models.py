@@ -6,9 +6,9 @@ import os
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
-from sklearn.pipeline import Pipeline
 
 from .._constraints import Constrained
+from .._pipelines import find_nested
 from .allowed import CODE, DIRECTORIES
 from .container import pack, read_file, unpack, write_file
 from .networks import first_difference
@@ -131,7 +131,13 @@ def to_bytes(estimator):
     except TypeError as error:
         raise TypeError(f"cannot save: {error}. {CODE}.") from error
     try:
-        _compare(estimator, from_bytes(data))
+        trained = (
+            find_nested(one, lambda part: hasattr(part, "network_")) for one in (estimator, from_bytes(data))
+        )
+        for one, loaded in zip(*trained, strict=True):
+            if difference := first_difference(one.network_, loaded.network_):
+                name = type(one).__name__
+                raise ValueError(f"network_ of {name} is not what its parameters describe: {difference}")
     except ValueError as error:
         raise ValueError(f"cannot save what would load as something else: {error}. {CHANGED}.") from error
     return data
@@ -143,17 +149,6 @@ def from_bytes(data):
     if not hasattr(estimator, "get_params"):
         raise ValueError("it holds no estimator, but perhaps a checkpoint")
     return estimator
-
-
-def _compare(estimator, loaded):
-    """Raise ValueError if a network would come back as another one."""
-    if isinstance(estimator, Pipeline):
-        for (_, step), (_, other) in zip(estimator.steps, loaded.steps, strict=True):
-            _compare(step, other)
-    elif hasattr(estimator, "network_") and (difference := first_difference(estimator.network_, loaded.network_)):
-        raise ValueError(
-            f"network_ of {type(estimator).__name__} is not what its parameters describe: {difference}"
-        )
 
 
 class Attributes(dict):

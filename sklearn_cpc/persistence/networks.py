@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .._generators import redirect_draws, use_generator
-from .._interrupts import hold_interrupts
+from .._interrupts import note_interrupts
 
 PLAIN = bool, int, float, str, tuple, list, dict, type(None), np.generic
 
@@ -17,7 +17,7 @@ def rebuild_network(estimator, weights):
     Raises ValueError if the network cannot be built, or needs other weights.
     """
     # First where tensors take no memory: the sizes are only numbers in a file until the weights confirm them.
-    with hold_interrupts():  # torch imports the code that finds out shapes, and sympy, when it is first needed
+    with note_interrupts(hold=True):  # torch imports what finds out shapes, and sympy, when it is first needed
         needed = {name: (t.shape, t.dtype) for name, t in _build(estimator, "meta").state_dict().items()}
     found = {name: (t.shape, t.dtype) for name, t in weights.items()}
     if needed != found:

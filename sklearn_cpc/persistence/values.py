@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,10 +37,10 @@ def encode(value, arrays, name):
     if type(value) is np.ndarray and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8:
         arrays[name] = np.array(value, value.dtype.newbyteorder("="), order="C")
         return {"array": name}
-    for tag, form in FORMS.items():
-        if isinstance(value, form.type):
+    for tag, (kind, simplify, _) in FORMS.items():
+        if isinstance(value, kind):
             try:
-                simple = form.simplify(value)
+                simple = simplify(value)
             except TypeError as error:
                 raise TypeError(f"{name}: {error}" if name else str(error)) from error
             return {tag: encode(simple, arrays, name)}
@@ -72,15 +72,8 @@ def decode(entry, arrays, n_objects=None):
         return {decode(key, arrays): decode(item, arrays, n_objects) for key, item in content}
     if tag == "object" and next(n_objects) > MAX_OBJECTS:
         raise ValueError(f"it holds more than {MAX_OBJECTS} estimators and recipes")
-    return FORMS[tag].restore(decode(content, arrays, n_objects))
-
-
-class Form(NamedTuple):
-    """How values of a type become simpler ones, and come back."""
-
-    type: Any
-    simplify: Callable
-    restore: Callable
+    _, _, restore = FORMS[tag]
+    return restore(decode(content, arrays, n_objects))
 
 
 def _simplify_text(array):
@@ -119,11 +112,12 @@ def _simplify_generator(random):
     return list(random.get_state())
 
 
-FORMS: dict[str, Form] = {
-    "tuple": Form(tuple, list, tuple),
-    "device": Form(torch.device, str, str),
-    "tensor": Form(torch.Tensor, lambda tensor: tensor.detach().cpu().numpy(), torch.from_numpy),
-    "text": Form(np.ndarray, _simplify_text, _restore_text),
-    "object": Form(BaseEstimator, take_apart, put_together),
-    "generator": Form(np.random.RandomState, _simplify_generator, _restore_generator),
+# A type, how its values become simpler ones, and how they come back
+FORMS: dict[str, tuple[Any, Callable, Callable]] = {
+    "tuple": (tuple, list, tuple),
+    "device": (torch.device, str, str),
+    "tensor": (torch.Tensor, lambda tensor: tensor.detach().cpu().numpy(), torch.from_numpy),
+    "text": (np.ndarray, _simplify_text, _restore_text),
+    "object": (BaseEstimator, take_apart, put_together),
+    "generator": (np.random.RandomState, _simplify_generator, _restore_generator),
 }

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import platform
+import re
 import threading
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt, see malloc.h
@@ -23,7 +24,9 @@ def keep_freed_memory():
     time, which takes a tenth of the time. Free memory goes back when the last block ends. Does nothing with other
     C libraries, or if the environment sets the thresholds; those that the process itself has set are lost.
     """
-    if platform.libc_ver()[0] != "glibc" or _is_set_by_environment():
+    names = "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
+    tunables = re.search(r"malloc\.(trim|mmap)_threshold", os.environ.get("GLIBC_TUNABLES", ""))
+    if platform.libc_ver()[0] != "glibc" or tunables or any(name in os.environ for name in names):
         yield
         return
     libc = ctypes.CDLL(None)
@@ -40,11 +43,3 @@ def keep_freed_memory():
                 for parameter, n_bytes in AFTERWARDS.items():
                     libc.mallopt(parameter, n_bytes)
                 libc.malloc_trim(0)
-
-
-def _is_set_by_environment():
-    tunables = os.environ.get("GLIBC_TUNABLES", "")
-    return any(
-        f"MALLOC_{name.upper()}_THRESHOLD_" in os.environ or f"glibc.malloc.{name}_threshold" in tunables
-        for name in ("trim", "mmap")
-    )

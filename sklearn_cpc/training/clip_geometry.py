@@ -61,8 +61,7 @@ class ClipShape(NamedTuple):
         ``n_clips`` are spread evenly, a single one in the middle. None: clips end to end, the last moved back to
         be full. Without ``overlap``, the last one stays in its place, and there are as many as fit at most.
 
-        Returns three int arrays with an entry per clip: its first step, how many of its steps an earlier clip
-        holds too, and its valid steps.
+        Returns the first step of each clip, how many of its steps an earlier clip holds too, and its valid steps.
         """
         n_total = max(1, int(length * self.n_steps / self.n_samples + 0.5))  # of at least half a step of sound
         last = max(0, n_total - self.n_steps)

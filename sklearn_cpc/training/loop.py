@@ -12,7 +12,7 @@ from skorch.callbacks import Callback, LRScheduler, PassthroughScoring
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from .._interrupts import hold_interrupts, note_interrupts
+from .._interrupts import note_interrupts
 from .._processes import shows_progress
 from .allocator import keep_freed_memory
 from .net import LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
@@ -102,7 +102,7 @@ def finish_imports():
     """Take a step of Adam: at its first, torch imports a thousand modules, sympy among them."""
     weight = nn.Parameter(torch.zeros(1, device="cpu"))
     weight.grad = torch.zeros_like(weight)
-    with hold_interrupts():
+    with note_interrupts(hold=True):
         torch.optim.Adam([weight]).step()
 
 

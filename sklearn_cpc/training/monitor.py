@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from scipy.stats import entropy
+from scipy.stats import entropy, mode
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_consistent_length
@@ -146,7 +146,6 @@ def knn_accuracy(features, classes, n_neighbors):
     """
     known = np.isfinite(features).all(axis=1)
     rows = StandardScaler().fit_transform(features[known])
-    labels, codes = np.unique(classes[known], return_inverse=True)
+    codes = np.unique(classes[known], return_inverse=True)[1]
     nearest = NearestNeighbors(n_neighbors=n_neighbors).fit(rows).kneighbors(return_distance=False)
-    votes = (codes[nearest][..., None] == np.arange(len(labels))).sum(axis=1)
-    return float(np.mean(votes.argmax(axis=1) == codes))
+    return float(np.mean(mode(codes[nearest], axis=1).mode == codes))

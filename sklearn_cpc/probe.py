@@ -231,9 +231,6 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
             raise ValueError(
                 f"y has one class only, {self.classes_.tolist()[0]!r}; a classifier needs at least two."
             )
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(
-                f"y holds labels {unknown.tolist()} that are not among classes={self.classes_.tolist()}."
-            )
+        if unknown := np.setdiff1d(y, self.classes_).tolist():
+            raise ValueError(f"y holds labels {unknown} that are not among classes={self.classes_.tolist()}.")
         return np.searchsorted(self.classes_, y)

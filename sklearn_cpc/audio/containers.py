@@ -101,8 +101,9 @@ def refuse_unread_sound(path, audio, n_read):
             if lengths and abs(int(lengths[-1]) - n_read) > SIZE_TOLERANCE:
                 unread = unread or f"its header states {lengths[-1]} samples, and {n_read} were read"
     if unread:
-        advice = "copy it again from its source, or repair its header"
-        raise ValueError(f"is damaged or cut short ({unread}); {advice}.")
+        raise ValueError(
+            f"is damaged or cut short ({unread}); copy it again from its source, or repair its header."
+        )
 
 
 def find_unread_bytes(data, audio, n_decoded):

@@ -60,8 +60,7 @@ def decode_spans(path, sample_rate, spans, levels):
             levels.peak = np.maximum(levels.peak, np.abs(samples).max())
             check_peak(levels.peak)
             if ratio != 1:
-                samples = MeteredResampler(audio.samplerate, sample_rate, levels).resample_chunk(
-                    samples, last=True
-                )
+                resampler = MeteredResampler(audio.samplerate, sample_rate, levels)
+                samples = resampler.resample_chunk(samples, last=True)
             samples = samples[start - n_steps * step : min(stop, n_resampled) - n_steps * step]
             yield np.concatenate([samples, np.zeros(stop - start - len(samples), np.float32)])

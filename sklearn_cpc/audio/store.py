@@ -226,8 +226,7 @@ class AudioSource:
                 "choose another directory."
             )
         warn_if_loud([levels.peak for levels in self._levels.values()], list(map(printable, self._levels)))
-        silent = [printable(path) for path, levels in self._levels.items() if levels.peak == 0]
-        if silent:
+        if silent := [printable(path) for path, levels in self._levels.items() if levels.peak == 0]:
             names = list_first(silent)
             warn(f"{len(silent)} of {n_total} recordings are digital silence once mixed to mono: {names}.")
         lost = [

@@ -117,7 +117,6 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     loose = found.pop("").values()
     files = [item for class_files in found.values() for item in class_files.items()]
     n_classes = Counter(file for file, _ in files)
-    shared = [path.relative_to(directory).as_posix() for file, path in files if n_classes[file] > 1]
     left_out = {
         "class folder(s) without audio": [name for name, class_files in found.items() if not class_files],
         "audio file(s) outside of the class folders": [path.name for path in loose],
@@ -132,7 +131,7 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
         )
     for report in reports:
         warn(f"Left out of {str(directory)!r}: {report}.")
-    if shared:
+    if shared := [path.relative_to(directory).as_posix() for file, path in files if n_classes[file] > 1]:
         warn(f"{len(shared)} names in {str(directory)!r} lead to files of several classes{quote_first(shared)}.")
     paths = [path for _, path in files]
     target = [name for name, class_files in found.items() for _ in class_files]
@@ -185,8 +184,7 @@ def find_groups(names, group_from):
         raise ValueError(f"group_from={group_from!r} is not a valid regular expression: {error}.") from error
     matches = [pattern.search(name) for name in names]
     groups = [match and match[min(1, pattern.groups)] for match in matches]
-    missed = [name for name, group in zip(names, groups, strict=True) if group is None]
-    if missed:
+    if missed := [name for name, group in zip(names, groups, strict=True) if group is None]:
         raise ValueError(
             f"group_from={group_from!r} finds no group in {len(missed)} of {len(names)} file names"
             f"{quote_first(missed)}; use an expression that matches every name."

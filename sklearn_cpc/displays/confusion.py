@@ -198,8 +198,7 @@ class ConfusionDisplay:
         labels = present if labels is None else np.asarray(labels)
         if len(np.unique(labels)) != len(labels):
             raise ValueError(f"labels={labels.tolist()} names a class twice; name each class once.")
-        missing = np.setdiff1d(present, labels).tolist()
-        if missing:
+        if missing := np.setdiff1d(present, labels).tolist():
             raise ValueError(f"labels={labels.tolist()} lacks {missing}, which occur in the data; add them.")
         display_labels = labels if display_labels is None else np.asarray(display_labels)
         if len(display_labels) != len(labels):

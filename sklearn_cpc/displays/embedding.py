@@ -21,6 +21,7 @@ DTYPES = [np.float64, np.float32]
 N_COMPONENTS = 50  # of the PCA before t-SNE: it keeps the distances of wide data at a fraction of the cost
 PERPLEXITY = 30.0  # of t-SNE: scikit-learn's default, unless there are few points
 SPLIT_STYLES = {"train": {"color": COLOURS[0], "marker": "o"}, "test": {"color": COLOURS[1], "marker": "^"}}
+DOTS = {"alpha": 0.8, "linewidths": 0}
 OTHERS_STYLE = {"color": "0.85", "marker": "o"}  # points of other classes
 
 
@@ -189,8 +190,7 @@ class EmbeddingDisplay:
         random, rows = check_random_state(random_state), {}
         for split, X in embeddings.items():
             usable = np.flatnonzero(np.isfinite(X).all(axis=1))
-            n_unusable = len(X) - len(usable)
-            if n_unusable:
+            if n_unusable := len(X) - len(usable):
                 warn(f"{n_unusable} of {len(X)} rows of {split} are left out: they hold NaN or infinity.")
             if max_points is not None and len(usable) > max_points:
                 usable = np.sort(random.choice(usable, max_points, replace=False))
@@ -218,7 +218,7 @@ class EmbeddingDisplay:
             for label, colour, marker in styles:
                 wanted = (labels == label) & (split == name)
                 style = {"facecolors": colour, "edgecolors": colour, "marker": marker, **face}
-                self._scatter(panel, wanted, area, linewidths=width, **style)
+                panel.scatter(*self.points[wanted].T, s=area, alpha=0.8, linewidths=width, **style)
         counts = ", ".join(f"{(split == name).sum()} {name}" for name in splits)
         panel.set_title(f"points: {counts}")
         panel.set_xlabel(f"{self.name} 1", **PLAIN)
@@ -245,17 +245,14 @@ class EmbeddingDisplay:
         longest = max(1, *(len(str(label)) for label in classes))
         font = np.clip(size_in_points(self.axes_[0])[0] / (CHARACTER_WIDTH * longest), 5, 10)
         for label, panel in zip(classes, self.axes_, strict=True):
-            self._scatter(panel, labels != label, area / 2, linewidths=0, **OTHERS_STYLE)
+            panel.scatter(*self.points[labels != label].T, s=area / 2, **DOTS, **OTHERS_STYLE)
             for name in splits:
                 wanted = (labels == label) & (split == name)
-                self._scatter(panel, wanted, area, linewidths=0, label=name, **SPLIT_STYLES[name])
+                panel.scatter(*self.points[wanted].T, s=area, label=name, **DOTS, **SPLIT_STYLES[name])
             panel.set_title(str(label), fontsize=font, **PLAIN)
         entries = {name: SPLIT_STYLES[name] for name in splits}
         entries |= {"other classes": OTHERS_STYLE} if n_panels > 1 else {}
         _list_styles(self.axes_[min(n_columns, n_panels) - 1], entries, 1.03, title=self.name)
-
-    def _scatter(self, panel, wanted, area, **style):
-        panel.scatter(*self.points[wanted].T, s=area, alpha=0.8, **style)
 
 
 def _list_styles(panel, entries, x, **options):

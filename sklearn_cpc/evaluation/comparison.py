@@ -17,11 +17,11 @@ from ..audio.clips import as_clips
 from .folds import make_folds
 from .representations import UNTRAINED, add_baselines, named_estimators, train_all
 
-SEED_CONSTRAINTS = {"n_seeds": [integers(1, 10_000)], "random_state": [integers(0, 2**31)]}
+CONSTRAINTS = {"n_seeds": [integers(1, 10_000)], "random_state": [integers(0, 2**31)], "baselines": ["boolean"]}
 SCORE_CONSTRAINTS = {"reference": [str, None], "confidence": [Interval(Real, 0, 1, closed="neither")]}
 
 
-@check_parameters(**SEED_CONSTRAINTS, **SCORE_CONSTRAINTS, transductive=["boolean"], baselines=["boolean"])
+@check_parameters(**CONSTRAINTS, **SCORE_CONSTRAINTS, transductive=["boolean"])
 def compare_representations(
     representations,
     X,

@@ -7,17 +7,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from .._constraints import Each, check_parameters, integers
-from .comparison import SEED_CONSTRAINTS, compare_scores, fit_and_score, tabulate_scores
+from .comparison import CONSTRAINTS, compare_scores, fit_and_score, tabulate_scores
 from .folds import make_folds
 from .representations import add_baselines, named_estimators, split_pipeline, train_all
 
 
-@check_parameters(
-    **SEED_CONSTRAINTS,
-    n_labels=[Each([integers(1, 10**9), None])],
-    n_draws=[integers(1, 10_000)],
-    baselines=["boolean"],
-)
+@check_parameters(**CONSTRAINTS, n_labels=[Each([integers(1, 10**9), None])], n_draws=[integers(1, 10_000)])
 def label_efficiency(
     estimators,
     X,

@@ -25,8 +25,7 @@ def make_folds(X, y, groups, cv, unlabelled=None):
         None if one is None else np.array([os.path.realpath(clip.path) for clip in one])
         for one in (clips, more_clips)
     )
-    both = set(() if files is None else files) & set(() if more_files is None else more_files)
-    if both:
+    if both := set(() if files is None else files) & set(() if more_files is None else more_files):
         raise ValueError(
             f"{len(both)} file(s) of unlabelled are also in X, for example {str(min(both))!r}, so features would "
             "be trained on test recordings. Leave them out, or compare representations with transductive=True."
@@ -40,14 +39,12 @@ def make_folds(X, y, groups, cv, unlabelled=None):
             cv = max(2, min(5, fewest))
         cv = StratifiedKFold(cv, shuffle=True, random_state=0) if groups is None else StratifiedGroupKFold(cv)
     folds = list(check_cv(cv, y, classifier=True).split(np.zeros(len(y)), y, groups))
-    n_split = _count_split_groups(groups, folds)
-    if n_split:
+    if n_split := _count_split_groups(groups, folds):
         raise ValueError(
             f"cv={cv!r} splits {n_split} group(s) over the training and the test rows of a fold; use GroupKFold, "
             "StratifiedGroupKFold or LeaveOneGroupOut, or cv=None."
         )
-    n_split = _count_split_groups(files, folds)
-    if n_split:
+    if n_split := _count_split_groups(files, folds):
         warn(
             f"{n_split} file(s) have clips in both the training and the test rows of a fold, which makes features "
             "look better than they are; pass groups, one value per file, or cv=None."
@@ -66,7 +63,6 @@ def _count_split_groups(groups, folds):
 def check_labels(y, name):
     """Return the class of each row as a 1-D array, or raise ValueError if some rows have none."""
     y = column_or_1d(y)
-    n_missing = int(pd.isna(y).sum())
-    if n_missing:
+    if n_missing := int(pd.isna(y).sum()):
         raise ValueError(f"{name} holds no class (NaN or None) for {n_missing} of {len(y)} rows; leave them out.")
     return y

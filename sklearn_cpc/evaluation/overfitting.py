@@ -8,12 +8,12 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils import check_consistent_length
 
 from .._constraints import check_parameters
-from .comparison import SEED_CONSTRAINTS
+from .comparison import CONSTRAINTS
 from .folds import make_folds
 from .representations import named_estimators, train_all, untrained_twin
 
 
-@check_parameters(**SEED_CONSTRAINTS, baselines=["boolean"])
+@check_parameters(**CONSTRAINTS)
 def overfitting_gaps(
     representation,
     A,
@@ -91,8 +91,7 @@ def overfitting_gaps(
     folds_a = make_folds(*corpora["a"], A[2] if len(A) == 3 else None, cv)
     folds_b = make_folds(*corpora["b"], B[2] if len(B) == 3 else None, cv)
     named = named_estimators({"trained": representation})
-    twin = untrained_twin(named["trained"])
-    if baselines and twin is not None:
+    if baselines and (twin := untrained_twin(named["trained"])) is not None:
         named["untrained"] = twin
     seeds, settings = range(random_state, random_state + n_seeds), [(corpora, folds_a, folds_b)]
     results = train_all(_fit_and_test, named, probe, seeds, settings, memory, n_jobs)

@@ -71,8 +71,7 @@ def record_training(estimator, X, y, X_test, y_test, *, max_epochs=None):
     check_consistent_length(X, y)
     check_consistent_length(X_test, y_test)
     classes = np.unique(y)
-    unknown = np.setdiff1d(y_test, classes).tolist()
-    if unknown:
+    if unknown := np.setdiff1d(y_test, classes).tolist():
         raise ValueError(f"y_test holds classes {unknown} that y lacks, {classes.tolist()}; train on all classes.")
     trained, history = clone(estimator), []
     for epoch in range(1, max_epochs + 1):

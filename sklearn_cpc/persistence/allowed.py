@@ -16,11 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 from .._constraints import POSITIVE, Each, integers
 from .networks import rebuild_network
 
-CODE = (
-    "Modules, functions and callbacks are code, which these files do not hold: use recipes, and "
-    "set_params(callbacks=None) before you save, or use joblib.dump, and joblib.load only for files you trust"
-)
-
 
 class Allowed(NamedTuple):
     """How objects of a class are stored."""
@@ -105,8 +100,7 @@ def take_apart(built):
     own = {key: value for key, value in vars(built).items() if key not in left_out and value is not None}
     if allowed.fitted is not None:
         check_is_fitted(built)
-    unknown = sorted(own.keys() - (allowed.fitted or {}).keys())
-    if unknown:
+    if unknown := sorted(own.keys() - (allowed.fitted or {}).keys()):
         raise TypeError(f"{name} has attributes {unknown}, which would be lost; delete them")
     if "network_" in own:
         own["network_"] = dict(built.network_.state_dict())
@@ -129,8 +123,7 @@ def put_together(description):
     built = _import(name)(**parameters)
     built._validate_params()
     fitted = allowed.fitted or {}
-    unknown = sorted(state.keys() - fitted.keys())
-    if unknown:
+    if unknown := sorted(state.keys() - fitted.keys()):
         raise ValueError(f"{name} has no attributes {unknown} in this version; use the version that wrote it")
     validate_parameter_constraints(fitted, {**dict.fromkeys(fitted), **state}, name)
     weights = state.pop("network_", None)

@@ -9,14 +9,9 @@ from sklearn.exceptions import NotFittedError
 
 from .._constraints import Constrained
 from .._pipelines import find_nested
-from .allowed import CODE, DIRECTORIES
+from .allowed import DIRECTORIES
 from .container import pack, read_file, unpack, write_file
 from .networks import first_difference
-
-CHANGED = (
-    "If a parameter was changed after fit, set it back or fit again, or use joblib.dump, and joblib.load only for "
-    "files you trust"
-)
 
 
 def save(estimator, path):
@@ -129,7 +124,11 @@ def to_bytes(estimator):
     try:
         data = pack(estimator)
     except TypeError as error:
-        raise TypeError(f"cannot save: {error}. {CODE}.") from error
+        raise TypeError(
+            f"cannot save: {error}. Modules, functions and callbacks are code, which these files do not hold: use "
+            "recipes, and set_params(callbacks=None) before you save, or use joblib.dump, and joblib.load only for "
+            "files you trust."
+        ) from error
     try:
         trained = (
             find_nested(one, lambda part: hasattr(part, "network_")) for one in (estimator, from_bytes(data))
@@ -139,7 +138,10 @@ def to_bytes(estimator):
                 name = type(one).__name__
                 raise ValueError(f"network_ of {name} is not what its parameters describe: {difference}")
     except ValueError as error:
-        raise ValueError(f"cannot save what would load as something else: {error}. {CHANGED}.") from error
+        raise ValueError(
+            f"cannot save what would load as something else: {error}. If a parameter was changed after fit, set it "
+            "back or fit again, or use joblib.dump, and joblib.load only for files you trust."
+        ) from error
     return data
 
 

@@ -150,8 +150,8 @@ class CheckpointWriter(Callback):
             raise ValueError(
                 f"{str(self.path)!r} is damaged or no checkpoint ({error}); delete it to start afresh."
             ) from error
-        changed = sorted(key for key in {**self.settings, **stored} if self.settings.get(key) != stored.get(key))
-        if changed:
+        keys = sorted({**self.settings, **stored})
+        if changed := [key for key in keys if self.settings.get(key) != stored.get(key)]:
             told = ", ".join(f"{key} was {stored.get(key)}, is {self.settings.get(key)}" for key in changed)
             raise ValueError(
                 f"{str(self.path)!r} is of a training with other settings or recordings ({told}); give another "

@@ -55,8 +55,7 @@ def train(
     ``valid_score`` after every epoch. ``embedder``, for callbacks, maps recordings to a function that embeds them
     with a module. The training resumes from the ``checkpoint``, a CheckpointWriter, if it has one.
     """
-    metrics = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
-    before = [*metrics]
+    before = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
     if shows_progress(verbose):
         before.append(("progress", ProgressBar(title, verbose)))
     if validate is not None:

@@ -113,10 +113,8 @@ class EmbeddingMonitor(Constrained, Callback):
         net.history.record("train_effective_rank", rank)
         net.history.record("train_relative_std", std)
         if self.labelled is not None:
-            net.history.record(
-                "valid_knn_accuracy",
-                knn_accuracy(self.embed_(net.module_.eval()), self.classes_, self.n_neighbors),
-            )
+            accuracy = knn_accuracy(self.embed_(net.module_.eval()), self.classes_, self.n_neighbors)
+            net.history.record("valid_knn_accuracy", accuracy)
         if not self.collapsed_ and (rank < self.min_rank or std < self.min_std):
             self.collapsed_ = True
             warn(

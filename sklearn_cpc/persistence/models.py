@@ -126,8 +126,8 @@ def to_bytes(estimator):
     except TypeError as error:
         raise TypeError(
             f"cannot save: {error}. Modules, functions and callbacks are code, which these files do not hold: use "
-            "recipes, and set_params(callbacks=None) before you save, or use joblib.dump, and joblib.load only for "
-            "files you trust."
+            "recipes, and set_params(callbacks=None) before you save, or use joblib.dump, and joblib.load only "
+            "for files you trust."
         ) from error
     try:
         trained = (
@@ -139,8 +139,8 @@ def to_bytes(estimator):
                 raise ValueError(f"network_ of {name} is not what its parameters describe: {difference}")
     except ValueError as error:
         raise ValueError(
-            f"cannot save what would load as something else: {error}. If a parameter was changed after fit, set it "
-            "back or fit again, or use joblib.dump, and joblib.load only for files you trust."
+            f"cannot save what would load as something else: {error}. If a parameter was changed after fit, set "
+            "it back or fit again, or use joblib.dump, and joblib.load only for files you trust."
         ) from error
     return data
 

@@ -190,7 +190,8 @@ class EmbeddingDisplay:
         random, rows = check_random_state(random_state), {}
         for split, X in embeddings.items():
             usable = np.flatnonzero(np.isfinite(X).all(axis=1))
-            if n_unusable := len(X) - len(usable):
+            n_unusable = len(X) - len(usable)
+            if n_unusable:
                 warn(f"{n_unusable} of {len(X)} rows of {split} are left out: they hold NaN or infinity.")
             if max_points is not None and len(usable) > max_points:
                 usable = np.sort(random.choice(usable, max_points, replace=False))

@@ -113,14 +113,24 @@ class Classifier(nn.Module):
         layers = self.network.layers(clips, n_valid, {layer for layer, _ in self.pooling})
         step = torch.arange(next(iter(layers.values())).shape[1], device=clips.device)
         silent = (step >= n_valid[:, None])[..., None]
-        return self.head(
-            torch.cat(
-                [
-                    layers[layer].masked_fill(silent, -torch.inf).amax(1)
-                    if statistic == "max"
-                    else layers[layer].masked_fill(silent, 0).sum(1) / n_valid[:, None]
-                    for layer, statistic in self.pooling
-                ],
-                dim=1,
-            )
-        )
+        features = [STATISTICS[name](layers[layer], silent, n_valid[:, None]) for layer, name in self.pooling]
+        return self.head(torch.cat(features, dim=1))
+
+
+def maximum(steps, silent, n_valid):
+    """Return the maximum of the steps that hold sound, (batch, dim)."""
+    return steps.masked_fill(silent, -torch.inf).amax(1)
+
+
+def mean(steps, silent, n_valid):
+    """Return their mean."""
+    return steps.masked_fill(silent, 0).sum(1) / n_valid
+
+
+def deviation(steps, silent, n_valid):
+    """Return their standard deviation; the small number keeps its gradient finite where all are equal."""
+    squares = (steps - mean(steps, silent, n_valid)[:, None]).square()
+    return (mean(squares, silent, n_valid) + 1e-6).sqrt()
+
+
+STATISTICS = {"max": maximum, "mean": mean, "std": deviation}

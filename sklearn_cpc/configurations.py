@@ -16,7 +16,7 @@ SMALL_CORPUS: dict = {
     "n_context": 44,
     "n_future": 6,
     "objective": InfoNCE(negatives="mixed", n_across=64, similarity="cosine", predict_from="all"),
-    "max_epochs": 12,
+    "max_epochs": "auto",
     "batch_size": 32,
     "lr": 1e-3,
     "schedule": "cosine",
@@ -25,7 +25,7 @@ CONFIGURATIONS = {
     "small-corpus": CPCTransformer(
         LogMelEncoder(centring=1.0),
         augmentation=Augmentation(noise=(10, 40), mixing=(5, 20)),
-        pooling=("mel_mean", "z_max", "c_max"),
+        pooling=("mel_mean", "mel_std", "mel_max", "z_max", "c_max"),
         **SMALL_CORPUS,
     ),
     "speech": CPCTransformer(

@@ -18,13 +18,13 @@ from .nn.augmentation import Augmentation
 from .nn.network import AUTOREGRESSORS, ENCODERS, OBJECTIVES, build_network, get_sample_rate, resolve_recipe
 from .nn.objective import InfoNCE
 from .nn.pooling import POOLINGS, check_pooling, n_features
-from .training.batches import ClipBatches, check_trainable, hold_out
+from .training.batches import ClipBatches, check_trainable, hold_out, warn_if_short
 from .training.checkpoint import Checkpoint, check_resumable, make_checkpoint
 from .training.clip_geometry import ClipShape
 from .training.device import match_input, resolve_device, resolve_precision
 from .training.embedding import Frames, embed_frames, embed_source, score_recordings
-from .training.estimator import BatchSize, Callbacks, Device, Epochs, LearningRate, NetworkEstimator, Task
-from .training.schedules import SCHEDULES
+from .training.estimator import EPOCHS, BatchSize, Callbacks, Device, LearningRate, NetworkEstimator, Task
+from .training.schedules import SCHEDULES, choose_epochs
 
 POOLING = StrOptions(set(POOLINGS))
 
@@ -65,8 +65,9 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     augmentation : Augmentation, default=None
         Alters the past of training clips, not the future to be predicted; doubles the cost of the encoder.
         None: off (the report).
-    max_epochs : int, default=10
-        Passes over the audio (about nine in the report). 0 leaves the network untrained, as a baseline.
+    max_epochs : int or "auto", default=10
+        Passes over the audio (about nine in the report). 0 leaves the network untrained, as a baseline. "auto":
+        as many as 500 updates of the weights take, between 12 and 50, so that little sound is heard more often.
     batch_size : int, default=8
         Clips per batch, N (section 2.2.6).
     lr : float, default=1e-5
@@ -168,7 +169,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     n_future: Annotated[int, integers(1, 2**12)] = 3
     objective: Annotated[Any, StrOptions(set(OBJECTIVES)), InfoNCE] = "info_nce"
     augmentation: Annotated[Augmentation | None, Augmentation, None] = None
-    max_epochs: Epochs = 10
+    max_epochs: Annotated[int | str, EPOCHS, StrOptions({"auto"})] = 10
     batch_size: BatchSize = 8
     lr: LearningRate = 1e-5
     schedule: Annotated[str, StrOptions(set(SCHEDULES))] = "constant"
@@ -309,6 +310,9 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         }
         names = [recordings.names[row] for row in rows[~held_out]]
         batches = ClipBatches(train_samples, shape, self.batch_size, random, names)
+        if self.max_epochs == "auto" and not partial:
+            options["max_epochs"] = choose_epochs(batches.n_batches)
+            warn_if_short(train_samples, rate)
         return Task(network, batches, self._objective(self.n_future), options, recordings)
 
     def _check_pooling(self, network):

@@ -39,7 +39,7 @@ def test_unknown_name_raises_and_lists_known_names():
         make_cpc(n_mels=7)
 
 
-@pytest.mark.parametrize(("name", "n_features"), [("small-corpus", 64 + 2 * 16), ("speech", 2 * 64 + 2 * 16)])
+@pytest.mark.parametrize(("name", "n_features"), [("small-corpus", 3 * 64 + 2 * 16), ("speech", 2 * 64 + 2 * 16)])
 def test_recommended_ones_learn_from_short_and_long_recordings(name, n_features, tmp_path):
     paths = [
         path

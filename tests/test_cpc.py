@@ -34,6 +34,7 @@ from sklearn_cpc import (
     LSTMContext,
 )
 from sklearn_cpc.audio.reading import read_audio
+from sklearn_cpc.evaluation.representations import untrained_twin
 from sklearn_cpc.training.schedules import cosine
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}  # float32, added up in another order
@@ -806,6 +807,18 @@ def test_one_long_recording_is_enough(tmp_path):
 
 def test_one_short_recording_is_enough_for_negatives_within(tones):
     assert small_cpc(objective__negatives="within", batch_size=1).fit(tones[:1]).n_iter_ == 1
+
+
+def test_automatic_epochs_depend_on_the_amount_of_sound():
+    tones = np.stack(rising_tones(4)).astype(np.float32)[:, :CLIP]
+    with pytest.warns(UserWarning, match=r"^2 s of sound is little to learn from; .*max_epochs=0"):
+        automatic = small_cpc(max_epochs="auto", schedule="cosine").fit(tones)
+    assert_array_equal(
+        automatic.transform(tones), small_cpc(max_epochs=50, schedule="cosine").fit_transform(tones)
+    )
+    assert automatic.n_iter_ == 50
+    assert automatic.partial_fit(tones).n_iter_ == 51
+    assert untrained_twin(automatic).max_epochs == 0
 
 
 # Validation

@@ -339,7 +339,9 @@ def test_supervised_network_learns_classes_and_repeats(tmp_path):
         samples = (0.5 + 0.5 * beats) * random.standard_normal(len(time))
         soundfile.write(path, 0.2 * samples[: int(seconds * RATE)], RATE)
     encoder = LogMelEncoder(n_filters=16, z_dim=16, n_mels=8, window_duration=0.032, sample_rate=RATE)
-    cpc = small_cpc(encoder=encoder, pooling=("mel_mean", "z_max", "c_max"), trim=40, memory=tmp_path / "memory")
+    cpc = small_cpc(
+        encoder=encoder, pooling=("mel_mean", "mel_std", "z_max", "c_max"), trim=40, memory=tmp_path / "memory"
+    )
     how = {"max_epochs": 40, "batch_size": 4, "lr": 1e-2, "clip_duration": 1.0, "random_state": 0}
     network = SupervisedNetwork(cpc, **how).fit(paths[:12], y[:12])
     assert network.score(paths[:12], y[:12]) >= 0.9

@@ -52,7 +52,7 @@ def add_baselines(named, X):
 def untrained_twin(estimator):
     """Return a copy whose networks keep their initial random weights, or None if no network is trained."""
     twin = clone(estimator)
-    trained = [cpc for cpc in find_nested(twin, _is_cpc) if cpc.max_epochs > 0]
+    trained = [cpc for cpc in find_nested(twin, _is_cpc) if cpc.max_epochs != 0]
     for cpc in trained:
         cpc.set_params(max_epochs=0, callbacks=None, warm_start=False)
     return twin if trained else None

@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset
 from .._generators import own_generator
 from .._warnings import warn
 
+LITTLE_SECONDS = 60.0  # of sound, in which training gained nothing that could be measured
 N_SORTED = 16  # batches' worth of clips that are sorted by length together
 
 
@@ -164,6 +165,16 @@ def check_trainable(recordings, shape, batch_size, negatives):
         warn(
             f"half of the recordings fill no more than {typical:.0%} of a clip, the rest is padding; a shorter "
             "clip_duration learns more from them, or encoder='logmel', which needs no padding."
+        )
+
+
+def warn_if_short(recordings, rate):
+    """Warn if there is so little sound that a network may learn nothing of use from it."""
+    seconds = sum(map(len, recordings)) / rate
+    if seconds < LITTLE_SECONDS:
+        warn(
+            f"{seconds:.0f} s of sound is little to learn from; give more recordings, unlabelled ones too, and "
+            "compare with the untrained network (max_epochs=0), for example by compare_representations."
         )
 
 

@@ -18,7 +18,8 @@ from .loop import finish_imports, train
 from .net import check_callbacks
 
 # Types of parameters, with their constraints
-Epochs = Annotated[int, integers(0, 10**6)]
+EPOCHS = integers(0, 10**6)
+Epochs = Annotated[int, EPOCHS]
 BatchSize = Annotated[int, integers(1, 2**24)]
 LearningRate = Annotated[float, POSITIVE]
 Device = Annotated[str | torch.device, str, torch.device]
@@ -104,14 +105,13 @@ class NetworkEstimator(SaveMixin):
                 task.network,
                 task.batches,
                 task.criterion,
-                max_epochs=1 if partial else self.max_epochs,
                 lr=self.lr,
                 device=device,
                 callbacks=self.callbacks,
                 verbose=self.verbose,
                 title=self._title,
                 optimizer_state=self._optimizer_state if resume else None,
-                **task.options,
+                **{"max_epochs": 1 if partial else self.max_epochs, **task.options},
             )
         before = self.history_ if resume else []
         trained.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in training.history]

@@ -20,6 +20,7 @@ from sklearn_cpc.training.batches import (
     clips_in_order,
     hold_out,
     split_evenly,
+    warn_if_short,
 )
 from sklearn_cpc.training.clip_geometry import LONG_CLIP, ClipShape
 
@@ -464,3 +465,9 @@ def test_samples_of_any_precision_are_held_out_alike():
     assert expected.sum() == 10
     for dtype in (np.float32, ">f8"):
         assert (hold_out(estimator, list(X.astype(dtype)), check_random_state(1), True) == expected).all()
+
+
+def test_a_minute_of_sound_is_enough_to_learn_from():
+    warn_if_short([np.zeros(400), np.zeros(200)], rate=10)
+    with pytest.warns(UserWarning, match=r"^60 s of sound is little to learn from"):
+        warn_if_short([np.zeros(400), np.zeros(199)], rate=10)

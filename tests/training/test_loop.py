@@ -22,7 +22,7 @@ from sklearn_cpc.training import net
 from sklearn_cpc.training.batches import ClipBatches, TensorBatches
 from sklearn_cpc.training.clip_geometry import ClipShape
 from sklearn_cpc.training.device import seeded
-from sklearn_cpc.training.schedules import SCHEDULES, WARM_UP, cosine
+from sklearn_cpc.training.schedules import SCHEDULES, WARM_UP, choose_epochs, cosine
 
 CPU = torch.device("cpu")
 
@@ -294,6 +294,13 @@ def test_cosine_schedule_rises_and_then_falls(n_batches):
     assert (np.diff(rates[peak:]) < 0).all()
     assert 0 < rates[-1] <= 1
     assert cosine(n_batches, n_batches) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("n_batches", "epochs"), [(1, 50), (9, 50), (10, 50), (11, 46), (25, 20), (41, 13), (42, 12), (10**6, 12)]
+)
+def test_little_sound_is_heard_in_more_epochs(n_batches, epochs):
+    assert choose_epochs(n_batches) == epochs
 
 
 @pytest.mark.parametrize(("n_rows", "batch_size", "max_epochs"), [(64, 8, 5), (10, 3, 2), (7, 9, 3), (5, 5, 1)])

@@ -113,9 +113,8 @@ class EmbeddingIndex:
         limits = np.full(len(queries), -np.inf)  # scores that further rows have to reach
         buffer = torch.empty((ROWS_PER_BLOCK, queries.shape[1]))
         for number, (block, norms) in enumerate(zip(self._blocks, self._norms, strict=True)):
-            if block.dtype == np.float32:
-                numbers = block
-            else:
+            numbers = block
+            if block.dtype != np.float32:
                 numbers = buffer[: len(block)].copy_(_as_tensor(block)).numpy()
             with np.errstate(invalid="ignore"):
                 scores = numbers @ transposed * _invert(norms).astype(np.float32)[:, None]

@@ -1,11 +1,12 @@
 """Try faults at random, for a time or a number of trials, and report what came of them.
 
-A kind of fault is a function that prepares its trials in a folder and returns them by name. A trial takes a random
-generator and returns its outcome, such as "refused". If it raises anything, that is a finding. The same seed gives
-the same trials.
+A kind of fault is a function that prepares its trials in a folder and returns them by name. A trial takes an empty
+folder and a random generator, and returns its outcome, such as "refused". Whatever it raises is a finding. The same
+seed gives the same trials.
 """
 
 import argparse
+import faulthandler
 import itertools
 import math
 import os
@@ -22,7 +23,7 @@ from random import Random
 import numpy as np
 import torch
 
-PATIENCE = 120  # seconds until a process hangs
+PATIENCE = 60  # seconds after which a process is ended, because it hangs
 INTERRUPTED = 130  # exit status after Ctrl-C before or after the work
 
 
@@ -53,18 +54,20 @@ def try_faults(prepare, *, seed=0, first=0, seconds=math.inf, count=math.inf):
     """Try faults; returns the number of each outcome by the name of the trial, and the texts of all findings."""
     outcomes, findings = defaultdict(Counter), []
     with tempfile.TemporaryDirectory() as folder:
-        trials = prepare(Path(folder))
+        trials, place = prepare(Path(folder)), Path(folder, "trial")
         start = time.perf_counter()
         for number in itertools.count(first):
             if number - first >= count or time.perf_counter() - start >= seconds:
                 return outcomes, findings
             name = list(trials)[number % len(trials)]
+            place.mkdir()
             try:
-                outcome = trials[name](Random(f"{seed} {number}"))
+                outcome = trials[name](place, Random(f"{seed} {number}"))
             except Exception:
                 outcome = "finding"
                 findings.append(f"{name}, --first {number} --count 1\n{traceback.format_exc()}")
             outcomes[name][outcome] += 1
+            shutil.rmtree(place)
 
 
 def main(prepare, description, arguments=None):
@@ -108,6 +111,7 @@ class Process:
         try:
             try:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+                faulthandler.dump_traceback_later(PATIENCE, exit=True, file=self.answer)
                 tempfile.tempdir = os.fspath(folder / "temporary")
                 os.environ["SKLEARN_CPC_RAM_GB"] = "1e-9"  # all decoded sound is on disk
                 os.makedirs(tempfile.tempdir, exist_ok=True)
@@ -123,21 +127,14 @@ class Process:
 
     def end(self):
         """Wait; returns whether the function succeeded, and its result or error. None if it was killed."""
-        end = time.monotonic() + PATIENCE
-        while (ended := os.waitpid(self.pid, os.WNOHANG))[0] == 0:
-            if time.monotonic() > end:
-                os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
-                raise Finding(f"a process hangs for {PATIENCE} s")
-            time.sleep(0.002)
-        status = os.waitstatus_to_exitcode(ended[1])
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         with self.answer:
             self.answer.seek(0)
             if status == 0:
                 return pickle.load(self.answer)
-        if status not in (INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM):
-            raise Finding(f"a process ended with status {status}")
-        return None
+            if status in (INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM):
+                return None
+            raise Finding(f"a process ended with status {status}\n{self.answer.read().decode()}")
 
     def result(self):
         """Wait for the result of a function that has to succeed."""
@@ -177,8 +174,6 @@ def leftovers(folder):
 
 
 def check_clean(folder):
-    """Raise a Finding if files are left in a folder, and delete it."""
-    left = leftovers(folder)
-    shutil.rmtree(folder)
-    if left:
+    """Raise a Finding if files are left in a folder."""
+    if left := leftovers(folder):
         raise Finding(f"files are left: {left}")

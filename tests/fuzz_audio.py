@@ -9,7 +9,6 @@ listed, their files are copied to the folder --keep, and the exit status is 1. T
 inputs.
 """
 
-import argparse
 import contextlib
 import faulthandler
 import json
@@ -32,6 +31,7 @@ from random import Random
 
 import numpy as np
 import soundfile
+from faults import Finding, make_parser, parse_options, print_figures
 
 from sklearn_cpc import MFCCTransformer, sample_clips
 from sklearn_cpc.audio.reading import UnreadableAudioError, read_audio
@@ -339,10 +339,6 @@ def fix_checksums(data):
 # Reading in a separate process
 
 
-class Finding(Exception):
-    """A file that was neither read nor refused correctly."""
-
-
 def read_file(path):
     """Read a file; returns "read" and the number of samples, or "refused" and the reason."""
     with warnings.catch_warnings():
@@ -557,15 +553,10 @@ def save_finding(result, folder):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=math.inf, help="maximum time")
-    parser.add_argument("--count", type=float, default=math.inf, help="maximum number of files")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = make_parser(__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="number of reading processes")
     parser.add_argument("--keep", help="folder for files of findings")
-    options = parser.parse_args(arguments)
-    if options.seconds == options.count:
-        options.seconds = 60
+    options = parse_options(parser, arguments)
     os.environ["SKLEARN_CPC_MAX_HOURS"] = str(MAX_HOURS)
     start, results, findings = time.perf_counter(), [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -579,7 +570,7 @@ def main(arguments=None):
                     save_finding(result, options.keep)
     seconds = time.perf_counter() - start
     print(table(results))
-    print(f"\n{len(results)} inputs, {len(findings)} findings, {seconds:.1f} s, seed {options.seed}")
+    print_figures(len(results), findings, seconds, options.seed)
     for finding in findings[:20]:
         print("\n{outcome}: {path}, {file}, {damage}\n{detail}".format_map(finding))
     return 1 if findings else 0

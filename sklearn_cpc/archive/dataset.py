@@ -1,5 +1,6 @@
 """The dataset of an archive: what is in its directory, and how it is read."""
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -7,15 +8,16 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from .._files import atomic_write
+from ..persistence.container import hash_arrays
 from .extras import import_extra
 
 PART, PATTERN = "part-{:06d}.parquet", "part-*.parquet"  # names of files
 KEY = "sklearn_cpc"  # of their metadata
 SETTINGS = "estimator", "windows", "dtype", "n_parts"  # the same in all files of a dataset
 COLUMNS = ["path", "onset", "duration", "reason"]
-ROWS_PER_BATCH = 8192  # copied at a time
 
 
 def find_parts(directory, settings=None):
@@ -26,10 +28,9 @@ def find_parts(directory, settings=None):
     parquet = import_extra("pyarrow.parquet", "archive")
     parts = {}
     for file in sorted(Path(directory).glob(PATTERN)):
-        try:
-            found = json.loads(parquet.read_metadata(file).metadata[KEY.encode()])
-        except Exception as error:  # pyarrow has exceptions of its own
-            raise ValueError(f"{file} is damaged, or no file of embed_archive ({error}); delete it.") from error
+        with _naming_damage(file):
+            text = json.loads(parquet.read_metadata(file).metadata[KEY.encode()])
+            found = {name: text[name] for name in (*SETTINGS, "part", "embeddings", "versions")}
         settings = settings or {name: found[name] for name in SETTINGS}
         if changed := [name for name in SETTINGS if found[name] != settings[name]]:
             raise ValueError(
@@ -38,6 +39,23 @@ def find_parts(directory, settings=None):
             )
         parts[file] = found
     return parts
+
+
+def hash_windows(paths, onsets, durations):
+    """Return a text that is the same for equal windows."""
+    text = np.frombuffer("\0".join(paths).encode(), np.uint8)
+    return hash_arrays({"path": text, "onset": onsets, "duration": durations}).hex()
+
+
+@contextlib.contextmanager
+def _naming_damage(file):
+    """Turn errors of reading a file into a ValueError that names it, except for a shortage of the machine."""
+    try:
+        yield
+    except Exception as error:  # pyarrow has exceptions of its own
+        if isinstance(error, MemoryError) or getattr(error, "errno", None):
+            raise
+        raise ValueError(f"{file} is damaged, or no file of embed_archive ({error}); delete it.") from error
 
 
 def read_archive(directory):
@@ -66,7 +84,6 @@ def read_archive(directory):
     >>> from sklearn_cpc.archive import read_archive
     >>> windows, embeddings = read_archive("embeddings")  # doctest: +SKIP
     """
-    parquet = import_extra("pyarrow.parquet", "archive")
     directory = Path(os.path.abspath(directory))
     parts = find_parts(directory)
     n_parts = next(iter(parts.values()))["n_parts"] if parts else "a dataset"
@@ -74,12 +91,16 @@ def read_archive(directory):
         raise ValueError(
             f"{directory} has {len(parts)} parts of {n_parts}; call embed_archive again to complete it."
         )
-    windows = parquet.read_table(list(parts), columns=COLUMNS).to_pandas()
+    windows = pd.concat([_read_part(file, COLUMNS).to_pandas() for file in parts], ignore_index=True)
+    settings = next(iter(parts.values()))
+    columns = windows["path"].map(str), windows["onset"].to_numpy(), windows["duration"].to_numpy()
+    if hash_windows(*columns) != settings["windows"]:
+        raise ValueError(
+            f"a file in {directory} is damaged: it has other windows; delete the files to start afresh."
+        )
     identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in parts]
     digest = hashlib.sha256(repr(identity).encode()).hexdigest()
-    copy = directory.with_name(
-        f".{directory.name}-{digest[:16]}.npy"
-    )  # beside it: some tools read all files in it
+    copy = directory.with_name(f".{directory.name}-{digest[:16]}.npy")  # beside it: tools read all files in it
     if not copy.exists():
         for outdated in directory.parent.glob(f".{glob.escape(directory.name)}-{'?' * 16}.npy"):
             outdated.unlink(missing_ok=True)
@@ -87,19 +108,24 @@ def read_archive(directory):
     return windows, np.load(copy, mmap_mode="r")
 
 
-def _copy_embeddings(files, n_rows, target):
-    """Write the embeddings in Parquet files to one NumPy file."""
+def _read_part(file, columns):
+    """Read columns of a file as an Arrow table."""
     parquet = import_extra("pyarrow.parquet", "archive")
+    with _naming_damage(file), parquet.ParquetFile(file, page_checksum_verification=True) as source:
+        return source.read(columns)
+
+
+def _copy_embeddings(parts, n_rows, target):
+    """Write the embeddings in Parquet files to one NumPy file."""
     with atomic_write(target, durable=False) as opened:
-        for file in files:
-            with parquet.ParquetFile(file) as source:
-                for batch in source.iter_batches(ROWS_PER_BATCH, columns=["embedding"]):
-                    numbers, n_features = batch.column(0).flatten().to_numpy(), batch.column(0).type.list_size
-                    if not opened.tell():
-                        header = {
-                            "descr": numbers.dtype.str,
-                            "fortran_order": False,
-                            "shape": (n_rows, n_features),
-                        }
-                        np.lib.format.write_array_header_1_0(opened, header)
-                    opened.write(numbers.tobytes())
+        for file, found in parts.items():
+            column = _read_part(file, ["embedding"]).column(0).combine_chunks()
+            embeddings = column.flatten().to_numpy().reshape(len(column), -1)
+            with _naming_damage(file):
+                if hash_arrays({"": embeddings}).hex() != found["embeddings"]:
+                    raise ValueError("its embeddings have another checksum")
+            if not opened.tell():
+                shape = n_rows, embeddings.shape[1]
+                header = {"descr": embeddings.dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(opened, header)
+            opened.write(embeddings.tobytes())

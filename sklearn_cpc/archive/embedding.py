@@ -18,7 +18,7 @@ from .._warnings import warn
 from ..audio.clips import Clip
 from ..persistence.container import hash_arrays, library_versions
 from ..training.checkpoint import describe
-from .dataset import KEY, PART, find_parts
+from .dataset import KEY, PART, find_parts, hash_windows
 from .windows import clip_columns
 
 PART_SECONDS = 2 * 3600  # of sound in a part: half a minute of work
@@ -71,10 +71,9 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
     check_is_fitted(estimator)
     paths, onsets, durations = clip_columns(windows)
     borders = _find_borders(paths, durations)
-    text = np.frombuffer("\0".join(paths).encode(), np.uint8)
     settings = {
         "estimator": hashlib.sha256(describe(estimator).encode()).hexdigest(),
-        "windows": hash_arrays({"path": text, "onset": onsets, "duration": durations}).hex(),
+        "windows": hash_windows(paths, onsets, durations),
         "dtype": dtype,
         "n_parts": len(borders) - 1,
     }
@@ -127,9 +126,11 @@ def _write_part(estimator, paths, onsets, durations, folder, file, metadata):
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
         "reason": pa.array(reasons, pa.string()),
     }
+    metadata["embeddings"] = hash_arrays({"": embeddings}).hex()
     table = pa.table(columns, metadata={KEY: json.dumps(metadata)})
     with atomic_write(file, durable=True) as opened:
-        parquet.write_table(table, opened, ROWS_PER_GROUP, use_dictionary=["path", "reason"])
+        how = {"use_dictionary": ["path", "reason"], "write_page_checksum": True}
+        parquet.write_table(table, opened, ROWS_PER_GROUP, **how)
     return len(paths) - len(rows)
 
 

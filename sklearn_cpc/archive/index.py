@@ -1,13 +1,14 @@
 """Search: the embeddings that are most similar to others, found exactly."""
 
+import contextlib
 import os
-import warnings
+import threading
 
 import numpy as np
 import pandas as pd
 import torch
 from sklearn.utils._param_validation import validate_params
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from .._constraints import integers
 from .dataset import read_archive
@@ -15,6 +16,10 @@ from .dataset import read_archive
 ROWS_PER_BLOCK = 1024  # compared at a time: their float32 copy stays in the processor's cache
 LARGEST_NORM = 1e30  # more, or less than its inverse, is too much for float32
 DECIMALS = 12  # of scores; the rest is rounding
+
+_libraries = ThreadpoolController()  # finding them takes longer than a small search
+_blas_limits: list = []  # of the searches in progress, in all threads: they share BLAS
+_blas_lock = threading.Lock()
 
 
 class EmbeddingIndex:
@@ -55,12 +60,10 @@ class EmbeddingIndex:
             raise ValueError(
                 f"embeddings must be floats of shape (n_windows, n_features), got {dtype} of {shape}."
             )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writ")
-            tensor = torch.from_numpy(self.embeddings)  # converts float16 ten times faster than NumPy
-        self._blocks = tensor.split(ROWS_PER_BLOCK)
-        with threadpool_limits(1):  # blocks are too small for threads, which would wait for each other
-            self._norms = [_measure_norms(block) for block in self._blocks]
+        rows = np.asarray(self.embeddings)  # slices of a memory map are slow to make
+        self._blocks = [rows[start : start + ROWS_PER_BLOCK] for start in range(0, len(rows), ROWS_PER_BLOCK)]
+        with _one_thread():
+            self._norms = [_measure_norms(_as_tensor(block)) for block in self._blocks]
 
     @validate_params({"k": [integers(1, 2**31)]}, prefer_skip_nested_validation=True)
     def query(self, embeddings, k=10):
@@ -93,7 +96,7 @@ class EmbeddingIndex:
         norms = _measure_norms(torch.from_numpy(np.ascontiguousarray(queries)))
         if np.isnan(norms).any():
             raise ValueError(f"row {np.isnan(norms).argmax()} of the query is not finite; leave it out.")
-        with threadpool_limits(1):
+        with _one_thread():
             found = self._search(queries * _invert(norms)[:, None], k)
         rows = np.concatenate([np.empty(0, int), *(rows for rows, _ in found)])
         scores = np.concatenate([np.empty(0), *(scores for _, scores in found)])
@@ -110,22 +113,45 @@ class EmbeddingIndex:
         limits = np.full(len(queries), -np.inf)  # scores that further rows have to reach
         buffer = torch.empty((ROWS_PER_BLOCK, queries.shape[1]))
         for number, (block, norms) in enumerate(zip(self._blocks, self._norms, strict=True)):
-            numbers = block if block.dtype == torch.float32 else buffer[: len(block)].copy_(block)
+            numbers = block
+            if block.dtype != np.float32:
+                numbers = buffer[: len(block)].copy_(_as_tensor(block)).numpy()
             with np.errstate(invalid="ignore"):
-                scores = numbers.numpy() @ transposed * _invert(norms).astype(np.float32)[:, None]
+                scores = numbers @ transposed * _invert(norms).astype(np.float32)[:, None]
             scores[np.isnan(norms)] = -np.inf
             for i in np.flatnonzero(scores.max(axis=0, initial=-np.inf) >= limits - margin):
                 column, limit = scores[:, i], limits[i]
                 if len(column) > k:
                     limit = max(limit, np.partition(column, -k)[-k])
                 near = np.flatnonzero((column >= limit - margin) & ~np.isnan(norms))
-                exact = (block[near].double().numpy() * queries[i]).sum(axis=1) * _invert(norms[near])
+                exact = (block[near].astype(np.float64) * queries[i]).sum(axis=1) * _invert(norms[near])
                 rows = np.concatenate([best[i][0], number * ROWS_PER_BLOCK + near])
                 values = np.concatenate([best[i][1], exact.round(DECIMALS)])
                 order = np.lexsort((rows, -values))[:k]
                 best[i] = rows[order], values[order]
                 limits[i] = values[order[-1]] if len(order) == k else -np.inf
         return best
+
+
+@contextlib.contextmanager
+def _one_thread():
+    """Compute the block in one thread: blocks of rows are too small for more, which would wait for each other.
+
+    All threads share BLAS, so the last block that ends restores its number of threads. OpenMP's is each thread's.
+    """
+    with _blas_lock:
+        _blas_limits.append(_libraries.limit(limits=1, user_api="blas"))
+    try:
+        with _libraries.limit(limits=1, user_api="openmp"):
+            yield
+    finally:
+        with _blas_lock:
+            _blas_limits.pop().restore_original_limits()
+
+
+def _as_tensor(rows):
+    """Return a tensor, which converts float16 ten times faster than NumPy. Torch warns of read-only arrays."""
+    return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
 
 
 def _measure_norms(block):

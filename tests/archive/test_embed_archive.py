@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -211,13 +210,6 @@ def test_finished_dataset_is_left_alone(cpc, windows, tmp_path, monkeypatch):
     embed_archive(cpc, windows, tmp_path / "data")
     monkeypatch.setattr(CPCTransformer, "transform", interrupt_after(0, None))
     embed_archive(cpc, windows, tmp_path / "data")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="processes cannot be forked")
-def test_killed_work_continues_to_the_same_dataset():
-    script = Path(__file__).parents[1] / "kill_archive.py"
-    ended = subprocess.run([sys.executable, script, "--kills", "3"], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_other_estimator_table_or_type_is_refused(cpc, windows, tmp_path):

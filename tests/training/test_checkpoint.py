@@ -4,10 +4,7 @@ import errno
 import functools
 import multiprocessing
 import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,15 +125,6 @@ def test_training_goes_on_by_partial_fit_as_without_checkpoints(tmp_path, monkey
 
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
-
-
-@forks
-def test_processes_that_are_killed_go_on():
-    script = Path(__file__).parents[1] / "kill_and_resume.py"
-    command = [sys.executable, script, "--kills", "3", "--seed", "0"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "3 of 3 ended with the weights" in ended.stdout
 
 
 # One training at a time

@@ -12,10 +12,10 @@ import pandas as pd
 import soundfile
 from sklearn.utils._param_validation import StrOptions, validate_params
 
+from .._extras import import_extra
 from .._files import atomic_write
 from ..audio.clips import as_clips, match_columns
 from ..audio.reading import Limits, open_audio, printable
-from .extras import import_extra
 from .windows import clip_columns
 
 # Names of columns of labels, without case, spaces and punctuation; the first one found is used.

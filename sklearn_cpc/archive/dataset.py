@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .._extras import import_extra
 from .._files import atomic_write
-from .extras import import_extra
 
 PART, PATTERN = "part-{:06d}.parquet", "part-*.parquet"  # names of files
 KEY = "sklearn_cpc"  # of their metadata

@@ -3,24 +3,16 @@
 from itertools import cycle
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import check_array
 
 from .._constraints import integers
-from .._warnings import warn
 from ..evaluation.folds import check_labels
 from ._drawing import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, PLAIN, add_legend, make_panels, size_in_points
+from ._projection import DTYPES, embed, find_finite_rows, project
 
-DTYPES = [np.float64, np.float32]
-N_COMPONENTS = 50  # of the PCA before t-SNE: it keeps the distances of wide data at a fraction of the cost
-PERPLEXITY = 30.0  # of t-SNE: scikit-learn's default, unless there are few points
 SPLIT_STYLES = {"train": {"color": COLOURS[0], "marker": "o"}, "test": {"color": COLOURS[1], "marker": "^"}}
 OTHERS_STYLE = {"color": "0.85", "marker": "o"}  # points of other classes
 
@@ -125,15 +117,7 @@ class EmbeddingDisplay:
         NotFittedError, TypeError, ValueError
             If the estimator is not fitted or has no ``transform``, or as in :meth:`from_embeddings`.
         """
-        check_is_fitted(estimator)
-        if isinstance(estimator, Pipeline) and len(estimator) > 1 and not hasattr(estimator, "transform"):
-            estimator = estimator[:-1]
-        if not hasattr(estimator, "transform"):
-            raise TypeError(
-                f"{type(estimator).__name__} has no transform, so it does not embed; pass a CPCTransformer, "
-                "another transformer, or a Pipeline that begins with one."
-            )
-        train, test = (None if X is None else estimator.transform(X) for X in (X_train, X_test))
+        train, test = (None if X is None else embed(estimator, X) for X in (X_train, X_test))
         return cls.from_embeddings(train, y_train, test, y_test, **kwargs)
 
     @classmethod
@@ -192,17 +176,12 @@ class EmbeddingDisplay:
             raise ValueError(f"train has {widths[0]} features, but test has {widths[1]}; they must agree.")
         random, rows = check_random_state(random_state), {}
         for split, X in embeddings.items():
-            usable = np.flatnonzero(np.isfinite(X).all(axis=1))
-            n_unusable = len(X) - len(usable)
-            if n_unusable:
-                warn(f"{n_unusable} of {len(X)} rows of {split} are left out: they hold NaN or infinity.")
+            usable = find_finite_rows(X, split)
             if max_points is not None and len(usable) > max_points:
                 usable = np.sort(random.choice(usable, max_points, replace=False))
             rows[split] = usable
-        if not any(map(len, rows.values())):
-            raise ValueError("every row of the embeddings holds NaN; there is nothing to draw.")
         together = np.concatenate([embeddings[split][chosen] for split, chosen in rows.items()])
-        points, name = _project(StandardScaler().fit_transform(together), projection, random)
+        points, name = project(together, projection, random)
         return cls(
             points,
             labels=np.concatenate([classes[split][chosen] for split, chosen in rows.items()]) if classes else None,
@@ -290,20 +269,3 @@ def _check_classes(embeddings, classes):
             raise ValueError(f"y_{split} has {len(labels)} entries, but {split} has {n_rows} rows.")
     unique_labels(*classes.values())  # raises for invalid classes, or a mixture of strings and numbers
     return classes
-
-
-def _project(rows, projection, random):
-    """Return positions of shape (n_rows, 2), and the name of the projection."""
-    if projection is not None:
-        points = np.asarray(clone(projection, safe=False).fit_transform(rows))
-        if points.shape != (len(rows), 2):
-            raise ValueError(f"projection={projection!r} gave an array of shape {points.shape}, not two columns.")
-        return points, type(projection).__name__
-    if len(rows) < 4 or not rows.any():  # too few points for t-SNE, or all equal
-        return np.pad(rows, ((0, 0), (0, 1)))[:, :2], "t-SNE"
-    seed = random.randint(np.iinfo(np.int32).max)
-    if rows.shape[1] > N_COMPONENTS:
-        rows = PCA(min(N_COMPONENTS, len(rows)), random_state=seed).fit_transform(rows)
-    init = "pca" if rows.shape[1] > 1 else "random"
-    perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
-    return TSNE(2, perplexity=perplexity, init=init, random_state=seed).fit_transform(rows), "t-SNE"

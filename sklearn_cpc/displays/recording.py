@@ -192,19 +192,8 @@ class RecordingDisplay:
 
     def _draw_mel(self, panel, cmap):
         """Draw the mel spectrogram in dB, with ticks in Hz."""
-        sample_rate, n_samples = self.sample_rate, len(self.samples)
-        librosa = import_librosa()
-        n_fft = max(16, 2 ** round(np.log2(WINDOW * sample_rate)))
-        hop = max(n_fft // 4, -(-n_samples // N_COLUMNS))
-        # As many bands as possible without empty ones: at low frequencies, a mel is 200/3 Hz wide.
-        most = float(librosa.hz_to_mel(sample_rate / 2)) * 200 / 3 * n_fft / sample_rate - 1
-        n_bands = int(np.clip(most, 1, N_MELS))
-        padded = np.pad(self.samples, (0, max(0, n_fft - n_samples)))
-        power = librosa.feature.melspectrogram(
-            y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=n_bands, pad_mode="reflect"
-        )
-        decibels = librosa.power_to_db(power, ref=max(power.max(), MIN_POWER), amin=1e-16, top_db=None)
-        hertz, step = librosa.mel_frequencies(n_bands + 2, fmax=sample_rate / 2)[1:-1], hop / sample_rate
+        sample_rate = self.sample_rate
+        decibels, hertz, step = measure_mel(self.samples, sample_rate, N_COLUMNS, N_MELS)
         times = -step / 2, (decibels.shape[1] - 0.5) * step
         style = {"cmap": cmap, "vmin": -DYNAMIC_RANGE, "vmax": 0}
         image = self._draw_image(panel, decibels, times, "dB re max", **style)
@@ -240,6 +229,25 @@ class RecordingDisplay:
         image = panel.imshow(values, extent=extent, origin="lower", aspect="auto", **style)
         self.figure_.colorbar(image, cax=add_beside(panel, "right", gap=6, size=8), label=bar_label)
         return image
+
+
+def measure_mel(samples, sample_rate, n_columns, n_bands):
+    """Return a mel spectrogram in dB below its maximum, the bands' centres in Hz, and the seconds per column.
+
+    It has about ``n_columns`` and ``n_bands`` or, of short recordings and low sample rates, fewer.
+    """
+    librosa = import_librosa()
+    n_fft = max(16, 2 ** round(np.log2(WINDOW * sample_rate)))
+    hop = max(n_fft // 4, -(-len(samples) // n_columns))
+    # As many bands as possible without empty ones: at low frequencies, a mel is 200/3 Hz wide.
+    most = float(librosa.hz_to_mel(sample_rate / 2)) * 200 / 3 * n_fft / sample_rate - 1
+    n_bands = int(np.clip(most, 1, n_bands))
+    padded = np.pad(samples, (0, max(0, n_fft - len(samples))))
+    power = librosa.feature.melspectrogram(
+        y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=n_bands, pad_mode="reflect"
+    )
+    decibels = librosa.power_to_db(power, ref=max(power.max(), MIN_POWER), amin=1e-16, top_db=None)
+    return decibels, librosa.mel_frequencies(n_bands + 2, fmax=sample_rate / 2)[1:-1], hop / sample_rate
 
 
 def sort_dimensions(embeddings, loudness):

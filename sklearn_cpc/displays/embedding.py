@@ -3,16 +3,24 @@
 from itertools import cycle
 
 import numpy as np
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import validate_params
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_array, check_is_fitted
 
 from .._constraints import integers
+from .._warnings import warn
 from ..evaluation.folds import check_labels
 from ._drawing import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, PLAIN, add_legend, make_panels, size_in_points
-from ._projection import DTYPES, embed, find_finite_rows, project
 
+DTYPES = [np.float64, np.float32]
+N_COMPONENTS = 50  # of the PCA before t-SNE: it keeps the distances of wide data at a fraction of the cost
+PERPLEXITY = 30.0  # of t-SNE: scikit-learn's default, unless there are few points
 SPLIT_STYLES = {"train": {"color": COLOURS[0], "marker": "o"}, "test": {"color": COLOURS[1], "marker": "^"}}
 OTHERS_STYLE = {"color": "0.85", "marker": "o"}  # points of other classes
 
@@ -269,3 +277,45 @@ def _check_classes(embeddings, classes):
             raise ValueError(f"y_{split} has {len(labels)} entries, but {split} has {n_rows} rows.")
     unique_labels(*classes.values())  # raises for invalid classes, or a mixture of strings and numbers
     return classes
+
+
+def embed(estimator, X):
+    """Transform X with a fitted estimator or, if a pipeline ends in a classifier, with the steps before it."""
+    check_is_fitted(estimator)
+    if isinstance(estimator, Pipeline) and len(estimator) > 1 and not hasattr(estimator, "transform"):
+        estimator = estimator[:-1]
+    if not hasattr(estimator, "transform"):
+        raise TypeError(
+            f"{type(estimator).__name__} has no transform, so it does not embed; pass a CPCTransformer, "
+            "another transformer, or a Pipeline that begins with one."
+        )
+    return estimator.transform(X)
+
+
+def find_finite_rows(X, name):
+    """Return the indices of rows without NaN and infinity; warn about the others."""
+    finite = np.flatnonzero(np.isfinite(X).all(axis=1))
+    n_others = len(X) - len(finite)
+    if n_others:
+        warn(f"{n_others} of {len(X)} rows of {name} are left out: they hold NaN or infinity.")
+    return finite
+
+
+def project(rows, projection, random):
+    """Standardise the columns; return positions of shape (n_rows, 2), and the name of the projection."""
+    if not len(rows):
+        raise ValueError("every row of the embeddings holds NaN; there is nothing to draw.")
+    rows = StandardScaler().fit_transform(rows)
+    if projection is not None:
+        points = np.asarray(clone(projection, safe=False).fit_transform(rows))
+        if points.shape != (len(rows), 2):
+            raise ValueError(f"projection={projection!r} gave an array of shape {points.shape}, not two columns.")
+        return points, type(projection).__name__
+    if len(rows) < 4 or not rows.any():  # too few points for t-SNE, or all equal
+        return np.pad(rows, ((0, 0), (0, 1)))[:, :2], "t-SNE"
+    seed = random.randint(np.iinfo(np.int32).max)
+    if rows.shape[1] > N_COMPONENTS:
+        rows = PCA(min(N_COMPONENTS, len(rows)), random_state=seed).fit_transform(rows)
+    init = "pca" if rows.shape[1] > 1 else "random"
+    perplexity = min(PERPLEXITY, (len(rows) - 1) / 3)
+    return TSNE(2, perplexity=perplexity, init=init, random_state=seed).fit_transform(rows), "t-SNE"

@@ -1,105 +1,88 @@
 """EmbeddingMap: a page that shows embeddings as points in a plane and plays the sound of each."""
 
+import base64
+import io
 import os
-from numbers import Real
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import quote
 
 import joblib
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
+import soundfile
+import soxr
+from scipy.signal import spectrogram
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_array
 
-from .._constraints import READING, SAMPLE_RATE
 from .._extras import import_extra
 from .._files import atomic_write
 from .._warnings import warn
 from ..audio.clips import Clip, as_clips
 from ..audio.reading import UnreadableAudioError
-from ..audio.store import AudioSource
-from ._page import Media, write_page
-from ._projection import DTYPES, embed, find_finite_rows, project
+from ..audio.samples import as_samples
+from ..audio.store import AudioSource, map_in_threads
+from ._drawing import COLOURS
+from .embedding import DTYPES, embed, find_finite_rows, project
+from .recording import check_samples
 
 MAX_POINTS = 20_000
 N_NEIGHBOURS = 10
-SAMPLE_RATE_OF_FILES = 24_000  # Hz
-BATCH = 1024  # windows that are read together
-THUMBNAIL_SHARE = 0.25  # of the size of a page
+MAX_CATEGORIES = 70  # that colours and shapes can tell apart
+BATCH = 1024  # points whose recordings are read together
+MIN_BYTES, MIN_BYTES_PER_SECOND = 5000, 1000  # of a point's sound: with less space, none is made
+MP3_RATE = 24_000  # Hz
+THUMBNAIL_SIZE = 96, 60  # pixels
+N_FFT, DYNAMIC_RANGE = 512, 80.0  # of its spectrogram: samples, dB
+BROWSER_FORMATS = ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"
 
 
 class EmbeddingMap:
     """Embeddings as points in a plane, on a page that plays the sound of each point.
 
-    The page is one HTML file that works in any browser, without a network. Create a map with
-    :meth:`from_estimator` or :meth:`from_embeddings`, and write its page with :meth:`save`.
+    Create a map with :meth:`from_estimator` or :meth:`from_embeddings`, and write its page with :meth:`save`.
 
     Parameters
     ----------
     points : float ndarray of shape (n_points, 2)
         Positions.
-    windows : DataFrame of n_points rows
-        ``path``, ``onset`` and ``duration`` in seconds (NaN: to the end), and ``row``, the row of X. For arrays,
-        the path is "row 0", "row 1" and so on.
-    columns : DataFrame of n_points rows
-        Whatever the points can be coloured by; the column ``label`` is also shown beside them.
     neighbours : int ndarray of shape (n_points, n_neighbours)
-        The points of the most similar embeddings, best first.
-    similarities : float ndarray of shape (n_points, n_neighbours)
-        Their cosine similarities.
+        The points with the most similar embeddings, best first.
+    windows : DataFrame of n_points rows
+        ``path`` ("row 0" for arrays), ``onset`` and ``duration`` in seconds (NaN: to the end), ``row`` of X, and
+        whatever else points can be coloured by.
     samples : list of float ndarrays, default=None
-        Sound of each point. None: it is read from the files.
+        Sound of each point. None: it is read from the paths.
     sample_rate : int, default=24000
-        Rate of the samples, or to which files are resampled, in Hz.
-    name : str, default="dimension"
-        Name of the projection.
-
-    See Also
-    --------
-    EmbeddingDisplay : The same points as a figure, for reports.
+        Rate of the samples, or to which recordings are resampled, in Hz.
 
     Examples
     --------
-    >>> from sklearn.decomposition import PCA
-    >>> from sklearn_cpc.archive import read_archive
     >>> from sklearn_cpc.displays import EmbeddingMap
-    >>> windows, embeddings = read_archive("embeddings")  # doctest: +SKIP
-    >>> EmbeddingMap.from_embeddings(embeddings, windows).save("map.html")  # doctest: +SKIP
+    >>> display = EmbeddingMap.from_estimator(cpc, windows, labels=y)  # doctest: +SKIP
+    >>> display.save("map.html")  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        points,
-        windows,
-        columns,
-        neighbours,
-        similarities,
-        *,
-        samples=None,
-        sample_rate=SAMPLE_RATE_OF_FILES,
-        name="dimension",
-    ):
+    def __init__(self, points, neighbours, windows, *, samples=None, sample_rate=24_000):
         self.points = points
-        self.windows = windows
-        self.columns = columns
         self.neighbours = neighbours
-        self.similarities = similarities
+        self.windows = windows
         self.samples = samples
         self.sample_rate = sample_rate
-        self.name = name
 
     @classmethod
     def from_estimator(cls, estimator, X, **kwargs):
-        """Embed recordings with a fitted transformer and project the embeddings.
+        """Embed recordings with a fitted transformer, and project the embeddings.
 
         Parameters
         ----------
         estimator : fitted transformer or Pipeline
             If a Pipeline ends in a classifier, only the steps before it are used.
-        X : paths, clips, table of windows or array
-            What the estimator transforms, as in :meth:`from_embeddings`.
-        **kwargs : further parameters of :meth:`from_embeddings`
+        X, **kwargs
+            See :meth:`from_embeddings`.
 
         Returns
         -------
@@ -113,33 +96,28 @@ class EmbeddingMap:
         return cls.from_embeddings(embed(estimator, X), X, **kwargs)
 
     @classmethod
-    @validate_params(
-        {"sample_rate": [SAMPLE_RATE, None], "random_state": ["random_state"]}, prefer_skip_nested_validation=True
-    )
     def from_embeddings(
         cls, embeddings, X, *, labels=None, columns=None, sample_rate=None, projection=None, random_state=None
     ):
-        """Project embeddings, and find the most similar ones of each.
+        """Project embeddings, and find the 10 most similar ones of each by cosine similarity.
 
         Parameters
         ----------
         embeddings : array-like of shape (n_windows, n_features)
             At most 20,000 rows. Rows with NaN, such as those of unusable recordings, are left out with a warning.
-        X : paths, clips, table of windows or array of shape (n_windows, n_samples)
-            What was embedded: for example the table of :func:`~sklearn_cpc.archive.cut_windows` or
-            :func:`~sklearn_cpc.archive.read_archive`.
+        X : paths, clips, table of windows, or array of shape (n_windows, n_samples)
+            What was embedded, such as the table of :func:`~sklearn_cpc.archive.read_archive`.
         labels : array-like of shape (n_windows,), default=None
-            Classes; None or NaN: unknown.
+            Classes; missing values are unknown.
         columns : DataFrame or dict of {str: array-like of shape (n_windows,)}, default=None
-            What else the points can be coloured by: clusters, sites, scores, dates. Floats and dates have a colour
-            bar, and so do integers with more than 70 different values. Other values are categories.
+            What else points can be coloured by: clusters, sites, scores, dates. Floats, dates and integers of
+            more than 70 values have a colour bar, others are categories.
         sample_rate : int, default=None
-            Rate in Hz of X if it is an array, which must be given; otherwise the rate to which recordings are
-            resampled for the page. None: 24000. Spectrograms show frequencies up to half of it.
+            Rate in Hz of an array, or to which recordings are resampled; spectrograms show frequencies up to half
+            of it. None: 24000, but arrays need it.
         projection : estimator with fit_transform, default=None
-            Its clone maps the standardised embeddings to two columns: ``PCA(2)``, say, or ``umap.UMAP()`` of the
-            package umap-learn. None: a PCA to 50 features if there are more, then t-SNE, as in
-            :meth:`EmbeddingDisplay.from_embeddings`. t-SNE of 20,000 rows takes some minutes.
+            As in :meth:`EmbeddingDisplay.from_embeddings`: None is t-SNE, which takes minutes for 20,000 rows.
+            ``PCA(2)`` takes seconds; ``umap.UMAP()`` of the package umap-learn works too.
         random_state : int, RandomState instance or None, default=None
             Seeds t-SNE, but not a ``projection`` of your own.
 
@@ -150,144 +128,172 @@ class EmbeddingMap:
         Raises
         ------
         TypeError, ValueError
-            If there are too many rows, numbers of rows do not match, all rows hold NaN, or X is invalid.
+            If there are too many rows, their numbers do not match, all hold NaN, or X is invalid.
         """
         n_rows = len(embeddings)
         if n_rows > MAX_POINTS:
             raise ValueError(
-                f"embeddings have {n_rows} rows, but a map shows {MAX_POINTS} at most. Draw a sample: "
-                f"rows = np.sort(np.random.default_rng(0).choice({n_rows}, {MAX_POINTS}, replace=False)), then pass "
-                "embeddings[rows] and the same rows of X (X.iloc[rows] of a table), labels and columns."
+                f"a map shows {MAX_POINTS} rows at most, not {n_rows}. Draw a sample, for example rows = np.sort("
+                f"np.random.default_rng(0).choice({n_rows}, {MAX_POINTS}, replace=False)); pass embeddings[rows] "
+                "with the same rows of X (X.iloc[rows] of a table), labels and columns."
             )
         embeddings = check_array(embeddings, dtype=DTYPES, ensure_all_finite=False, input_name="embeddings")
-        windows, samples = _list_windows(X, sample_rate)
-        if len(windows) != n_rows:
-            raise ValueError(f"X has {len(windows)} rows, but embeddings have {n_rows}; pass what was embedded.")
-        columns = _list_columns(windows, labels, columns)
+        clips, samples = as_clips(X), None
+        if clips is None:
+            if sample_rate is None:
+                raise ValueError("X is an array, so pass its sample_rate in Hz.")
+            samples = [check_samples(row) for row in np.asarray(as_samples(X))]
+            clips = [Clip(f"row {i}", 0.0, len(row) / sample_rate) for i, row in enumerate(samples)]
+        columns = {**({} if labels is None else {"label": labels}), **({} if columns is None else columns)}
+        paths, onsets, durations = zip(*clips, strict=True)
+        columns |= {"path": paths, "onset": onsets, "duration": durations, "row": range(len(paths))}
+        for name, values in columns.items():
+            if len(values) != n_rows:
+                name = "X" if name == "path" else name
+                raise ValueError(f"{name} has {len(values)} rows, but embeddings have {n_rows}; they must agree.")
         rows = find_finite_rows(embeddings, "embeddings")
-        points, name = project(embeddings[rows], projection, check_random_state(random_state))
-        neighbours, similarities = _find_neighbours(embeddings[rows])
-        return cls(
-            points,
-            windows.iloc[rows].reset_index(drop=True),
-            columns.iloc[rows].reset_index(drop=True),
-            neighbours,
-            similarities,
-            samples=None if samples is None else [samples[row] for row in rows],
-            sample_rate=sample_rate or SAMPLE_RATE_OF_FILES,
-            name=name,
-        )
+        points, _ = project(embeddings[rows], projection, check_random_state(random_state))
+        search = NearestNeighbors(metric="cosine", algorithm="brute").fit(embeddings[rows])
+        neighbours = search.kneighbors(n_neighbors=min(N_NEIGHBOURS, len(rows) - 1), return_distance=False)
+        windows = pd.DataFrame({str(name): _take(values, rows) for name, values in columns.items()})
+        windows["duration"] = windows["duration"].astype(float)
+        samples = samples and [samples[row] for row in rows]
+        return cls(points, neighbours, windows, samples=samples, sample_rate=sample_rate or MP3_RATE)
 
-    @validate_params(
-        {"path": [str, os.PathLike], "megabytes": [Interval(Real, 0, 2000, closed="both")], **READING},
-        prefer_skip_nested_validation=True,
-    )
-    def save(self, path, *, megabytes=50, on_error="raise", memory=None, n_jobs=None, verbose=0):
-        """Write the page. Needs bokeh: ``pip install 'sklearn-cpc[map]'``.
+    def save(self, path, *, megabytes=50, on_error="raise", n_jobs=None):
+        """Write the page: one HTML file that needs no network. Needs bokeh: ``pip install 'sklearn-cpc[map]'``.
 
         Parameters
         ----------
         path : str or path-like
-            File to write, for example "map.html". A file of this name is replaced.
+            File to write or replace.
         megabytes : float, default=50
-            Space for sounds (mono mp3) and spectrograms in the page; nothing is read if it is 0. A window of 5 s
-            takes about 30 kB, and a spectrogram 1 kB. If the space does not suffice, windows drawn at random have
-            a sound in the page. The page plays the others from their files, whose paths it holds relative to
-            itself, if browsers can play their format (wav, mp3, ogg, flac, but not aiff).
+            Space in the page for sounds (mono mp3, about 30 kB for 5 s) and spectrograms (1 kB), besides 1.5 MB
+            and 0.5 kB per window. If it does not suffice for all, windows are drawn at random. The others play
+            from their files, if these are wav, flac, ogg or mp3 and stay where they are, relative to the page.
         on_error : {"raise", "nan"}, default="raise"
             Raise one error that lists all unusable recordings, or warn and leave their windows without sound.
-        memory : str, path-like or joblib.Memory, default=None
-            Directory for decoded recordings, as of the estimators.
         n_jobs : int, default=None
-            Number of threads that decode recordings and encode sounds.
-        verbose : int, default=0
-            1 for a progress bar.
+            Number of threads that decode and encode sounds.
 
         Raises
         ------
-        ImportError
-            If bokeh is not installed.
-        UnreadableAudioError
-            If recordings cannot be used and ``on_error="raise"``.
-
-        Notes
-        -----
-        The size of a page is 1.5 MB, up to 0.5 kB for each window, and ``megabytes`` at most.
+        ImportError, UnreadableAudioError
+            If bokeh is not installed, or recordings cannot be used and ``on_error="raise"``.
         """
-        import_extra("bokeh.embed", "map")
-        path = os.path.abspath(path)
-        reader = _Reader(self.sample_rate, on_error=on_error, memory=memory, n_jobs=n_jobs, verbose=verbose)
-        order, space = np.random.default_rng(0).permutation(len(self.points)), 1e6 * megabytes
-        media = Media(self.sample_rate, {"thumbnail": THUMBNAIL_SHARE * space, "sound": (1 - THUMBNAIL_SHARE) * space})
+        import_extra("bokeh", "map")
+        reader = SimpleNamespace(on_error=on_error, memory=None, n_jobs=n_jobs, verbose=0, _unusable={})
+        reader.get_params = lambda: ["sample_rate"]  # a warning about lost frequencies advises to set it
+        media, n_bytes = {}, 1e6 * megabytes
+        order = np.random.default_rng(0).permutation(len(self.points))
         for batch in np.split(order, range(BATCH, len(order), BATCH)):
-            if media.has_space():
-                media.add(self._read(batch, reader), joblib.effective_n_jobs(n_jobs))
+            encode = partial(_encode_media, self.sample_rate, n_bytes)
+            sounds = self._read_sounds(batch, reader) if n_bytes > MIN_BYTES else []
+            for point, uris in map_in_threads(encode, sounds, joblib.effective_n_jobs(n_jobs)):
+                size = sum(map(len, uris))
+                if 0 < size <= n_bytes:
+                    media[point], n_bytes = uris, n_bytes - size
         if reader._unusable:
             advice = "their windows have no sound"
             warn(str(UnreadableAudioError(reader._unusable, self.windows["path"].nunique(), advice)))
-        page = write_page(self, media, reader._unusable, os.path.dirname(path))
+        path = os.path.abspath(path)
         with atomic_write(path, durable=False) as file:
-            file.write(page.encode())
+            file.write(self._make_page(media, os.path.dirname(path)).encode())
 
-    def _read(self, batch, reader):
-        """Yield numbers and samples of points whose sound can be read."""
+    def _read_sounds(self, batch, reader):
+        """Yield points and their samples, as far as their recordings can be used."""
         if self.samples is not None:
-            yield from ((i, self.samples[i]) for i in batch)
+            yield from ((point, self.samples[point]) for point in batch)
             return
         table = self.windows.iloc[batch][["path", "onset", "duration"]]
         for chunk in AudioSource(reader, table, self.sample_rate, reset=False).chunks():
             yield from ((batch[chunk.rows[i]], np.asarray(chunk.samples[i])) for i in chunk.readable)
 
-
-class _Reader(BaseEstimator):
-    """What :class:`AudioSource` has to know, and the reasons why recordings cannot be used."""
-
-    def __init__(self, sample_rate, on_error="raise", memory=None, n_jobs=None, verbose=0):
-        self.sample_rate = sample_rate
-        self.on_error = on_error
-        self.memory = memory
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-        self._unusable: dict[str, str] = {}
-
-
-def _list_windows(X, sample_rate):
-    """Return the table of the windows in X and, if X is an array, their samples."""
-    clips, samples = as_clips(X), None
-    if clips is None:
-        if sample_rate is None:
-            raise ValueError("X is an array, so pass its sample_rate in Hz.")
-        samples = AudioSource(_Reader(sample_rate), X, sample_rate, reset=True).read().samples
-        clips = [Clip(f"row {i}", 0.0, len(one) / sample_rate) for i, one in enumerate(samples)]
-    table = pd.DataFrame(clips, columns=Clip._fields, dtype=object)  # not str: names may be undecodable
-    return table.astype({"onset": float, "duration": float}).assign(row=range(len(table))), samples
-
-
-def _list_columns(windows, labels, columns):
-    """Return a table of what the points can be coloured by."""
-    columns = dict({} if columns is None else columns)
-    if labels is not None and "label" in columns:
-        raise ValueError("columns have a column 'label', and labels are given too; leave one of them out.")
-    columns = columns if labels is None else {"label": labels, **columns}
-    if windows["path"].duplicated().any():
-        columns.setdefault("file", windows["path"])
-    if windows["onset"].any():
-        columns.setdefault("onset", windows["onset"])
-    columns.setdefault("row", windows["row"])
-    table = pd.DataFrame(index=windows.index)
-    for name, values in columns.items():
-        values = np.asarray(values)
-        if values.shape != (len(windows),):
-            raise ValueError(f"{name} has shape {values.shape}, but X has {len(windows)} rows.")
-        table[str(name)] = pd.Series(values, dtype=object if values.dtype.kind in "OUST" else None)
-    return table
+    def _make_page(self, media, folder):
+        """Return the page, to be saved in a folder; ``media`` has the spectrogram and sound of some points."""
+        names = "document", "embed", "models", "palettes", "plotting", "resources"
+        bokeh = SimpleNamespace(**{name: import_extra(f"bokeh.{name}", "map") for name in names})
+        (x, y), n_points = self.points.T, len(self.points)
+        clips = self.windows[["path", "onset", "duration"]]
+        files = ["" if self.samples else _find_url(*clip, folder) for clip in clips.itertuples(index=False)]
+        windows = {
+            **{name: self.windows[name].tolist() for name in ("path", "onset", "duration", "row")},
+            "thumbnail": [media.get(point, [""])[0] for point in range(n_points)],
+            "sound": [media[point][1] if point in media else url for point, url in enumerate(files)],
+            "neighbours": self.neighbours.tolist(),
+        }
+        if n_silent := windows["sound"].count(""):
+            warn(f"{n_silent} of {n_points} windows have no sound for want of space; save with more megabytes.")
+        view = {"output_backend": "webgl", "sizing_mode": "stretch_both", "match_aspect": True}
+        plot = bokeh.plotting.figure(tools="pan,wheel_zoom,reset", active_scroll="wheel_zoom", name="plot", **view)
+        plot.toolbar.logo = None
+        plot.axis.visible = plot.grid.visible = False
+        size = float(np.clip(200 / np.sqrt(n_points), 5, 11))
+        style = {"marker": ["circle"] * n_points, "colour": ["gray"] * n_points, "alpha": [1.0] * n_points}
+        points = bokeh.models.ColumnDataSource({"x": x, "y": y, **style})  # the page changes the style
+        look = {"marker": "marker", "fill_color": "colour", "alpha": "alpha", "line_color": "white"}
+        plot.scatter("x", "y", source=points, size=size, line_width=0.5, **look)
+        # The lasso selects invisible points: bokeh may draw selected points of several shapes in wrong ones.
+        targets = plot.scatter(x, y, size=size, alpha=0, nonselection_alpha=0)
+        plot.add_tools(bokeh.models.LassoSelectTool(renderers=[targets], continuous=False))
+        ring = plot.scatter([], [], size=22, fill_color=None, line_color="black", line_width=3)
+        args = {
+            **{"plot": plot, "points": points, "lasso": targets.data_source.selected, "ring": ring.data_source},
+            **{"windows": windows, "columns": [_encode_column(*column) for column in self.windows.items()]},
+            **{"palette": COLOURS, "cividis": bokeh.palettes.Cividis256},
+        }
+        html, script = (Path(__file__).with_name(f"map.{kind}").read_text("utf-8") for kind in ("html", "js"))
+        page = bokeh.document.Document()
+        page.add_root(plot)
+        page.js_on_event("document_ready", bokeh.models.CustomJS(args=args, code=script))
+        return bokeh.embed.file_html(page, bokeh.resources.INLINE, f"Map of {n_points} windows", template=html)
 
 
-def _find_neighbours(embeddings):
-    """Return the most similar other rows of each row, and their cosine similarities."""
-    n_neighbours = min(N_NEIGHBOURS, len(embeddings) - 1)
-    if not n_neighbours:
-        return np.empty((1, 0), int), np.empty((1, 0))
-    search = NearestNeighbors(n_neighbors=n_neighbours, metric="cosine", algorithm="brute").fit(embeddings)
-    distances, neighbours = search.kneighbors()
-    return neighbours, 1 - distances
+def _encode_media(sample_rate, space, sound):
+    """Return a point, and data URIs of its spectrogram and sound, or "" if these need more than the space."""
+    from PIL import Image
+
+    point, samples = sound
+    if space < MIN_BYTES_PER_SECOND * len(samples) / sample_rate:
+        return point, ("", "")
+    power = spectrogram(np.pad(samples, (0, max(0, N_FFT - len(samples)))), nperseg=N_FFT)[2][::-1]
+    decibels = 10 * np.log10(power / max(power.max(), 1e-12) + 10 ** (-DYNAMIC_RANGE / 10))
+    grey = np.clip(255 * (1 + decibels / DYNAMIC_RANGE), 0, 255).astype(np.uint8)
+    thumbnail, mp3 = io.BytesIO(), io.BytesIO()
+    Image.fromarray(grey).resize(THUMBNAIL_SIZE).save(thumbnail, "JPEG", quality=50, optimize=True)
+    samples = soxr.resample(samples, sample_rate, MP3_RATE) / max(1.0, np.abs(samples).max())
+    soundfile.write(mp3, samples, MP3_RATE, format="MP3")
+    contents = {"image/jpeg": thumbnail, "audio/mpeg": mp3}.items()
+    return point, [f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}" for kind, file in contents]
+
+
+def _find_url(path, onset, duration, folder):
+    """Return the URL of a stretch of a file, relative to a folder if that is possible; "" for some formats."""
+    if not path.lower().endswith(BROWSER_FORMATS):
+        return ""
+    try:
+        url = quote(os.fsencode(os.path.relpath(path, folder).replace(os.sep, "/")))
+    except ValueError:  # another drive of Windows
+        url = Path(os.path.abspath(path)).as_uri()
+    return f"{url}#t={onset:.3f}" + ("" if np.isnan(duration) else f",{onset + duration:.3f}")
+
+
+def _take(values, rows):
+    """Return rows of a column; text as objects, because a pandas column of str cannot hold undecodable names."""
+    values = np.asarray(values)[rows]
+    return pd.Series(values, dtype=object if values.dtype.kind in "OU" else None)
+
+
+def _encode_column(name, values):
+    """Return numbers or dates in steps of 1/255 with their ends, or categories as numbers with their names."""
+    if values.dtype.kind in "iu" and values.nunique() > MAX_CATEGORIES:
+        values = values.astype(float)
+    if values.dtype.kind in "fM":
+        ends = values.min(), values.max()
+        codes = ((values - ends[0]) / (ends[1] - ends[0]) * 255).round().fillna(-1).astype(int)
+        texts = [f"{end:.6g}" if values.dtype.kind == "f" else str(end) for end in ends]
+        return {"name": name, "codes": codes.tolist(), "ends": texts}
+    texts = values.map(lambda value: "" if pd.isna(value) else str(value))
+    names = texts.value_counts().index.tolist()
+    names[:MAX_CATEGORIES] = sorted(names[:MAX_CATEGORIES])  # the most frequent, which have a colour of their own
+    return {"name": name, "codes": pd.Categorical(texts, names).codes.tolist(), "names": names}

@@ -1,13 +1,26 @@
-// The page of an EmbeddingMap. bokeh runs this when it has drawn `plot`, the scatter of `windows`; `ring` marks the
-// current window. Texts of the user are only ever set as textContent, so nothing in them is read as HTML.
-const {x, y, path, onset, duration, label, row, name, place, thumbnail, sound, note} = windows.data
+// The page of an EmbeddingMap, run by bokeh when it has drawn `points`. Texts of the user are only set as textContent.
+const {path, onset, duration, row, thumbnail, sound, neighbours} = windows, {x, y} = points.data
 const find = id => document.getElementById(id)
-const [map, player, state, tip] = ["map", "player", "state", "tip"].map(find)
-const selection = windows.selected
-let current = null, heard = new Set(), column = columns[0]
+const [map, player, tip] = ["map", "player", "tip"].map(find)
+const all = [...path.keys()]
+const shapes = Object.entries(
+  {circle: "●", square: "■", triangle: "▲", diamond: "◆", inverted_triangle: "▼", plus: "✚", star: "★"})
+const labels = columns.find(column => column.name === "label" && column.names)
+const label = i => labels ? labels.names[labels.codes[i]] : ""
+let current = null, heard = new Set(), selected = [], column = null
 
-const describe = i => [name[i], place[i], label[i]].filter(text => text !== "").join("\n")
-const describeShortly = i => describe(i).replaceAll("\n", ", ")
+function describe(i, separator) {
+  const end = Number.isFinite(duration[i]) ? (onset[i] + duration[i]).toFixed(2) : "the end"
+  const time = onset[i] || end !== "the end" ? `${onset[i].toFixed(2)} to ${end} s` : ""
+  return [path[i].split(/[\\/]/).slice(-2).join("/"), time, label(i)].filter(text => text).join(separator)
+}
+
+function show(element, i) {
+  const image = element.querySelector("img")
+  image.hidden = !thumbnail[i]
+  if (thumbnail[i]) image.src = thumbnail[i]
+  element.querySelector("span").textContent = describe(i, "\n")
+}
 
 function fillList(list, items, text, click) {
   list.replaceChildren(...items.map(item => {
@@ -19,147 +32,120 @@ function fillList(list, items, text, click) {
   }))
 }
 
-function showImage(image, i) {
-  image.hidden = !thumbnail[i]
-  if (thumbnail[i]) image.src = thumbnail[i]
-}
-
-function showState(text, isPlaying = false) {
-  state.textContent = text
-  state.className = isPlaying ? "playing" : ""
-}
+const say = text => { find("state").textContent = text }
+player.onplaying = () => say("▶ Playing")
+player.onpause = () => say("Stopped")
+player.onerror = () => sound[current] && say("The browser cannot play this sound, or its file is not there")
 
 function play(i) {
-  const inNeighbours = find("neighbours").contains(document.activeElement)
+  const inList = find("neighbours").contains(document.activeElement)
   current = i
   heard.add(i)
   ring.data = {x: [x[i]], y: [y[i]]}
-  find("current").textContent = describe(i)
-  showImage(find("thumbnail"), i)
-  find("similar").hidden = !neighbours[i].length
-  const score = j => similarities[i][neighbours[i].indexOf(j)].toFixed(2)
-  fillList(find("neighbours"), neighbours[i], j => `${score(j)}  ${describeShortly(j)}`, play)
-  if (inNeighbours) find("neighbours").querySelector("button").focus()
+  show(find("current"), i)
+  fillList(find("neighbours"), neighbours[i], j => describe(j, ", "), play)
+  if (inList) find("neighbours").querySelector("button").focus()
   player.pause()
-  if (!sound[i]) {
-    player.removeAttribute("src")
-    return showState(note[i])
-  }
-  showState("Loading")
   player.src = sound[i]
-  player.play().catch(error => error.name === "AbortError" || showState(failure()))
+  if (!sound[i]) return say("This sound is not in the page, and browsers do not play its file")
+  say("Loading")
+  player.play().catch(() => {}) // onerror says why
 }
 
-const failure = () => sound[current].startsWith("data:") ? "The sound cannot be played."
-  : `The sound cannot be played; is its file still there? ${decodeURI(sound[current])}`
-player.onplaying = () => showState("Playing", true)
-player.onpause = () => showState("Stopped")
-player.onerror = () => showState(failure())
-
-function stop() {
-  player.pause()
-  ring.data = {x: [], y: []}
-  current = null
-  heard = new Set()
-  selection.indices = []
-  find("search").value = ""
-}
-
-// Pixels of a position, from the lower left corner of the map
-function toPixels(px, py) {
-  const {x_range, y_range, inner_width, inner_height} = plot
-  return [(px - x_range.start) / (x_range.end - x_range.start) * inner_width,
-    (py - y_range.start) / (y_range.end - y_range.start) * inner_height]
-}
-
-// The window with the least cost, a function of its distances in pixels to the right and upward; null if all are infinite
+// The window with the least cost, a function of its distances in pixels to the right and upward; undefined: none
 function findBest(px, py, cost) {
-  const [left, bottom] = toPixels(px, py)
-  let best = null, least = Infinity
-  for (let i = 0; i < x.length; i++) {
-    const [right, top] = toPixels(x[i], y[i]), one = cost(right - left, top - bottom, i)
-    if (one < least) [best, least] = [i, one]
-  }
-  return best
+  const {x_range, y_range, inner_width, inner_height} = plot
+  const width = inner_width / (x_range.end - x_range.start), height = inner_height / (y_range.end - y_range.start)
+  const costs = all.map(i => cost((x[i] - px) * width, (y[i] - py) * height))
+  const best = costs.reduce((one, value, i) => value < costs[one] ? i : one, 0)
+  return costs[best] < Infinity ? best : undefined
 }
-
 const findNear = event => findBest(event.x, event.y, (dx, dy) => Math.hypot(dx, dy) < 14 ? Math.hypot(dx, dy) : Infinity)
-
-function move(right, up) {
-  const along = (dx, dy) => dx * right + dy * up, across = (dx, dy) => Math.abs(dx * up) + Math.abs(dy * right)
-  const cost = (dx, dy, i) => i !== current && along(dx, dy) >= across(dx, dy) && along(dx, dy) > 0
-    ? along(dx, dy) + 2 * across(dx, dy) : Infinity
-  const next = current === null ? 0 : findBest(x[current], y[current], cost)
-  if (next !== null) play(next)
-}
 
 plot.on_event("tap", event => {
   const i = findNear(event)
-  if (i === null) return
+  if (i === undefined) return
   heard = new Set()
   map.focus()
   play(i)
 })
 plot.on_event("mousemove", event => {
   const i = findNear(event)
-  tip.hidden = i === null
-  if (i === null) return
-  showImage(tip.querySelector("img"), i)
-  tip.querySelector("span").textContent = describe(i)
+  tip.hidden = i === undefined
+  if (tip.hidden) return
+  show(tip, i)
   tip.style.left = `${Math.min(event.sx + 15, map.clientWidth - tip.offsetWidth)}px`
   tip.style.top = `${Math.min(event.sy + 15, map.clientHeight - tip.offsetHeight)}px`
 })
-map.addEventListener("pointerleave", () => { tip.hidden = true })
+map.onpointerleave = () => { tip.hidden = true }
 
-const keys = {ArrowRight: () => move(1, 0), ArrowLeft: () => move(-1, 0), ArrowUp: () => move(0, 1), ArrowDown: () => move(0, -1)}
-keys.n = keys.N = () => {
-  const next = current === null ? 0 : neighbours[current].find(i => !heard.has(i))
-  if (next !== undefined) play(next)
+function move(right, up) {
+  const cost = (dx, dy) => {
+    const along = dx * right + dy * up, across = Math.abs(dx * up) + Math.abs(dy * right)
+    return along > 0 && along >= across ? along + 2 * across : Infinity
+  }
+  return findBest(x[current], y[current], cost)
 }
-keys[" "] = () => current !== null && play(current)
-keys.Escape = stop
-document.addEventListener("keydown", event => {
-  const used = event.target.closest("input, select, audio") ? ["Escape"] : Object.keys(keys)
-  const pressesButton = event.key === " " && event.target.closest("button")
-  if (!used.includes(event.key) || pressesButton || event.ctrlKey || event.altKey || event.metaKey) return
-  event.preventDefault()
-  keys[event.key]()
-})
+const keys = {
+  ArrowRight: () => move(1, 0), ArrowLeft: () => move(-1, 0), ArrowUp: () => move(0, 1), ArrowDown: () => move(0, -1),
+  n: () => neighbours[current].find(i => !heard.has(i)), " ": () => current,
+}
+document.onkeydown = event => {
+  const {key, target} = event, isUsed = target.closest("input, select, audio") || key === " " && target.closest("button")
+  if (key === "Escape") {
+    player.pause()
+    find("search").value = ""
+    select([])
+  } else if (key in keys && !isUsed && !event.ctrlKey && !event.altKey && !event.metaKey) {
+    event.preventDefault()
+    const next = current === null ? 0 : keys[key]()
+    if (next !== undefined) play(next)
+  }
+}
 
-const showSelected = () => {
-  const n = selection.indices.length
-  find("count").textContent = n ? `${n} selected` + (n > 100 ? ", the first 100 are listed" : "") : "Nothing is selected"
-  find("save").disabled = find("clear").disabled = !n
-  fillList(find("selected"), selection.indices.slice(0, 100), describeShortly, play)
+function draw() {
+  const isSelected = new Set(selected), {codes, names} = column, n = palette.length
+  const isKnown = code => code >= 0 && (!names || code < n * shapes.length)
+  points.data.colour = codes.map(code => isKnown(code) ? (names ? palette[code % n] : cividis[code]) : "#999999")
+  points.data.marker = codes.map(code => names && isKnown(code) ? shapes[code % shapes.length][0] : "circle")
+  points.data.alpha = all.map(i => !selected.length || isSelected.has(i) ? 0.85 : 0.1)
+  points.change.emit()
 }
-selection.properties.indices.change.connect(showSelected)
-find("clear").onclick = () => { selection.indices = [] }
+function select(rows) {
+  selected = rows
+  find("count").textContent = rows.length ? `${rows.length} selected` : "Nothing is selected"
+  find("save").disabled = find("clear").disabled = !rows.length
+  fillList(find("selected"), rows.slice(0, 200), i => describe(i, ", "), play)
+  draw()
+}
+lasso.properties.indices.change.connect(() => select(lasso.indices))
+find("clear").onclick = () => { select([]) }
 find("search").oninput = event => {
   const words = event.target.value.toLowerCase()
-  const all = [...x.keys()]
-  selection.indices = words ? all.filter(i => `${path[i]}\n${label[i]}`.toLowerCase().includes(words)) : []
+  select(all.filter(i => words && `${path[i]}\n${label(i)}`.toLowerCase().includes(words)))
 }
 find("save").onclick = () => {
   const quote = value => Number.isNaN(value) ? "" : `"${String(value).replaceAll('"', '""')}"`
-  const lines = selection.indices.map(i => [path, onset, duration, label, row].map(values => quote(values[i])).join(","))
-  const link = document.createElement("a")
-  link.href = URL.createObjectURL(new Blob([["path,onset,duration,label,row", ...lines, ""].join("\r\n")], {type: "text/csv"}))
-  link.download = "selected-windows.csv"
-  link.click()
+  const lines = selected.map(i => [path[i], onset[i], duration[i], label(i), row[i]].map(quote).join(","))
+  const file = new Blob([["path,onset,duration,label,row", ...lines, ""].join("\r\n")], {type: "text/csv"})
+  Object.assign(document.createElement("a"), {href: URL.createObjectURL(file), download: "selected.csv"}).click()
 }
 
 function colourBy(chosen) {
-  const {codes, colours, markers, symbols, entries, ends} = chosen
-  windows.data.colour = codes.map(code => colours[code])
-  windows.data.marker = codes.map(code => markers[code])
-  windows.change.emit()
-  find("bar").style.background = ends ? `linear-gradient(90deg, ${colours.slice(0, -1)})` : ""
-  find("bar").hidden = find("ends").hidden = !ends
-  find("ends").replaceChildren(...(ends || []).map(text => Object.assign(document.createElement("span"), {textContent: text})))
-  fillList(find("legend"), [...(entries || []).keys()], code => `${symbols[code]} ${entries[code]}`,
-    code => { selection.indices = [...codes.keys()].filter(i => codes[i] === code) })
-  find("legend").querySelectorAll("button").forEach((button, code) => { button.style.color = colours[code] })
+  column = chosen
+  const {codes, names, ends} = column
+  find("bar").replaceChildren(...(ends || []).map((text, i) => {
+    return Object.assign(document.createElement("span"), {textContent: text, style: `order: ${2 * i}`})
+  }))
+  find("bar").hidden = !ends
+  const rows = code => all.filter(i => codes[i] === code)
+  const known = names ? names.slice(0, palette.length * shapes.length) : []
+  fillList(find("legend"), [...known.keys()],
+    code => `${shapes[code % shapes.length][1]} ${known[code] || "unknown"} (${rows(code).length})`, code => select(rows(code)))
+  find("legend").querySelectorAll("button").forEach((button, code) => { button.style.color = palette[code % palette.length] })
+  draw()
 }
+find("bar").style.setProperty("--colours", cividis)
 find("colour").replaceChildren(...columns.map(one => new Option(one.name)))
 find("colour").onchange = event => colourBy(columns[event.target.selectedIndex])
 colourBy(columns[0])

@@ -140,7 +140,7 @@ class RecordingDisplay:
                 "CPCTransformer or a Pipeline with one."
             )
         cpc = copy.copy(networks[0]).set_params(on_error="raise")  # there is nothing else to draw
-        X = [recording] if holds_path(recording) else _as_samples(recording)[None]
+        X = [recording] if holds_path(recording) else check_samples(recording)[None]
         source = AudioSource(cpc, X, cpc.sample_rate_, reset=False)
         (samples,) = source.read().samples
         layers = ["z"] if cpc.network_.single_context else ["z", "c"]
@@ -173,7 +173,7 @@ class RecordingDisplay:
         ValueError
             If the recording is empty or holds NaN, times and embeddings do not match, or steps differ in length.
         """
-        samples = _as_samples(samples)
+        samples = check_samples(samples)
         layers = {str(layer): _check_frames(layer, *pair) for layer, pair in (frames or {}).items()}
         return cls(samples, sample_rate, layers, onset=onset, name=name).plot(**plot_kw)
 
@@ -192,8 +192,19 @@ class RecordingDisplay:
 
     def _draw_mel(self, panel, cmap):
         """Draw the mel spectrogram in dB, with ticks in Hz."""
-        sample_rate = self.sample_rate
-        decibels, hertz, step = measure_mel(self.samples, sample_rate, N_COLUMNS, N_MELS)
+        sample_rate, n_samples = self.sample_rate, len(self.samples)
+        librosa = import_librosa()
+        n_fft = max(16, 2 ** round(np.log2(WINDOW * sample_rate)))
+        hop = max(n_fft // 4, -(-n_samples // N_COLUMNS))
+        # As many bands as possible without empty ones: at low frequencies, a mel is 200/3 Hz wide.
+        most = float(librosa.hz_to_mel(sample_rate / 2)) * 200 / 3 * n_fft / sample_rate - 1
+        n_bands = int(np.clip(most, 1, N_MELS))
+        padded = np.pad(self.samples, (0, max(0, n_fft - n_samples)))
+        power = librosa.feature.melspectrogram(
+            y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=n_bands, pad_mode="reflect"
+        )
+        decibels = librosa.power_to_db(power, ref=max(power.max(), MIN_POWER), amin=1e-16, top_db=None)
+        hertz, step = librosa.mel_frequencies(n_bands + 2, fmax=sample_rate / 2)[1:-1], hop / sample_rate
         times = -step / 2, (decibels.shape[1] - 0.5) * step
         style = {"cmap": cmap, "vmin": -DYNAMIC_RANGE, "vmax": 0}
         image = self._draw_image(panel, decibels, times, "dB re max", **style)
@@ -231,25 +242,6 @@ class RecordingDisplay:
         return image
 
 
-def measure_mel(samples, sample_rate, n_columns, n_bands):
-    """Return a mel spectrogram in dB below its maximum, the bands' centres in Hz, and the seconds per column.
-
-    It has about ``n_columns`` and ``n_bands`` or, of short recordings and low sample rates, fewer.
-    """
-    librosa = import_librosa()
-    n_fft = max(16, 2 ** round(np.log2(WINDOW * sample_rate)))
-    hop = max(n_fft // 4, -(-len(samples) // n_columns))
-    # As many bands as possible without empty ones: at low frequencies, a mel is 200/3 Hz wide.
-    most = float(librosa.hz_to_mel(sample_rate / 2)) * 200 / 3 * n_fft / sample_rate - 1
-    n_bands = int(np.clip(most, 1, n_bands))
-    padded = np.pad(samples, (0, max(0, n_fft - len(samples))))
-    power = librosa.feature.melspectrogram(
-        y=padded, sr=sample_rate, n_fft=n_fft, hop_length=hop, n_mels=n_bands, pad_mode="reflect"
-    )
-    decibels = librosa.power_to_db(power, ref=max(power.max(), MIN_POWER), amin=1e-16, top_db=None)
-    return decibels, librosa.mel_frequencies(n_bands + 2, fmax=sample_rate / 2)[1:-1], hop / sample_rate
-
-
 def sort_dimensions(embeddings, loudness):
     """Standardise dimensions over time, and sort them by their weight in the first principal component.
 
@@ -269,7 +261,8 @@ def sort_dimensions(embeddings, loudness):
     return values[:, np.argsort(weights if covariance >= 0 else -weights, kind="stable")]
 
 
-def _as_samples(samples):
+def check_samples(samples):
+    """Return one recording as floats at full scale."""
     types = name_types(samples := as_samples(samples))
     samples = np.asarray(samples)
     if samples.ndim != 1 or not len(samples):

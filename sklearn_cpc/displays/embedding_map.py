@@ -36,7 +36,7 @@ BATCH = 1024  # points whose recordings are read together
 MIN_BYTES, MIN_BYTES_PER_SECOND = 5000, 1000  # of a point's sound: with less space, none is made
 MP3_RATE = 24_000  # Hz
 THUMBNAIL_SIZE = 96, 60  # pixels
-N_FFT, DYNAMIC_RANGE = 512, 80.0  # of its spectrogram: samples, dB
+N_FFT, DYNAMIC_RANGE = 512, 60.0  # of its spectrogram: samples, dB
 BROWSER_FORMATS = ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,12 +32,14 @@ from .recording import check_samples
 
 MAX_POINTS = 20_000
 N_NEIGHBOURS = 10
-MAX_CATEGORIES = 70  # that colours and shapes can tell apart
+SHAPES = {"circle": "●", "square": "■", "triangle": "▲", "diamond": "◆", "inverted_triangle": "▼"}  # in a legend
+SHAPES |= {"plus": "✚", "star": "★"}  # their number and that of the colours have no common factor
+MAX_CATEGORIES = len(COLOURS) * len(SHAPES)
 BATCH = 1024  # points whose recordings are read together
 MIN_BYTES, MIN_BYTES_PER_SECOND = 5000, 1000  # of a point's sound: with less space, none is made
 MP3_RATE = 24_000  # Hz
 THUMBNAIL_SIZE = 96, 60  # pixels
-N_FFT, DYNAMIC_RANGE = 512, 60.0  # of its spectrogram: samples, dB
+N_FFT = 512  # samples, of its spectrogram
 BROWSER_FORMATS = ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"
 
 
@@ -154,7 +157,8 @@ class EmbeddingMap:
         rows = find_finite_rows(embeddings, "embeddings")
         points, _ = project(embeddings[rows], projection, check_random_state(random_state))
         search = NearestNeighbors(metric="cosine", algorithm="brute").fit(embeddings[rows])
-        neighbours = search.kneighbors(n_neighbors=min(N_NEIGHBOURS, len(rows) - 1), return_distance=False)
+        n_neighbours = min(N_NEIGHBOURS, len(rows) - 1)
+        neighbours = search.kneighbors(None, n_neighbours, False) if n_neighbours else np.empty((1, 0), int)
         windows = pd.DataFrame({str(name): _take(values, rows) for name, values in columns.items()})
         windows["duration"] = windows["duration"].astype(float)
         samples = samples and [samples[row] for row in rows]
@@ -198,7 +202,8 @@ class EmbeddingMap:
             warn(str(UnreadableAudioError(reader._unusable, self.windows["path"].nunique(), advice)))
         path = os.path.abspath(path)
         with atomic_write(path, durable=False) as file:
-            file.write(self._make_page(media, os.path.dirname(path)).encode())
+            page = self._make_page(media, os.path.dirname(path))
+            file.write(page.encode(errors="backslashreplace"))  # undecodable names become escapes of JSON
 
     def _read_sounds(self, batch, reader):
         """Yield points and their samples, as far as their recordings can be used."""
@@ -228,19 +233,20 @@ class EmbeddingMap:
         plot = bokeh.plotting.figure(tools="pan,wheel_zoom,reset", active_scroll="wheel_zoom", name="plot", **view)
         plot.toolbar.logo = None
         plot.axis.visible = plot.grid.visible = False
-        size = float(np.clip(200 / np.sqrt(n_points), 5, 11))
-        style = {"marker": ["circle"] * n_points, "colour": ["gray"] * n_points, "alpha": [1.0] * n_points}
-        points = bokeh.models.ColumnDataSource({"x": x, "y": y, **style})  # the page changes the style
-        look = {"marker": "marker", "fill_color": "colour", "alpha": "alpha", "line_color": "white"}
-        plot.scatter("x", "y", source=points, size=size, line_width=0.5, **look)
-        # The lasso selects invisible points: bokeh may draw selected points of several shapes in wrong ones.
-        targets = plot.scatter(x, y, size=size, alpha=0, nonselection_alpha=0)
-        plot.add_tools(bokeh.models.LassoSelectTool(renderers=[targets], continuous=False))
-        ring = plot.scatter([], [], size=22, fill_color=None, line_color="black", line_width=3)
+        # The lasso selects invisible points, since those of each shape are a layer of their own.
+        points = plot.scatter(x, y, size=1, alpha=0, nonselection_alpha=0).data_source
+        plot.add_tools(bokeh.models.LassoSelectTool(renderers=plot.renderers[:], continuous=False))
+        look = {"fill_color": "colour", "alpha": "alpha", "line_color": "white", "line_width": 0.5}
+        look["size"] = float(np.clip(200 / np.sqrt(n_points), 5, 11))
+        layers = []
+        for marker in SHAPES:
+            layers.append(bokeh.models.ColumnDataSource({"x": [], "y": [], "colour": [], "alpha": []}))
+            plot.scatter("x", "y", source=layers[-1], marker=marker, **look)
+        ring = plot.scatter([], [], size=22, fill_color=None, line_color="black", line_width=3).data_source
         args = {
-            **{"plot": plot, "points": points, "lasso": targets.data_source.selected, "ring": ring.data_source},
-            **{"windows": windows, "columns": [_encode_column(*column) for column in self.windows.items()]},
-            **{"palette": COLOURS, "cividis": bokeh.palettes.Cividis256},
+            **{"plot": plot, "points": points, "layers": layers, "ring": ring, "windows": windows},
+            "columns": [_encode_column(*column) for column in self.windows.items()],
+            **{"palette": COLOURS, "symbols": list(SHAPES.values()), "cividis": bokeh.palettes.Cividis256},
         }
         html, script = (Path(__file__).with_name(f"map.{kind}").read_text("utf-8") for kind in ("html", "js"))
         page = bokeh.document.Document()
@@ -257,8 +263,7 @@ def _encode_media(sample_rate, space, sound):
     if space < MIN_BYTES_PER_SECOND * len(samples) / sample_rate:
         return point, ("", "")
     power = spectrogram(np.pad(samples, (0, max(0, N_FFT - len(samples)))), nperseg=N_FFT)[2][::-1]
-    decibels = 10 * np.log10(power / max(power.max(), 1e-12) + 10 ** (-DYNAMIC_RANGE / 10))
-    grey = np.clip(255 * (1 + decibels / DYNAMIC_RANGE), 0, 255).astype(np.uint8)
+    grey = (255 * (power / max(power.max(), 1e-12)) ** 0.2).astype(np.uint8)  # soft sounds remain visible
     thumbnail, mp3 = io.BytesIO(), io.BytesIO()
     Image.fromarray(grey).resize(THUMBNAIL_SIZE).save(thumbnail, "JPEG", quality=50, optimize=True)
     samples = soxr.resample(samples, sample_rate, MP3_RATE) / max(1.0, np.abs(samples).max())
@@ -293,7 +298,8 @@ def _encode_column(name, values):
         codes = ((values - ends[0]) / (ends[1] - ends[0]) * 255).round().fillna(-1).astype(int)
         texts = [f"{end:.6g}" if values.dtype.kind == "f" else str(end) for end in ends]
         return {"name": name, "codes": codes.tolist(), "ends": texts}
-    texts = values.map(lambda value: "" if pd.isna(value) else str(value))
-    names = texts.value_counts().index.tolist()
-    names[:MAX_CATEGORIES] = sorted(names[:MAX_CATEGORIES])  # the most frequent, which have a colour of their own
-    return {"name": name, "codes": pd.Categorical(texts, names).codes.tolist(), "names": names}
+    texts = ["" if pd.isna(value) else str(value) for value in values]
+    names = [text for text, _ in Counter(texts).most_common()]
+    names[:MAX_CATEGORIES] = sorted(names[:MAX_CATEGORIES])  # these have a colour of their own
+    codes = {text: code for code, text in enumerate(names)}
+    return {"name": name, "codes": [codes[text] for text in texts], "names": names}

@@ -3,16 +3,14 @@ const {path, onset, duration, row, thumbnail, sound, neighbours} = windows, {x, 
 const all = [...path.keys()]
 const find = id => document.getElementById(id)
 const player = find("player")
-const shapes = Object.entries(
-  {circle: "●", square: "■", triangle: "▲", diamond: "◆", inverted_triangle: "▼", plus: "✚", star: "★"})
 const labels = columns.find(column => column.name === "label" && column.names)
 const label = i => labels ? labels.names[labels.codes[i]] : ""
-let current, selected = [], heard = new Set()
+let current, column, selected = [], heard = new Set()
 
 function describe(i, separator) {
-  const end = duration[i] > 0 ? `to ${(onset[i] + duration[i]).toFixed(2)} s` : "s to the end"
+  const end = duration[i] > 0 ? ` to ${(onset[i] + duration[i]).toFixed(2)}` : ""
   const name = path[i].split(/[\\/]/).slice(-2).join("/")
-  return [name, `${onset[i].toFixed(2)} ${end}`, label(i)].filter(text => text).join(separator)
+  return [name, onset[i] || end ? `${onset[i].toFixed(2)}${end} s` : "", label(i)].filter(text => text).join(separator)
 }
 function show(element, i) {
   const [image, text] = element.children
@@ -94,11 +92,9 @@ function select(rows) {
   find("count").textContent = rows.length ? `${rows.length} selected` : "Nothing is selected"
   find("save").disabled = find("clear").disabled = !rows.length
   fillList(find("selected"), rows.slice(0, 200), i => describe(i, ", "), play)
-  const isSelected = new Set(rows)
-  points.data.alpha = all.map(i => !rows.length || isSelected.has(i) ? 0.85 : 0.1)
-  points.change.emit()
+  draw()
 }
-lasso.properties.indices.change.connect(() => select(lasso.indices))
+points.selected.properties.indices.change.connect(() => select(points.selected.indices))
 find("clear").onclick = () => select([])
 find("search").oninput = event => {
   const words = event.target.value.toLowerCase()
@@ -111,20 +107,29 @@ find("save").onclick = () => {
   Object.assign(document.createElement("a"), {href: URL.createObjectURL(file), download: "selected.csv"}).click()
 }
 
-function colourBy({codes, names, ends = ["", ""]}) {
-  const known = (names || cividis).slice(0, names ? palette.length * shapes.length : 256)
-  const colour = code => !(code in known) ? "#999999" : names ? palette[code % palette.length] : cividis[code]
-  points.data.colour = codes.map(colour)
-  points.data.marker = codes.map(code => names && code in known ? shapes[code % shapes.length][0] : "circle")
+const isKnown = code => code >= 0 && (!column.names || code < palette.length * symbols.length)
+const colour = code => !isKnown(code) ? "#999999" : column.names ? palette[code % palette.length] : cividis[code]
+const shape = code => column.names && isKnown(code) ? code % symbols.length : 0
+function draw() {
+  const isSelected = new Set(selected), {codes} = column
+  for (const [k, layer] of layers.entries()) {
+    const rows = all.filter(i => shape(codes[i]) === k), alpha = rows.map(i => !selected.length || isSelected.has(i) ? 0.85 : 0.1)
+    layer.data = {x: rows.map(i => x[i]), y: rows.map(i => y[i]), colour: rows.map(i => colour(codes[i])), alpha}
+  }
+}
+function colourBy(chosen) {
+  column = chosen
+  const {codes, names, ends} = column
   find("bar").hidden = names
-  for (const [k, id] of ["low", "high"].entries()) find(id).textContent = ends[k]
+  if (ends) [find("low").textContent, find("high").textContent] = ends
   const members = code => all.filter(i => codes[i] === code)
-  const entry = code => `${shapes[code % shapes.length][1]} ${known[code] || "unknown"} (${members(code).length})`
-  fillList(find("legend"), names ? [...known.keys()] : [], entry, code => select(members(code)))
+  const entry = code => `${symbols[shape(code)]} ${names[code] || "unknown"} (${members(code).length})`
+  fillList(find("legend"), names ? [...names.keys()].filter(isKnown) : [], entry, code => select(members(code)))
   find("legend").querySelectorAll("button").forEach((button, code) => button.style.setProperty("--colour", colour(code)))
-  select(selected)
+  draw()
 }
 find("bar").style.setProperty("--colours", cividis)
 find("colour").replaceChildren(...columns.map(one => new Option(one.name)))
 find("colour").onchange = event => colourBy(columns[event.target.selectedIndex])
 colourBy(columns[0])
+select([])

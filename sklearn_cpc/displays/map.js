@@ -29,7 +29,7 @@ function fillList(list, items, text, click) {
 
 const say = text => { find("state").textContent = text }
 player.onplaying = () => say("▶ Playing")
-player.onpause = () => say("Stopped")
+player.onpause = () => player.error || say("Stopped")
 player.onerror = () => say(sound[current] ? "The browser cannot play this sound, or its file is not there"
   : "This sound is not in the page, and browsers do not play its file")
 function play(i) {
@@ -55,8 +55,8 @@ function findBest(px, py, cost) {
 }
 const findNear = event => findBest(event.x, event.y, (...d) => Math.hypot(...d) < 14 ? Math.hypot(...d) : Infinity)
 const move = (right, up) => () => findBest(x[current], y[current], (dx, dy) => {
-  const along = dx * right + dy * up, across = Math.abs(dx * up) + Math.abs(dy * right)
-  return along > 0 && along >= across ? along + 2 * across : Infinity
+  const along = dx * right + dy * up
+  return along > 0 ? (dx * dx + dy * dy) / along : Infinity // far points and those to the side cost more
 })
 const keys = {ArrowRight: move(1, 0), ArrowLeft: move(-1, 0), ArrowUp: move(0, 1), ArrowDown: move(0, -1)}
 keys.n = () => neighbours[current].find(i => !heard.has(i))
@@ -74,13 +74,15 @@ document.onkeydown = event => {
   const next = current === undefined ? 0 : keys[key]()
   if (next !== undefined) play(next)
 }
-plot.on_event("tap", event => {
+const click = event => {
   const i = findNear(event)
   if (i === undefined) return
   heard = new Set()
   find("map").focus()
   play(i)
-})
+}
+plot.on_event("tap", click)
+plot.on_event("doubletap", click) // the second of two quick clicks
 plot.on_event("mousemove", event => {
   const i = findNear(event)
   find("tip").hidden = i === undefined

@@ -163,12 +163,12 @@ def test_sounds_stay_within_the_space_and_others_play_from_files(paths, tmp_path
     page = tmp_path / "folder" / "map.html"
     page.parent.mkdir()
     windows = [(path, 0.25, 0.125) for path in paths]
-    make_map(windows).save(page, megabytes=0.03)
+    make_map(windows).save(page, megabytes=0.012)
     found = read_page(page)["windows"]
     n_bytes = sum(map(len, found["thumbnail"])) + sum(
         len(one) for one in found["sound"] if one.startswith("data:")
     )
-    assert 15_000 < n_bytes <= 30_000
+    assert 6000 < n_bytes <= 12_000
     files = [(path, url) for path, url in zip(paths, found["sound"], strict=True) if not url.startswith("data:")]
     assert 0 < len(files) < 12
     make_map(windows).save(page, megabytes=0)
@@ -313,9 +313,10 @@ def wait_for_sound(browser):
 def test_a_click_plays_the_window(browser, url):
     open_page(browser, url)
     for point in (3, 0, 11):
-        browser.click(*locate(browser, point))
-        assert text_in(browser, "current").startswith("recordings0/")
-        assert f"/{point:02d}.wav" in text_in(browser, "current")
+        browser.click(*locate(browser, point))  # faster than a double click
+        browser.wait_for(
+            f"document.getElementById('current').textContent.startsWith('recordings0/{point:02d}.wav')"
+        )
         assert wait_for_sound(browser) == pytest.approx(durations(12)[point], abs=0.1)
         assert browser.run("!document.getElementById('player').paused")
     assert errors(browser) == []
@@ -334,9 +335,13 @@ def test_texts_of_the_user_are_harmless(browser, url, paths):
     open_page(browser, url)
     for point in (0, 1, 2):
         browser.click(*locate(browser, point))
+        browser.wait_for(
+            f"plot.renderers.at(-1).data_source.data.x[0] === plot.renderers[0].data_source.data.x[{point}]"
+        )
         wait_for_sound(browser)
         name = os.path.basename(paths[point]).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        shown = text_in(browser, "current")
+        shown = text_in(browser, "current").encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        shown = re.sub("\ufffd+", "\ufffd", shown)
         assert f"/{name}" in shown
         assert shown.endswith([HOSTILE, "a", name][point])
     assert HOSTILE in text_in(browser, "legend")
@@ -350,9 +355,10 @@ def test_the_lasso_exports_the_rows_inside(browser, url, paths, tmp_path):
     browser.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     browser.run("plot.toolbar.tools.find(tool => tool.type.startsWith('Lasso')).active = true")
     spots = np.array([locate(browser, point) for point in range(12)])
-    left, right = sorted(spots[:, 0])[3], sorted(spots[:, 0])[8]
+    x = sorted(spots[:, 0])
+    left, right = (x[1] + x[2]) / 2, (x[7] + x[8]) / 2
     top, bottom = spots[:, 1].min() - 12, spots[:, 1].max() + 12
-    corners = [(left - 1, top), (right + 1, top), (right + 1, bottom), (left - 1, bottom)]
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
     browser.mouse("mouseMoved", *corners[0])
     browser.mouse("mousePressed", *corners[0])
     for start, stop in zip(corners, [*corners[1:], corners[0]], strict=True):
@@ -395,18 +401,19 @@ def test_search_finds_names_and_labels(browser, url):
 
 def test_the_keyboard_walks_over_the_map(browser, url, tmp_path):
     open_page(browser, url)
-    browser.run("document.getElementById('map').focus()")
-    browser.press("n")
-    wait_for_sound(browser)
     spots = np.array([locate(browser, point) for point in range(12)])
-    current = int(np.argmin(np.abs(durations(12) - browser.run("document.getElementById('player').duration"))))
+    current = int(np.argmin(np.abs(spots - np.median(spots, axis=0)).sum(axis=1)))
+    browser.click(*spots[current])
+    wait_for_sound(browser)
+    assert browser.run("document.activeElement.id") == "map"
     browser.press("ArrowRight")
     ring = browser.run("plot.renderers.at(-1).data_source.data.x[0]")
     x = np.array(browser.run("[...plot.renderers[0].data_source.data.x]"))
     arrived = int(np.argmin(np.abs(x - ring)))
-    dx, dy = spots[arrived] - spots[current]
-    assert dx > 0
-    assert dx >= abs(dy)
+    right, down = (spots - spots[current]).T
+    is_better = (right > right[arrived]) & (np.abs(down) < abs(down[arrived])) & (right < 100)
+    assert right[arrived] > 0
+    assert not is_better.any()
     most_similar = int(make_map([f"{i}" for i in range(12)]).neighbours[arrived][0])
     browser.press("n")
     if most_similar != current:

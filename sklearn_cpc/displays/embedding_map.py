@@ -54,7 +54,7 @@ class EmbeddingMap:
         Positions.
     neighbours : int ndarray of shape (n_points, n_neighbours)
         The points with the most similar embeddings, best first.
-    windows : DataFrame of n_points rows
+    windows : dict of {str: ndarray of shape (n_points,)}
         ``path`` ("row 0" for arrays), ``onset`` and ``duration`` in seconds (NaN: to the end), ``row`` of X, and
         whatever else points can be coloured by.
     samples : list of float ndarrays, default=None
@@ -147,10 +147,10 @@ class EmbeddingMap:
                 raise ValueError("X is an array, so pass its sample_rate in Hz.")
             samples = [check_samples(row) for row in np.asarray(as_samples(X))]
             clips = [Clip(f"row {i}", 0.0, len(row) / sample_rate) for i, row in enumerate(samples)]
-        columns = {**({} if labels is None else {"label": labels}), **({} if columns is None else columns)}
-        paths, onsets, durations = zip(*clips, strict=True)
-        columns |= {"path": paths, "onset": onsets, "duration": durations, "row": range(len(paths))}
-        for name, values in columns.items():
+        windows = {**({} if labels is None else {"label": labels}), **({} if columns is None else columns)}
+        windows |= dict(zip(Clip._fields, zip(*clips, strict=True), strict=True)) | {"row": range(len(clips))}
+        windows["duration"] = np.array(windows["duration"], float)
+        for name, values in windows.items():
             if len(values) != n_rows:
                 name = "X" if name == "path" else name
                 raise ValueError(f"{name} has {len(values)} rows, but embeddings have {n_rows}; they must agree.")
@@ -159,8 +159,7 @@ class EmbeddingMap:
         search = NearestNeighbors(metric="cosine", algorithm="brute").fit(embeddings[rows])
         n_neighbours = min(N_NEIGHBOURS, len(rows) - 1)
         neighbours = search.kneighbors(None, n_neighbours, False) if n_neighbours else np.empty((1, 0), int)
-        windows = pd.DataFrame({str(name): _take(values, rows) for name, values in columns.items()})
-        windows["duration"] = windows["duration"].astype(float)
+        windows = {str(name): np.asarray(values)[rows] for name, values in windows.items()}
         samples = samples and [samples[row] for row in rows]
         return cls(points, neighbours, windows, samples=samples, sample_rate=sample_rate or MP3_RATE)
 
@@ -199,7 +198,7 @@ class EmbeddingMap:
                     media[point], n_bytes = uris, n_bytes - size
         if reader._unusable:
             advice = "their windows have no sound"
-            warn(str(UnreadableAudioError(reader._unusable, self.windows["path"].nunique(), advice)))
+            warn(str(UnreadableAudioError(reader._unusable, len(set(self.windows["path"])), advice)))
         path = os.path.abspath(path)
         with atomic_write(path, durable=False) as file:
             page = self._make_page(media, os.path.dirname(path))
@@ -210,8 +209,8 @@ class EmbeddingMap:
         if self.samples is not None:
             yield from ((point, self.samples[point]) for point in batch)
             return
-        table = self.windows.iloc[batch][["path", "onset", "duration"]]
-        for chunk in AudioSource(reader, table, self.sample_rate, reset=False).chunks():
+        clips = [Clip(*(self.windows[name][point] for name in Clip._fields)) for point in batch]
+        for chunk in AudioSource(reader, clips, self.sample_rate, reset=False).chunks():
             yield from ((batch[chunk.rows[i]], np.asarray(chunk.samples[i])) for i in chunk.readable)
 
     def _make_page(self, media, folder):
@@ -219,8 +218,8 @@ class EmbeddingMap:
         names = "document", "embed", "models", "palettes", "plotting", "resources"
         bokeh = SimpleNamespace(**{name: import_extra(f"bokeh.{name}", "map") for name in names})
         (x, y), n_points = self.points.T, len(self.points)
-        clips = self.windows[["path", "onset", "duration"]]
-        files = ["" if self.samples else _find_url(*clip, folder) for clip in clips.itertuples(index=False)]
+        clips = zip(*(self.windows[name] for name in Clip._fields), strict=True)
+        files = ["" if self.samples else _find_url(*clip, folder) for clip in clips]
         windows = {
             **{name: self.windows[name].tolist() for name in ("path", "onset", "duration", "row")},
             "thumbnail": [media.get(point, [""])[0] for point in range(n_points)],
@@ -283,17 +282,12 @@ def _find_url(path, onset, duration, folder):
     return f"{url}#t={onset:.3f}" + ("" if np.isnan(duration) else f",{onset + duration:.3f}")
 
 
-def _take(values, rows):
-    """Return rows of a column; text as objects, because a pandas column of str cannot hold undecodable names."""
-    values = np.asarray(values)[rows]
-    return pd.Series(values, dtype=object if values.dtype.kind in "OU" else None)
-
-
 def _encode_column(name, values):
     """Return numbers or dates in steps of 1/255 with their ends, or categories as numbers with their names."""
-    if values.dtype.kind in "iu" and values.nunique() > MAX_CATEGORIES:
+    if values.dtype.kind in "iu" and len(set(values)) > MAX_CATEGORIES:
         values = values.astype(float)
     if values.dtype.kind in "fM":
+        values = pd.Series(values)
         ends = values.min(), values.max()
         codes = ((values - ends[0]) / (ends[1] - ends[0]) * 255).round().fillna(-1).astype(int)
         texts = [f"{end:.6g}" if values.dtype.kind == "f" else str(end) for end in ends]

@@ -50,8 +50,8 @@ function findBest(px, py, cost) {
   const {x_range, y_range, inner_width, inner_height} = plot
   const width = inner_width / (x_range.end - x_range.start), height = inner_height / (y_range.end - y_range.start)
   const costs = all.map(i => cost((x[i] - px) * width, (y[i] - py) * height))
-  const best = costs.reduce((least, value, i) => value < costs[least] ? i : least, 0)
-  return costs[best] < Infinity ? best : undefined
+  const least = Math.min(...costs)
+  return least < Infinity ? costs.indexOf(least) : undefined
 }
 const findNear = event => findBest(event.x, event.y, (...d) => Math.hypot(...d) < 14 ? Math.hypot(...d) : Infinity)
 const move = (right, up) => () => findBest(x[current], y[current], (dx, dy) => {

@@ -105,7 +105,7 @@ def test_rows_with_nan_are_left_out(paths):
         display = EmbeddingMap.from_embeddings(broken, paths, labels=list("abcdefghijkl"), projection=Keep())
     assert display.windows["row"].tolist() == [0, 1, 3, 4, 5, 6, 8, 9, 10, 11]
     assert display.windows["label"].tolist() == list("abdefgijkl")
-    assert display.windows["path"].tolist() == [paths[row] for row in display.windows["row"]]
+    assert display.windows["path"].tolist() == [paths[row] for row in (0, 1, 3, 4, 5, 6, 8, 9, 10, 11)]
     assert display.points.shape == (10, 2)
     assert display.neighbours.max() == 9
 
@@ -113,7 +113,8 @@ def test_rows_with_nan_are_left_out(paths):
 def test_a_table_of_windows_is_accepted(paths):
     windows = cut_windows(paths[3:8], 0.5)[:12]
     display = make_map(windows)
-    pd.testing.assert_frame_equal(display.windows[["onset", "duration"]], windows[["onset", "duration"]])
+    for name in ("path", "onset", "duration"):
+        assert display.windows[name].tolist() == windows[name].tolist()
 
 
 def test_an_estimator_embeds_the_recordings(corpus):
@@ -411,9 +412,10 @@ def test_the_keyboard_walks_over_the_map(browser, url, tmp_path):
     x = np.array(browser.run("[...plot.renderers[0].data_source.data.x]"))
     arrived = int(np.argmin(np.abs(x - ring)))
     right, down = (spots - spots[current]).T
-    is_better = (right > right[arrived]) & (np.abs(down) < abs(down[arrived])) & (right < 100)
+    distance = np.hypot(right, down)
+    is_straighter = right / np.maximum(distance, 1) > right[arrived] / distance[arrived]
     assert right[arrived] > 0
-    assert not is_better.any()
+    assert not ((distance < distance[arrived]) & is_straighter).any()
     most_similar = int(make_map([f"{i}" for i in range(12)]).neighbours[arrived][0])
     browser.press("n")
     if most_similar != current:
@@ -474,17 +476,22 @@ def test_narrow_screens_need_no_sideways_scrolling(browser, url):
 
 
 def test_ten_thousand_points_move_fluidly(browser, tmp_path):
-    X = RANDOM.standard_normal((10_000, 3)).astype(np.float32)
-    display = EmbeddingMap.from_embeddings(
-        X, np.zeros((10_000, 8)), labels=np.arange(10_000) % 9, sample_rate=RATE, projection=Keep()
-    )
+    rows = np.arange(10_000)
+    windows = {
+        "label": rows % 9,
+        "path": rows.astype(str),
+        "onset": rows * 0.0,
+        "duration": rows * 0.0,
+        "row": rows,
+    }
+    display = EmbeddingMap(RANDOM.standard_normal((10_000, 2)), rows[:, None], windows)
     with pytest.warns(UserWarning, match="10000 of 10000 windows have no sound"):
         display.save(tmp_path / "map.html", megabytes=0)
     open_page(browser, (tmp_path / "map.html").as_uri())
     script = """
     (async () => {
       const frame = () => new Promise(requestAnimationFrame), times = []
-      for (let i = 0; i < 15; i++) {
+      for (let i = 0; i < 5; i++) {
         const start = performance.now()
         plot.x_range.setv({start: plot.x_range.start + 0.05, end: plot.x_range.end + 0.05})
         await frame()

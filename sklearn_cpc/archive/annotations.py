@@ -13,10 +13,10 @@ import soundfile
 from sklearn.utils._param_validation import StrOptions
 
 from .._constraints import check_parameters
+from .._extras import import_extra
 from .._files import atomic_write
 from ..audio.clips import as_clips, match_columns
 from ..audio.reading import open_audio, printable
-from .extras import import_extra
 from .windows import clip_columns
 
 # Names of columns of labels, without case, spaces and punctuation; the first one found is used.

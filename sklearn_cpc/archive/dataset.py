@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .._extras import import_extra
 from .._files import atomic_write
 from ..persistence.container import hash_arrays
-from .extras import import_extra
 
 PART, PATTERN = "part-{:06d}.parquet", "part-*.parquet"  # names of files
 KEY = "sklearn_cpc"  # of their metadata

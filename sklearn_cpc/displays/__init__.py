@@ -2,6 +2,7 @@
 
 from .confusion import ConfusionDisplay
 from .embedding import EmbeddingDisplay
+from .embedding_map import EmbeddingMap
 from .label_efficiency import LabelEfficiencyDisplay
 from .loss_curve import LossCurveDisplay
 from .recording import RecordingDisplay
@@ -9,6 +10,7 @@ from .recording import RecordingDisplay
 __all__ = [
     "ConfusionDisplay",
     "EmbeddingDisplay",
+    "EmbeddingMap",
     "LabelEfficiencyDisplay",
     "LossCurveDisplay",
     "RecordingDisplay",

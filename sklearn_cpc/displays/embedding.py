@@ -125,15 +125,7 @@ class EmbeddingDisplay:
         NotFittedError, TypeError, ValueError
             If the estimator is not fitted or has no ``transform``, or as in :meth:`from_embeddings`.
         """
-        check_is_fitted(estimator)
-        if isinstance(estimator, Pipeline) and len(estimator) > 1 and not hasattr(estimator, "transform"):
-            estimator = estimator[:-1]
-        if not hasattr(estimator, "transform"):
-            raise TypeError(
-                f"{type(estimator).__name__} has no transform, so it does not embed; pass a CPCTransformer, "
-                "another transformer, or a Pipeline that begins with one."
-            )
-        train, test = (None if X is None else estimator.transform(X) for X in (X_train, X_test))
+        train, test = (None if X is None else embed(estimator, X) for X in (X_train, X_test))
         return cls.from_embeddings(train, y_train, test, y_test, **kwargs)
 
     @classmethod
@@ -189,17 +181,12 @@ class EmbeddingDisplay:
             raise ValueError(f"train has {widths[0]} features, but test has {widths[1]}; they must agree.")
         random, rows = check_random_state(random_state), {}
         for split, X in embeddings.items():
-            usable = np.flatnonzero(np.isfinite(X).all(axis=1))
-            n_unusable = len(X) - len(usable)
-            if n_unusable:
-                warn(f"{n_unusable} of {len(X)} rows of {split} are left out: they hold NaN or infinity.")
+            usable = find_finite_rows(X, split)
             if max_points is not None and len(usable) > max_points:
                 usable = np.sort(random.choice(usable, max_points, replace=False))
             rows[split] = usable
-        if not any(map(len, rows.values())):
-            raise ValueError("every row of the embeddings holds NaN; there is nothing to draw.")
         together = np.concatenate([embeddings[split][chosen] for split, chosen in rows.items()])
-        points, name = _project(StandardScaler().fit_transform(together), projection, random)
+        points, name = project(together, projection, random)
         return cls(
             points,
             labels=np.concatenate([classes[split][chosen] for split, chosen in rows.items()]) if classes else None,
@@ -286,8 +273,33 @@ def _check_classes(embeddings, classes):
     return classes
 
 
-def _project(rows, projection, random):
-    """Return positions of shape (n_rows, 2), and the name of the projection."""
+def embed(estimator, X):
+    """Transform X with a fitted estimator or, if a pipeline ends in a classifier, with the steps before it."""
+    check_is_fitted(estimator)
+    if isinstance(estimator, Pipeline) and len(estimator) > 1 and not hasattr(estimator, "transform"):
+        estimator = estimator[:-1]
+    if not hasattr(estimator, "transform"):
+        raise TypeError(
+            f"{type(estimator).__name__} has no transform, so it does not embed; pass a CPCTransformer, "
+            "another transformer, or a Pipeline that begins with one."
+        )
+    return estimator.transform(X)
+
+
+def find_finite_rows(X, name):
+    """Return the indices of rows without NaN and infinity; warn about the others."""
+    finite = np.flatnonzero(np.isfinite(X).all(axis=1))
+    n_others = len(X) - len(finite)
+    if n_others:
+        warn(f"{n_others} of {len(X)} rows of {name} are left out: they hold NaN or infinity.")
+    return finite
+
+
+def project(rows, projection, random):
+    """Standardise the columns; return positions of shape (n_rows, 2), and the name of the projection."""
+    if not len(rows):
+        raise ValueError("every row of the embeddings holds NaN; there is nothing to draw.")
+    rows = StandardScaler().fit_transform(rows)
     if projection is not None:
         points = np.asarray(clone(projection, safe=False).fit_transform(rows))
         if points.shape != (len(rows), 2):

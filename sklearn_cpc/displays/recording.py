@@ -139,7 +139,7 @@ class RecordingDisplay:
                 "CPCTransformer or a Pipeline with one."
             )
         cpc = copy.copy(networks[0]).set_params(on_error="raise")  # there is nothing else to draw
-        X = [recording] if holds_path(recording) else _as_samples(recording)[None]
+        X = [recording] if holds_path(recording) else check_samples(recording)[None]
         source = AudioSource(cpc, X, cpc.sample_rate_, reset=False)
         (samples,) = source.read().samples
         layers = ["z"] if cpc.network_.single_context else ["z", "c"]
@@ -172,7 +172,7 @@ class RecordingDisplay:
         ValueError
             If the recording is empty or holds NaN, times and embeddings do not match, or steps differ in length.
         """
-        samples = _as_samples(samples)
+        samples = check_samples(samples)
         layers = {str(layer): _check_frames(layer, *pair) for layer, pair in (frames or {}).items()}
         return cls(samples, sample_rate, layers, onset=onset, name=name).plot(**plot_kw)
 
@@ -260,7 +260,8 @@ def sort_dimensions(embeddings, loudness):
     return values[:, np.argsort(weights if covariance >= 0 else -weights, kind="stable")]
 
 
-def _as_samples(samples):
+def check_samples(samples):
+    """Return one recording as floats at full scale."""
     types = name_types(samples := as_samples(samples))
     samples = np.asarray(samples)
     if samples.ndim != 1 or not len(samples):

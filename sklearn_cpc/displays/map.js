@@ -1,0 +1,137 @@
+// The page of an EmbeddingMap, run by bokeh when it has drawn `points`. Texts of the user are only set as textContent.
+const {path, onset, duration, row, thumbnail, sound, neighbours} = windows, {x, y} = points.data
+const all = [...path.keys()]
+const find = id => document.getElementById(id)
+const player = find("player")
+const labels = columns.find(column => column.name === "label" && column.names)
+const label = i => labels ? labels.names[labels.codes[i]] : ""
+let current, column, selected = [], heard = new Set()
+
+function describe(i, separator) {
+  const end = duration[i] > 0 ? ` to ${(onset[i] + duration[i]).toFixed(2)}` : ""
+  const name = path[i].split(/[\\/]/).slice(-2).join("/")
+  return [name, onset[i] || end ? `${onset[i].toFixed(2)}${end} s` : "", label(i)].filter(text => text).join(separator)
+}
+function show(element, i) {
+  const [image, text] = element.children
+  image.hidden = !thumbnail[i]
+  image.src = thumbnail[i] || "data:,"
+  text.textContent = describe(i, "\n")
+}
+function fillList(list, items, text, click) {
+  list.replaceChildren(...items.map(item => {
+    const line = document.createElement("li"), button = document.createElement("button")
+    Object.assign(button, {textContent: text(item), onclick: () => click(item)})
+    line.append(button)
+    return line
+  }))
+}
+
+const say = text => { find("state").textContent = text }
+player.onplaying = () => say("▶ Playing")
+player.onpause = () => player.error || say("Stopped")
+player.onerror = () => say(sound[current] ? "The browser cannot play this sound, or its file is not there"
+  : "This sound is not in the page, and browsers do not play its file")
+function play(i) {
+  const isInList = find("neighbours").contains(document.activeElement)
+  current = i
+  heard.add(i)
+  ring.data = {x: [x[i]], y: [y[i]]}
+  show(find("current"), i)
+  fillList(find("neighbours"), neighbours[i], j => describe(j, ", "), play)
+  if (isInList) find("neighbours").querySelector("button").focus()
+  say("Loading")
+  player.src = sound[i] || "data:,"
+  player.play().catch(() => {}) // onerror tells why
+}
+
+// Find the window with the least cost, a function of its distances in pixels to the right and upward.
+function findBest(px, py, cost) {
+  const {x_range, y_range, inner_width, inner_height} = plot
+  const width = inner_width / (x_range.end - x_range.start), height = inner_height / (y_range.end - y_range.start)
+  const costs = all.map(i => cost((x[i] - px) * width, (y[i] - py) * height))
+  const least = Math.min(...costs)
+  return least < Infinity ? costs.indexOf(least) : undefined
+}
+const findNear = event => findBest(event.x, event.y, (...d) => Math.hypot(...d) < 14 ? Math.hypot(...d) : Infinity)
+const move = (right, up) => () => findBest(x[current], y[current], (dx, dy) => {
+  const along = dx * right + dy * up
+  return along > 0 ? (dx * dx + dy * dy) / along : Infinity // far points and those to the side cost more
+})
+const keys = {ArrowRight: move(1, 0), ArrowLeft: move(-1, 0), ArrowUp: move(0, 1), ArrowDown: move(0, -1)}
+keys.n = () => neighbours[current].find(i => !heard.has(i))
+keys[" "] = () => current
+document.onkeydown = event => {
+  const {key, target} = event
+  if (key === "Escape") {
+    player.pause()
+    find("search").value = ""
+    return select([])
+  }
+  const isUsed = target.closest("input, select, audio") || key === " " && target.closest("button")
+  if (!(key in keys) || isUsed || event.ctrlKey || event.altKey || event.metaKey) return
+  event.preventDefault()
+  const next = current === undefined ? 0 : keys[key]()
+  if (next !== undefined) play(next)
+}
+const click = event => {
+  const i = findNear(event)
+  if (i === undefined) return
+  heard = new Set()
+  find("map").focus()
+  play(i)
+}
+plot.on_event("tap", click)
+plot.on_event("doubletap", click) // the second of two quick clicks
+plot.on_event("mousemove", event => {
+  const i = findNear(event)
+  find("tip").hidden = i === undefined
+  if (i !== undefined) show(find("tip"), i)
+})
+
+function select(rows) {
+  selected = rows
+  find("count").textContent = rows.length ? `${rows.length} selected` : "Nothing is selected"
+  find("save").disabled = find("clear").disabled = !rows.length
+  fillList(find("selected"), rows.slice(0, 200), i => describe(i, ", "), play)
+  draw()
+}
+points.selected.properties.indices.change.connect(() => select(points.selected.indices))
+find("clear").onclick = () => select([])
+find("search").oninput = event => {
+  const words = event.target.value.toLowerCase()
+  select(all.filter(i => words && `${path[i]}\n${label(i)}`.toLowerCase().includes(words)))
+}
+find("save").onclick = () => {
+  const quote = value => Number.isNaN(value) ? "" : `"${String(value).replaceAll('"', '""')}"`
+  const lines = selected.map(i => [path[i], onset[i], duration[i], label(i), row[i]].map(quote).join(","))
+  const file = new Blob([["path,onset,duration,label,row", ...lines, ""].join("\r\n")], {type: "text/csv"})
+  Object.assign(document.createElement("a"), {href: URL.createObjectURL(file), download: "selected.csv"}).click()
+}
+
+const isKnown = code => code >= 0 && (!column.names || code < palette.length * symbols.length)
+const colour = code => !isKnown(code) ? "#999999" : column.names ? palette[code % palette.length] : cividis[code]
+const shape = code => column.names && isKnown(code) ? code % symbols.length : 0
+function draw() {
+  const isSelected = new Set(selected), {codes} = column
+  for (const [k, layer] of layers.entries()) {
+    const rows = all.filter(i => shape(codes[i]) === k), alpha = rows.map(i => !selected.length || isSelected.has(i) ? 0.85 : 0.1)
+    layer.data = {x: rows.map(i => x[i]), y: rows.map(i => y[i]), colour: rows.map(i => colour(codes[i])), alpha}
+  }
+}
+function colourBy(chosen) {
+  column = chosen
+  const {codes, names, ends} = column
+  find("bar").hidden = names
+  if (ends) [find("low").textContent, find("high").textContent] = ends
+  const members = code => all.filter(i => codes[i] === code)
+  const entry = code => `${symbols[shape(code)]} ${names[code] || "unknown"} (${members(code).length})`
+  fillList(find("legend"), names ? [...names.keys()].filter(isKnown) : [], entry, code => select(members(code)))
+  find("legend").querySelectorAll("button").forEach((button, code) => button.style.setProperty("--colour", colour(code)))
+  draw()
+}
+find("bar").style.setProperty("--colours", cividis)
+find("colour").replaceChildren(...columns.map(one => new Option(one.name)))
+find("colour").onchange = event => colourBy(columns[event.target.selectedIndex])
+colourBy(columns[0])
+select([])

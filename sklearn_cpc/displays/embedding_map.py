@@ -219,7 +219,7 @@ class EmbeddingMap:
         bokeh = SimpleNamespace(**{name: import_extra(f"bokeh.{name}", "map") for name in names})
         (x, y), n_points = self.points.T, len(self.points)
         clips = zip(*(self.windows[name] for name in Clip._fields), strict=True)
-        files = ["" if self.samples else _find_url(clip, folder) for clip in clips]
+        files = ["" if self.samples else _find_url(folder, *clip) for clip in clips]
         windows = {
             **{name: self.windows[name].tolist() for name in ("path", "onset", "duration", "row")},
             "thumbnail": [media.get(point, [""])[0] for point in range(n_points)],
@@ -262,7 +262,7 @@ def _encode_media(sample_rate, space, sound):
     if space < MIN_BYTES_PER_SECOND * len(samples) / sample_rate:
         return point, ("", "")
     power = spectrogram(np.pad(samples, (0, max(0, N_FFT - len(samples)))), nperseg=N_FFT)[2][::-1]
-    grey = (255 * (power / max(power.max(), 1e-12)) ** 0.2).astype(np.uint8)  # soft sounds remain visible
+    grey = (255 * (power / max(power.max(), 1e-12)) ** 0.12).astype(np.uint8)  # soft sounds remain visible
     thumbnail, mp3 = io.BytesIO(), io.BytesIO()
     Image.fromarray(grey).resize(THUMBNAIL_SIZE).save(thumbnail, "JPEG", quality=50, optimize=True)
     samples = soxr.resample(samples, sample_rate, MP3_RATE) / max(1.0, np.abs(samples).max())
@@ -271,9 +271,8 @@ def _encode_media(sample_rate, space, sound):
     return point, [f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}" for kind, file in contents]
 
 
-def _find_url(clip, folder):
+def _find_url(folder, path, onset, duration):
     """Return the URL of a stretch of a file, relative to a folder if that is possible; "" for some formats."""
-    path, onset, duration = clip
     if not path.lower().endswith(BROWSER_FORMATS):
         return ""
     try:

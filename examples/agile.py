@@ -7,12 +7,13 @@
     python examples/agile.py --recordings *.wav --annotations five.txt --target wren --ask     # you are the truth
 
 The rounds begin with five examples and windows unlike them, which count as background until they are labelled. In
-every round, a logistic regression proposes windows, their labels are looked up (or you are asked), and it is fitted
-again. Three ways to propose are compared: uncertain windows that differ from each other, the highest scores, and
-windows drawn at random. Features are MFCCs, CPC trained on the archive itself, and the same network untrained.
+every round, 20 windows are proposed, their labels are looked up (or you are asked), and a logistic regression is
+fitted again. Four ways to propose are compared: likely windows that differ from each other, uncertain windows that
+differ from each other, the highest scores, and windows drawn at random. Features are MFCCs, CPC trained on the
+archive itself, and the same network untrained.
 
-Half of the recordings are for testing: nothing is fitted on them, and none of their windows is labelled. The output
-folder gets all results, their means, a figure, and what the detector found as tables for Raven and Audacity.
+Half of the recordings are for testing: nothing is fitted on them, and none of their windows is labelled. The
+output folder gets all results, their means, a figure, and what was found as tables for Raven and Audacity.
 """
 
 import argparse
@@ -39,7 +40,7 @@ import matplotlib.pyplot as plt
 
 N_EXAMPLES, N_PROPOSED = 5, 20
 N_BACKGROUND = 100  # windows unlike the examples, assumed not to have the sound
-N_CANDIDATES = 100  # the most uncertain windows, from which those that differ are taken
+N_CANDIDATES = 100  # windows with the highest or least certain scores, of which different ones are proposed
 MEASURES = {
     "precision": "precision",
     "recall": "recall",
@@ -48,25 +49,33 @@ MEASURES = {
 }
 
 
-def propose_uncertain(scores, embeddings, random):
-    """Propose windows near the border of the classifier that differ from each other."""
-    candidates = np.argsort(np.abs(scores))[:N_CANDIDATES]
+def choose_different(candidates, embeddings, random):
+    """Choose candidates that differ from each other, as k-means++ chooses its first centres."""
     n_proposed, seed = min(N_PROPOSED, len(candidates)), random.integers(2**31)
     return candidates[np.unique(kmeans_plusplus(embeddings[candidates], n_proposed, random_state=seed)[1])]
 
 
-def propose_highest(scores, embeddings, random):
+def propose_likely_and_different(scores, embeddings, random):
+    return choose_different(np.argsort(-scores)[:N_CANDIDATES], embeddings, random)
+
+
+def propose_uncertain_and_different(scores, embeddings, random):
+    return choose_different(np.argsort(np.abs(scores))[:N_CANDIDATES], embeddings, random)
+
+
+def propose_highest_scores(scores, embeddings, random):
     return np.argsort(-scores)[:N_PROPOSED]
 
 
-def propose_any(scores, embeddings, random):
+def propose_random(scores, embeddings, random):
     return random.permutation(len(scores))[:N_PROPOSED]
 
 
 STRATEGIES = {
-    "uncertain and different": propose_uncertain,
-    "highest scores": propose_highest,
-    "random": propose_any,
+    "likely and different": propose_likely_and_different,
+    "uncertain and different": propose_uncertain_and_different,
+    "highest scores": propose_highest_scores,
+    "random": propose_random,
 }
 
 
@@ -119,7 +128,7 @@ def read_options():
 
 
 def embed(windows, options):
-    """Fit the features on the recordings that are not for testing; return the embeddings of all windows by name."""
+    """Fit the features on recordings that are not for testing; return the embeddings of all windows by name."""
     rate, n_mels = options.sample_rate, 40 if options.sample_rate < 16000 else 80
     cpc = make_cpc(encoder__sample_rate=rate, encoder__n_mels=n_mels, random_state=0, verbose=1)
     cpc.set_params(max_epochs=cpc.max_epochs if options.epochs is None else options.epochs)
@@ -172,9 +181,8 @@ def compare(embeddings, windows, options):
     (options.output / "table.json").write_text(
         json.dumps({**summary, "means": table.to_dict("records")}, indent=1)
     )
-    print(
-        f"\n{len(targets)} targets, {options.seeds} seeds, in {time.perf_counter() - start:.0f} s; on the other half:"
-    )
+    seconds = time.perf_counter() - start
+    print(f"\n{len(targets)} targets, {options.seeds} seeds, in {seconds:.0f} s; on the other half:")
     print(table.round(3).to_string(index=False))
     draw(results, options.output / "agile.png")
     write_found(found, options)
@@ -243,7 +251,7 @@ def ask_rounds(embeddings, windows, options):
         raise SystemExit(f"agile.py: the annotations have no {target}")
     detector = Detector(embeddings, examples, random)
     for number in range(options.rounds):
-        rows = detector.propose(propose_uncertain)
+        rows = detector.propose(propose_likely_and_different)
         print(f"round {number + 1}: is there a {target}? y, n, or q to stop")
         answers = []
         for row in rows:
@@ -278,7 +286,7 @@ def draw(results, path):
     figure, axes = plt.subplots(
         1, len(MEASURES), figsize=(3 * len(MEASURES), 3.6), sharey=True, layout="constrained"
     )
-    styles = [("#0072B2", "-o"), ("#D55E00", "--s"), ("#009E73", ":^")]  # colour-blind safe
+    styles = [("#0072B2", "-o"), ("#CC79A7", "-.D"), ("#D55E00", "--s"), ("#009E73", ":^")]  # colour-blind safe
     for ax, (column, title) in zip(axes, MEASURES.items(), strict=True):
         for strategy, (colour, style) in zip(STRATEGIES, styles, strict=True):
             by_round = results[results["strategy"] == strategy].groupby("round")
@@ -288,7 +296,7 @@ def draw(results, path):
             ax.fill_between(n_labels, mean - error, mean + error, color=colour, alpha=0.15, linewidth=0)
         ax.set(title=title, xlabel="labels", ylim=(0, 1.02))
         ax.grid(alpha=0.3)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(
         "on recordings without labels; bands: standard error over targets and seeds", fontsize="medium"
     )

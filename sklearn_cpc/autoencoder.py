@@ -1,5 +1,6 @@
 """AutoencoderReducer: fewer features by an autoencoder."""
 
+from . import _openmp  # isort: skip  # noqa: F401  # before anything imports torch
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import r2_score

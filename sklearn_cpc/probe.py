@@ -1,5 +1,6 @@
 """LinearProbe: a linear classifier that tells how good features are."""
 
+from . import _openmp  # isort: skip  # noqa: F401  # before anything imports torch
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin

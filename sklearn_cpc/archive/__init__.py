@@ -1,5 +1,6 @@
 """Archives: cut long recordings into windows, label and embed these, and search for more of the same."""
 
+from .. import _openmp  # isort: skip  # noqa: F401  # before anything imports torch
 from .annotations import read_annotations, write_annotations
 from .dataset import read_archive
 from .embedding import embed_archive

@@ -1,5 +1,6 @@
 """Random numbers: a training draws from a generator of its own, since all threads share torch's."""
 
+from . import _openmp  # isort: skip  # noqa: F401  # before anything imports torch
 import contextlib
 import functools
 import threading

@@ -37,6 +37,19 @@ def test_public_names_are_these():
     assert [name for name in sklearn_cpc.__all__ if not hasattr(sklearn_cpc, name)] == []
 
 
+def test_public_names_are_those_that_type_checkers_see():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    for statement in block.body:
+        module = importlib.import_module(f"sklearn_cpc.{statement.module}")
+        assert statement.module in sklearn_cpc._MODULES.split()
+        for alias in statement.names:
+            assert getattr(sklearn_cpc, alias.name) is getattr(module, alias.name)
+    seen = {alias.name for statement in block.body for alias in statement.names}
+    assert {*seen, "__version__"} == set(sklearn_cpc.__all__) <= set(dir(sklearn_cpc))
+    assert not hasattr(sklearn_cpc, "no_such_name")
+
+
 def test_package_is_marked_as_typed():
     assert (PACKAGE / "py.typed").exists()
 
@@ -52,7 +65,8 @@ def imports_of(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = parents[: len(parents) - node.level + 1] if node.level else []
-            yield ".".join([*above, *([node.module] if node.module else [])])
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from (".".join([*above, name]) for name in names)
 
 
 def modules_of(folder):

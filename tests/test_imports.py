@@ -45,6 +45,11 @@ def test_package_leaves_large_libraries_for_later():
     assert not {"matplotlib", "librosa", "numba", "pooch", "requests", "sympy", "torch._dynamo"} & set(loaded)
 
 
+def test_package_alone_imports_no_large_library():
+    code = "import sys, sklearn_cpc; print({'numpy', 'torch', 'sklearn', 'pandas'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], **OPTIONS).stdout == "set()\n"
+
+
 def test_training_imports_no_more_of_torch_once_it_has_started(tmp_path):
     code = """
 from sklearn_cpc.training.loop import finish_imports

@@ -1,6 +1,5 @@
 """Displays in scikit-learn's convention: classifiers, embeddings, few labels, recordings and training."""
 
-from .. import _openmp  # isort: skip  # noqa: F401  # before anything imports torch
 from .confusion import ConfusionDisplay
 from .embedding import EmbeddingDisplay
 from .label_efficiency import LabelEfficiencyDisplay

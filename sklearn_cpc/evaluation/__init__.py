@@ -1,6 +1,5 @@
 """Evaluation: how good features are, and which part overfits. Takes arrays or recordings, returns tables."""
 
-from .. import _openmp  # isort: skip  # noqa: F401  # before anything imports torch
 from .comparison import compare_representations, compare_scores
 from .few_labels import label_efficiency
 from .overfitting import overfitting_gaps

@@ -177,6 +177,7 @@ def compare(embeddings, windows, options):
     table = table.groupby(["features", "strategy", "round"], sort=False)[columns].mean().reset_index()
     table = table[(table["round"] > 0) | (table["strategy"] == next(iter(STRATEGIES)))]
     table.loc[table.pop("round") == 0, "strategy"] = "(the examples alone)"
+    table["n_labels"] = table["n_labels"].round().astype(int)
     summary = {"targets": targets, "hours": windows["duration"].sum() / 3600, "n_windows": len(windows)}
     (options.output / "table.json").write_text(
         json.dumps({**summary, "means": table.to_dict("records")}, indent=1)

@@ -6,6 +6,7 @@ Only the scripts import large packages, so help and wrong usage answer at once.
 import argparse
 import ast
 import inspect
+import io
 import json
 import os
 import sys
@@ -16,34 +17,38 @@ from ._version import __version__
 INTERRUPTED, PIPE_CLOSED = 130, 141  # exit codes, as those of shells
 FAILURES = (ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError)  # others are bugs
 TABLES = (".csv", ".tsv", ".txt")
-SECONDS, NUMBER, FLAG = (
-    {"type": float, "metavar": "SECONDS"},
-    {"type": int, "metavar": "N"},
-    {"action": "store_true"},
-)
-POSITIONAL = {
+ARGUMENTS: dict[str, dict] = {  # of the commands, by the names of their parameters
     "model": {"help": "file of a fitted model"},
     "recordings": {"nargs": "+", "help": "files, folders, patterns, or one annotation table (.csv, .tsv, .txt)"},
     "embeddings": {"help": "folder of embeddings"},
     "example": {"help": "a recording that has the sound, or an annotation table"},
     "corpus": {"help": "a folder with one sub-folder per class, or a .csv with the columns path and label"},
 }
-OPTIONS = {
+OPTIONS: dict[str, dict] = {
     "output": {"metavar": "PATH", "help": "file or folder to write"},
     "configuration": {"default": "small-corpus", "metavar": "NAME", "help": "of make_cpc, such as speech"},
-    "set": {"nargs": "+", "metavar": "NAME=VALUE", "default": [], "help": "parameters of CPCTransformer"},
-    "duration": {**SECONDS, "help": "of windows (default: 1), or of the example (default: to the end)"},
-    "hop": {**SECONDS, "help": "from one window to the next (default: the duration)"},
-    "onset": {**SECONDS, "default": 0.0, "help": "where the example begins in its recording"},
-    "skip_unusable": {**FLAG, "help": "warn about recordings that cannot be used, and go on"},
-    "k": {**NUMBER, "default": 10, "help": "windows to find (default: 10)"},
-    "format": {"choices": ["raven", "audacity"], "default": "raven", "help": "of the output"},
+    "set": {
+        "nargs": "+",
+        "action": "extend",
+        "default": [],
+        "metavar": "NAME=VALUE",
+        "help": "parameters of CPCTransformer",
+    },
+    "duration": {
+        "type": float,
+        "help": "seconds of windows (default: 1), or of the example (default: to the end)",
+    },
+    "hop": {"type": float, "help": "seconds from one window to the next (default: the duration)"},
+    "onset": {"type": float, "default": 0.0, "help": "seconds before the example begins in its recording"},
+    "skip_unusable": {"action": "store_true", "help": "warn about recordings that cannot be used, and go on"},
+    "k": {"type": int, "default": 10, "help": "number of windows to find (default: 10)"},
+    "format": {"choices": ["raven", "audacity"], "default": "raven", "help": "of the tables in the output"},
     "group": {"metavar": "REGEX", "help": "finds the site or speaker in a file name; for a .csv: its column"},
     "labels": {"metavar": "TABLE", "help": "annotations that colour the windows"},
-    "jobs": {**NUMBER, "help": "processes that work at the same time"},
-    "quiet": {**FLAG, "help": "show no progress bars"},
-    "json": {**FLAG, "help": "write the result as JSON"},
-    "show_python": {**FLAG, "help": "write the Python script that does this, instead of doing it"},
+    "jobs": {"type": int, "help": "number of processes that work at the same time"},
+    "quiet": {"action": "store_true", "help": "show no progress bars"},
+    "json": {"action": "store_true", "help": "write the result as JSON"},
+    "show_python": {"action": "store_true", "help": "write the Python script that does this; do not run it"},
 }
 
 
@@ -194,7 +199,8 @@ def main(argv=None):
     """Run a command; returns 0, 1 after a failure, or 130 after Ctrl-C. Wrong usage exits with 2."""
     options = vars(make_parser().parse_args(argv))
     command, as_json, show = (options.pop(name) for name in ("command", "json", "show_python"))
-    sys.stdout.reconfigure(errors="backslashreplace")  # some names of files are no text
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # some names of files are no text
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_, **__: sys.stderr.write(f"sklearn-cpc: warning: {message}\n")
@@ -224,31 +230,27 @@ def make_parser():
         subparser = subparsers.add_parser(name, help=summary, description=summary, epilog=example)
         parameters = inspect.signature(command).parameters
         for name in [*parameters, "json", "show_python"]:
-            if name in POSITIONAL:
-                subparser.add_argument(name, **POSITIONAL[name])
+            if name in ARGUMENTS:
+                subparser.add_argument(name, **ARGUMENTS[name])
                 continue
-            short = [f"-{name[0]}"] if name in ("output", "k") else []
-            required = name in parameters and parameters[name].default is inspect.Parameter.empty
-            subparser.add_argument(
-                *short, f"--{name.replace('_', '-')}", required=required and name == "output", **OPTIONS[name]
-            )
+            flags = {"output": ["-o", "--output"], "k": ["-k"]}.get(name, [f"--{name.replace('_', '-')}"])
+            required = name == "output" and parameters[name].default is inspect.Parameter.empty
+            subparser.add_argument(*flags, required=required, **OPTIONS[name])
         subparser.set_defaults(command=command)
     return parser
 
 
 def run(script, as_json):
     """Run a script; return its result, a table or a dict, as text."""
-    names = {"__name__": "__main__"}
+    names: dict = {"__name__": "__main__"}
     exec(compile(script, "<sklearn-cpc>", "exec"), names)
     result = names["result"]
-    is_table = hasattr(result, "to_string")
-    if as_json:
-        rows = result.astype(object).where(result.notna(), None).to_dict("records") if is_table else result
-        return json.dumps(rows, indent=1) + "\n"
-    lines = (
-        result.to_string(index=False, na_rep="") if is_table else "\n".join(f"{k}: {v}" for k, v in result.items())
-    )
-    return f"{lines}\n"
+    if not isinstance(result, dict):
+        text = result.to_string(index=False, na_rep="")
+        result = result.astype(object).where(result.notna(), None).to_dict("records")
+    else:
+        text = "\n".join(f"{name}: {value}" for name, value in result.items())
+    return (json.dumps(result, indent=1) if as_json else text) + "\n"
 
 
 if __name__ == "__main__":

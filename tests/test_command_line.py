@@ -217,6 +217,13 @@ def test_failures_name_the_file_without_a_traceback(folder, tmp_path, capsys):
     assert len(read_archive(tmp_path / "e")[0]) == 25
 
 
+def test_settings_add_up_and_may_be_text(capsys):
+    options = ["--set", "max_epochs=3", "--set", "encoder=conv1d", "pooling=('z_max',)", "random_state=7"]
+    script = run(capsys, "fit", "recordings", "-o", "model", "--quiet", "--show-python", *options)
+    expected = "verbose=0, random_state=7, max_epochs=3, encoder='conv1d', pooling=('z_max',))"
+    assert f"make_cpc('small-corpus', {expected}" in script
+
+
 @pytest.mark.parametrize("arguments", [[], ["fit"], ["fit", "a.wav"], ["search", "-k", "x"], ["no-such-command"]])
 def test_wrong_usage_exits_with_two(arguments, capsys):
     with pytest.raises(SystemExit) as stop:

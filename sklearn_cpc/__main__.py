@@ -203,20 +203,25 @@ def main(argv=None):
         sys.stdout.reconfigure(errors="backslashreplace")  # some names of files are no text
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: sys.stderr.write(f"sklearn-cpc: warning: {message}\n")
+            warnings.showwarning = lambda message, *_, **__: report("warning", message)
             script = command(**options)
             sys.stdout.write(script if show else run(script, as_json))
             sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.stderr.write("sklearn-cpc: interrupted\n")
+        report("interrupted", "nothing unfinished is kept.")
         return INTERRUPTED
     except BrokenPipeError:  # whatever reads the output, such as head, wants no more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except FAILURES as error:
-        sys.stderr.write(f"sklearn-cpc: error: {error}\n")
+        report("error", error)
         return 1
     return 0
+
+
+def report(kind, message):
+    """Write a message to the standard error."""
+    sys.stderr.write(f"sklearn-cpc: {kind}: {message}\n")
 
 
 def make_parser():
@@ -224,9 +229,10 @@ def make_parser():
     parser = argparse.ArgumentParser("sklearn-cpc", description="Learn audio features from your own recordings.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands = {"fit": fit, "embed": embed, "search": search, "map": draw_map, "compare": compare, "info": info}
+    commands: dict = {"fit": fit, "embed": embed, "search": search, "map": draw_map}
+    commands |= {"compare": compare, "info": info}
     for name, command in commands.items():
-        summary, _, example = inspect.getdoc(command).splitlines()
+        summary, _, example = str(inspect.getdoc(command)).partition("\n\n")
         subparser = subparsers.add_parser(name, help=summary, description=summary, epilog=example)
         parameters = inspect.signature(command).parameters
         for name in [*parameters, "json", "show_python"]:

@@ -46,10 +46,8 @@ def _list_source(source):
     found = [source]
     if os.path.isdir(source):
         files = find_audio(Path(source), audio_endings(), tuple(COMPANIONS.split())).values()
-        known = [path.name.lower().endswith(audio_endings()) and path.is_file() for path in files]
-        found = [str(path) for path, is_known in zip(files, known, strict=True) if is_known]
-        other = [str(path) for path, is_known in zip(files, known, strict=True) if not is_known]
-        if other:
+        found = [str(path) for path in files if path.name.lower().endswith(audio_endings()) and path.is_file()]
+        if other := sorted({*map(str, files)}.difference(found)):
             warn(f"Left out of {printable(source)}: {len(other)} file(s) that may be audio{quote_first(other)}.")
     elif glob.has_magic(source) and not os.path.exists(source):
         found = sorted(filter(os.path.isfile, glob.iglob(source, recursive=True)))

@@ -25,10 +25,11 @@ def recordings(tmp_path_factory):
     return folder
 
 
-def run(name, *arguments):
+def run(name, *arguments, answers=None):
     command = [sys.executable, "-W", "error", EXAMPLES / name, *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # a second thread only slows tiny networks down
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    options = {"capture_output": True, "text": True, "env": environment, "input": answers}
+    return subprocess.run(command, check=True, **options).stdout
 
 
 def test_quickstart_compares_and_saves_on_own_folder(recordings, tmp_path):
@@ -124,3 +125,28 @@ def test_report_experiment_resumes_where_it_stopped(more_recordings, tmp_path):
     with pytest.raises(subprocess.CalledProcessError) as refused:
         run("report_experiment.py", *options, "--seed", 1)
     assert "holds results of other settings" in refused.value.stderr
+
+
+def test_agile_compares_ways_to_choose_labels_and_writes_what_it_finds(tmp_path):
+    output = run("agile.py", "--quick", "--epochs", 0, "--output", tmp_path)
+    result = json.loads((tmp_path / "table.json").read_text())
+    assert {row["features"] for row in result["means"]} == {"MFCC", "CPC, untrained", "CPC, trained"}
+    after = [row for row in result["means"] if row["n_labels"] > 5]
+    assert {row["strategy"] for row in after} >= {"likely and different", "highest scores", "random"}
+    assert all(0 <= row[name] <= 1 for row in after for name in ("precision", "recall", "average_precision"))
+    assert (tmp_path / "agile.png").stat().st_size > 5000
+    assert "Begin Time (s)" in next((tmp_path / "found-raven").glob("*.txt")).read_text()
+    assert list((tmp_path / "found-audacity").glob("*.txt"))
+    assert "windows found" in output
+
+
+def test_agile_asks_for_labels_of_own_recordings(recordings, tmp_path):
+    paths = sorted(recordings.glob("*/*.wav"))
+    table = tmp_path / "five.csv"
+    lines = [f"{path},0.0,1.0,{path.parent.name}\n" for path in paths[:2]]
+    table.write_text("path,onset,duration,label\n" + "".join(lines))
+    label = paths[0].parent.name
+    options = ["--recordings", *paths, "--annotations", table, "--target", label, "--ask", "--epochs", 0]
+    output = run("agile.py", *options, "--output", tmp_path / "out", answers="y\nn\nq\n")
+    assert f"is there a {label}?" in output
+    assert "windows found" in output

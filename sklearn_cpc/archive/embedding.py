@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._files import atomic_write, remove_abandoned
 from .._pipelines import find_nested
+from .._processes import progress
 from .._warnings import warn
 from ..audio.clips import Clip
 from ..persistence.container import hash_arrays, library_versions
@@ -27,10 +28,14 @@ ROWS_PER_GROUP = 1 << 14  # of a Parquet file, which is read group by group
 
 
 @validate_params(
-    {"estimator": [HasMethods("transform")], "dtype": [StrOptions({"float32", "float16"})]},
+    {
+        "estimator": [HasMethods("transform")],
+        "dtype": [StrOptions({"float32", "float16"})],
+        "verbose": ["verbose"],
+    },
     prefer_skip_nested_validation=True,
 )
-def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"):
+def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32", verbose=0):
     """Embed windows and write the embeddings to a Parquet dataset that any tool reads.
 
     The work is divided into parts of about two hours of sound, each written to a file of its own. If it is
@@ -49,6 +54,8 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
         Parts to embed at the same time, in processes or where ``joblib.parallel_config`` says.
     dtype : {"float32", "float16"}, default="float32"
         Type of the embeddings; float16 takes half of the space and keeps three digits.
+    verbose : int, default=0
+        1 for a progress bar of parts; the estimator shows none.
 
     Raises
     ------
@@ -90,7 +97,8 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
         clips = [column[borders[part] : borders[part + 1]] for column in (paths, onsets, durations)]
         file, metadata = directory / PART.format(part), {**settings, "part": part}
         tasks.append(joblib.delayed(_write_part)(estimator, *clips, os.getcwd(), file, metadata))
-    if n_unusable := sum(joblib.Parallel(n_jobs)(tasks)):
+    results = joblib.Parallel(n_jobs, return_as="generator" if verbose else "list")(tasks)
+    if n_unusable := sum(progress(results, len(tasks), "embedding", verbose)):
         warn(f"{n_unusable} rows have no embedding; the column 'reason' of the dataset says why.")
 
 
@@ -139,7 +147,7 @@ def _embed(estimator, clips):
     estimator = copy.deepcopy(estimator)
     reasons: dict[str, str] = {}
     for reader in find_nested(estimator, lambda part: hasattr(part, "on_error")):
-        reader.set_params(on_error="nan")
+        reader.set_params(on_error="nan", verbose=0)
         reader._unusable = reasons  # filled instead of a warning
     rows, values = np.arange(len(clips)), clips
     for step in _list_steps(estimator):

@@ -98,8 +98,7 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     if not directory.is_dir():
         raise ValueError(f"directory={str(directory)!r} is not a directory; give one with class folders.")
     ignored = tuple(COMPANIONS.split()) if extensions is None else ("",)  # endings; "" ends all names
-    if extensions is None:
-        extensions = " ".join(ENDINGS.get(name, f".{name.lower()}") for name in sf.available_formats()).split()
+    extensions = audio_endings() if extensions is None else extensions
     endings = tuple(map(str.lower, [extensions] if isinstance(extensions, str) else extensions))
     top_files, class_folders = list_folder(directory, endings, ignored)
     paths_by_class = {folder.name: find_audio(folder, endings, ignored) for folder in class_folders}
@@ -139,6 +138,11 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     return as_bunch(paths, target, groups)
 
 
+def audio_endings():
+    """Return the endings of the names of files that libsndfile reads."""
+    return tuple(" ".join(ENDINGS.get(name, f".{name.lower()}") for name in sf.available_formats()).split())
+
+
 def list_folder(folder, endings, ignored):
     """Return the files that are not ignored and the sub-folders, both sorted by name, without hidden ones."""
     files, folders = [], []
@@ -156,7 +160,8 @@ def find_audio(class_folder, *endings):
 
     A link to a folder that contains the class folder is not followed: other classes may be there too.
     """
-    named = class_folder.parent.resolve() / class_folder.name
+    folder = Path(os.path.abspath(class_folder))  # ".." has no name of its own
+    named = folder.parent.resolve() / folder.name
     pending, visited = deque([class_folder]), {*named.parents, *named.resolve().parents}
     found: dict = {}
     links: list = []

@@ -84,8 +84,8 @@ class EmbeddingMap:
         ----------
         estimator : fitted transformer or Pipeline
             If a Pipeline ends in a classifier, only the steps before it are used.
-        X, **kwargs
-            See :meth:`from_embeddings`.
+        X : paths, clips, table of windows, or array of shape (n_windows, n_samples)
+        **kwargs : further parameters of :meth:`from_embeddings`
 
         Returns
         -------

@@ -84,8 +84,8 @@ class EmbeddingMap:
         ----------
         estimator : fitted transformer or Pipeline
             If a Pipeline ends in a classifier, only the steps before it are used.
-        X, **kwargs
-            See :meth:`from_embeddings`.
+        X : paths, clips, table of windows, or array of shape (n_windows, n_samples)
+        **kwargs : further parameters of :meth:`from_embeddings`
 
         Returns
         -------
@@ -228,24 +228,21 @@ class EmbeddingMap:
         }
         if n_silent := windows["sound"].count(""):
             warn(f"{n_silent} of {n_points} windows have no sound for want of space; save with more megabytes.")
-        view = {"output_backend": "webgl", "sizing_mode": "stretch_both", "match_aspect": True}
-        plot = bokeh.plotting.figure(tools="pan,wheel_zoom,reset", active_scroll="wheel_zoom", name="plot", **view)
+        # Drawn without WebGL, which without a graphics card takes five times as long.
+        view = {"sizing_mode": "stretch_both", "match_aspect": True, "active_scroll": "wheel_zoom"}
+        plot = bokeh.plotting.figure(tools="pan,wheel_zoom,lasso_select,reset", name="plot", **view)
         plot.toolbar.logo = None
         plot.axis.visible = plot.grid.visible = False
-        # The lasso selects invisible points, since those of each shape are a layer of their own.
-        points = plot.scatter(x, y, size=1, alpha=0, nonselection_alpha=0).data_source
-        plot.add_tools(bokeh.models.LassoSelectTool(renderers=plot.renderers[:], continuous=False))
-        look = {"fill_color": "colour", "alpha": "alpha", "line_color": "white", "line_width": 0.5}
-        look["size"] = float(np.clip(200 / np.sqrt(n_points), 5, 11))
-        layers = []
-        for marker in SHAPES:
-            layers.append(bokeh.models.ColumnDataSource({"x": [], "y": [], "colour": [], "alpha": []}))
-            plot.scatter("x", "y", source=layers[-1], marker=marker, **look)
+        size = float(np.clip(200 / np.sqrt(n_points), 5, 11))
+        style = {"colour": ["gray"] * n_points, "marker": ["circle"] * n_points}  # the page fills them in
+        points = bokeh.models.ColumnDataSource({"x": x, "y": y, **style})
+        look = {"fill_color": "colour", "line_color": "white", "line_width": 0.5, "alpha": 0.85}
+        plot.scatter("x", "y", source=points, marker="marker", size=size, nonselection_alpha=0.1, **look)
         ring = plot.scatter([], [], size=22, fill_color=None, line_color="black", line_width=3).data_source
         args = {
-            **{"plot": plot, "points": points, "layers": layers, "ring": ring, "windows": windows},
+            **{"plot": plot, "points": points, "ring": ring, "windows": windows},
             "columns": [_encode_column(*column) for column in self.windows.items()],
-            **{"palette": COLOURS, "symbols": list(SHAPES.values()), "cividis": bokeh.palettes.Cividis256},
+            **{"palette": COLOURS, "shapes": list(SHAPES.items()), "cividis": bokeh.palettes.Cividis256},
         }
         html, script = (Path(__file__).with_name(f"map.{kind}").read_text("utf-8") for kind in ("html", "js"))
         page = bokeh.document.Document()

@@ -5,7 +5,7 @@ const find = id => document.getElementById(id)
 const player = find("player")
 const labels = columns.find(column => column.name === "label" && column.names)
 const label = i => labels ? labels.names[labels.codes[i]] : ""
-let current, column, selected = [], heard = new Set()
+let current, heard = new Set()
 
 function describe(i, separator) {
   const end = duration[i] > 0 ? ` to ${(onset[i] + duration[i]).toFixed(2)}` : ""
@@ -89,14 +89,14 @@ plot.on_event("mousemove", event => {
   if (i !== undefined) show(find("tip"), i)
 })
 
-function select(rows) {
-  selected = rows
+const selection = points.selected
+const select = rows => { selection.indices = rows }
+selection.properties.indices.change.connect(() => {
+  const rows = selection.indices
   find("count").textContent = rows.length ? `${rows.length} selected` : "Nothing is selected"
   find("save").disabled = find("clear").disabled = !rows.length
   fillList(find("selected"), rows.slice(0, 200), i => describe(i, ", "), play)
-  draw()
-}
-points.selected.properties.indices.change.connect(() => select(points.selected.indices))
+})
 find("clear").onclick = () => select([])
 find("search").oninput = event => {
   const words = event.target.value.toLowerCase()
@@ -104,34 +104,24 @@ find("search").oninput = event => {
 }
 find("save").onclick = () => {
   const quote = value => Number.isNaN(value) ? "" : `"${String(value).replaceAll('"', '""')}"`
-  const lines = selected.map(i => [path[i], onset[i], duration[i], label(i), row[i]].map(quote).join(","))
+  const lines = selection.indices.map(i => [path[i], onset[i], duration[i], label(i), row[i]].map(quote).join(","))
   const file = new Blob([["path,onset,duration,label,row", ...lines, ""].join("\r\n")], {type: "text/csv"})
   Object.assign(document.createElement("a"), {href: URL.createObjectURL(file), download: "selected.csv"}).click()
 }
 
-const isKnown = code => code >= 0 && (!column.names || code < palette.length * symbols.length)
-const colour = code => !isKnown(code) ? "#999999" : column.names ? palette[code % palette.length] : cividis[code]
-const shape = code => column.names && isKnown(code) ? code % symbols.length : 0
-function draw() {
-  const isSelected = new Set(selected), {codes} = column
-  for (const [k, layer] of layers.entries()) {
-    const rows = all.filter(i => shape(codes[i]) === k), alpha = rows.map(i => !selected.length || isSelected.has(i) ? 0.85 : 0.1)
-    layer.data = {x: rows.map(i => x[i]), y: rows.map(i => y[i]), colour: rows.map(i => colour(codes[i])), alpha}
-  }
-}
-function colourBy(chosen) {
-  column = chosen
-  const {codes, names, ends} = column
+function colourBy({codes, names, ends}) {
+  const n = palette.length, known = names ? names.slice(0, n * shapes.length) : cividis
+  const colour = code => code in known ? (names ? palette[code % n] : cividis[code]) : "#999999"
+  const shape = code => shapes[names && code in known ? code % shapes.length : 0]
+  points.data = {x, y, colour: codes.map(colour), marker: codes.map(code => shape(code)[0])}
   find("bar").hidden = names
   if (ends) [find("low").textContent, find("high").textContent] = ends
   const members = code => all.filter(i => codes[i] === code)
-  const entry = code => `${symbols[shape(code)]} ${names[code] || "unknown"} (${members(code).length})`
-  fillList(find("legend"), names ? [...names.keys()].filter(isKnown) : [], entry, code => select(members(code)))
+  const entry = code => `${shape(code)[1]} ${known[code] || "unknown"} (${members(code).length})`
+  fillList(find("legend"), names ? [...known.keys()] : [], entry, code => select(members(code)))
   find("legend").querySelectorAll("button").forEach((button, code) => button.style.setProperty("--colour", colour(code)))
-  draw()
 }
 find("bar").style.setProperty("--colours", cividis)
 find("colour").replaceChildren(...columns.map(one => new Option(one.name)))
 find("colour").onchange = event => colourBy(columns[event.target.selectedIndex])
 colourBy(columns[0])
-select([])

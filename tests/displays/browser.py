@@ -11,7 +11,7 @@ import time
 
 NAMES = "chromium", "chromium-browser", "google-chrome", "chrome"
 FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--disable-quic"),
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic"),
     *("--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--disable-dev-shm-usage", "--mute-audio", "--remote-debugging-pipe"),
 )

@@ -286,8 +286,8 @@ def locate(browser, point):
 
 
 def drawn(browser, field):
-    """Return the values of a field of all visible points, shape by shape."""
-    return browser.run(f"plot.renderers.slice(1, -1).flatMap(layer => [...layer.data_source.data.{field}])")
+    """Return the values of a field of all points."""
+    return browser.run(f"[...plot.renderers[0].data_source.data.{field}]")
 
 
 def text_in(browser, element):
@@ -397,7 +397,7 @@ def test_search_finds_names_and_labels(browser, url):
     assert text_in(browser, "count") == "Nothing is selected"
     browser.write("onerror")
     assert text_in(browser, "count") == "4 selected"
-    assert np.sum(np.array(drawn(browser, "alpha")) > 0.5) == 4
+    assert browser.run("[...plot.renderers[0].data_source.selected.indices]") == [0, 3, 6, 9]
 
 
 def test_the_keyboard_walks_over_the_map(browser, url, tmp_path):
@@ -444,7 +444,7 @@ def test_a_similar_window_in_the_list_plays_and_keeps_the_focus(browser, url):
 
 def test_colours_follow_the_chosen_column(browser, url):
     open_page(browser, url)
-    assert len(set(drawn(browser, "colour"))) == 3
+    assert len(set(drawn(browser, "marker"))) == 3
     browser.run("document.getElementById('colour').selectedIndex = 1")
     browser.run("document.getElementById('colour').onchange({target: document.getElementById('colour')})")
     assert len(set(drawn(browser, "colour"))) == 12
@@ -500,5 +500,5 @@ def test_ten_thousand_points_move_fluidly(browser, tmp_path):
       }
       return times
     })()"""
-    assert min(browser.run(script)) < 1000  # ms, on a busy machine without a graphics card
+    assert min(browser.run(script)) < 500  # ms; 70 on two busy cores without a graphics card
     assert errors(browser) == []

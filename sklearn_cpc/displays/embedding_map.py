@@ -147,7 +147,12 @@ class EmbeddingMap:
                 raise ValueError("X is an array, so pass its sample_rate in Hz.")
             samples = [check_samples(row) for row in np.asarray(as_samples(X))]
             clips = [Clip(f"row {i}", 0.0, len(row) / sample_rate) for i, row in enumerate(samples)]
-        windows = {**({} if labels is None else {"label": labels}), **({} if columns is None else columns)}
+        windows = {} if columns is None else dict(columns)
+        given = {*Clip._fields, "row"} | ({"label"} if labels is not None else set())
+        if taken := sorted(given & windows.keys()):
+            raise ValueError(f"columns may not be named {', '.join(taken)}: the map has such a column already.")
+        if labels is not None:
+            windows = {"label": labels, **windows}
         windows |= dict(zip(Clip._fields, zip(*clips, strict=True), strict=True)) | {"row": range(len(clips))}
         windows["duration"] = np.array(windows["duration"], float)
         for name, values in windows.items():

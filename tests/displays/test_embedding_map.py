@@ -144,6 +144,12 @@ def test_rows_that_do_not_match_are_refused(message, X, how):
         make_map(X, **how)
 
 
+@pytest.mark.parametrize("name", ["label", "path", "onset", "duration", "row"])
+def test_columns_that_would_replace_others_are_refused(name):
+    with pytest.raises(ValueError, match=f"columns may not be named {name}: "):
+        make_map(["a.wav", "b.wav"], labels=[0, 1], columns={name: [0, 1]})
+
+
 def test_too_many_rows_are_refused_with_advice():
     with pytest.raises(ValueError, match=r"20000 rows at most, not 20001. Draw a sample.*choice\(20001, 20000"):
         EmbeddingMap.from_embeddings(np.zeros((20_001, 2)), ["a.wav"] * 20_001)

@@ -1,8 +1,8 @@
 """Try faults at random, for a time or a number of trials, and report what came of them.
 
 A kind of fault is a function that prepares its trials in a folder and returns them by name. A trial takes an empty
-folder and a random generator, and returns its outcome, such as "refused". Whatever it raises is a finding. The same
-seed gives the same trials.
+folder and a random generator, and returns its outcome, such as "refused". Whatever it raises is a finding. The
+same seed gives the same trials.
 """
 
 import argparse

@@ -643,8 +643,9 @@ def read_in_worker(paths, memory):
     return [np.array(samples[path]) for path in paths], shown.getvalue(), [str(w.message) for w in caught]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_processes_can_fill_one_directory_and_show_no_bars(paths, tmp_path):
-    results = joblib.Parallel(n_jobs=2, backend="loky")(
+    results = joblib.Parallel(n_jobs=2, backend="multiprocessing")(
         joblib.delayed(read_in_worker)(paths, tmp_path) for _ in range(6)
     )
     expected = [read_audio(path, RATE) for path in paths]

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
+WORKERS ?= auto
 RUN = $(VENV)/bin/python
 
 .PHONY: demo test test-floors test-newest bench lint format clean
@@ -9,8 +10,9 @@ RUN = $(VENV)/bin/python
 demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figures to results/quickstart
 	$(RUN) examples/quickstart.py
 
-test: $(VENV)/.installed  ## Run all tests, including doctests, or only TESTS="files"
-	$(RUN) -m pytest $(TESTS)
+# Networks of tests are small: processes with one thread each are faster than threads. WORKERS=0 is for debuggers.
+test: $(VENV)/.installed  ## Run all tests, including doctests, or only TESTS="files", in WORKERS processes
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=worksteal $(TESTS)
 
 test-floors:  ## Run all tests with the oldest releases that pyproject.toml allows
 	$(MAKE) test VENV=.venv-floors CONSTRAINTS=constraints-floors.txt

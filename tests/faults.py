@@ -28,7 +28,9 @@ INTERRUPTED = 130  # exit status after Ctrl-C before or after the work
 
 
 class Finding(Exception):
-    """What should not have happened."""
+    """What should not have happened, and the exit status of a process that crashed."""
+
+    status = 0
 
 
 # Trials
@@ -134,7 +136,9 @@ class Process:
                 return pickle.load(self.answer)
             if status in (INTERRUPTED, -signal.SIGKILL, -signal.SIGTERM):
                 return None
-            raise Finding(f"a process ended with status {status}\n{self.answer.read().decode()}")
+            finding = Finding(f"a process ended with status {status}\n{self.answer.read().decode()}")
+            finding.status = status
+            raise finding
 
     def result(self):
         """Wait for the result of a function that has to succeed."""

@@ -1,7 +1,6 @@
 """The benchmarks run and write their results to a file, a page and a figure."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,14 +20,13 @@ def module(monkeypatch):
     return load
 
 
-def test_running_one_part_keeps_results_of_other_parts(tmp_path):
+def test_running_one_part_keeps_results_of_other_parts(tmp_path, module, monkeypatch, capsys):
     file, page = tmp_path / "results" / "latest.json", tmp_path / "docs" / "speed.md"
     file.parent.mkdir()
     file.write_text(json.dumps({"estimators": [{"estimator": "LinearProbe", "epoch (s)": 0.123456}]}))
     options = ["--only", "front-end", "--rounds", "1", "--json", file, "--page", page]
-    process = subprocess.run(
-        [sys.executable, FOLDER / "run.py", *map(str, options)], capture_output=True, text=True, check=True
-    )
+    monkeypatch.setattr(sys, "argv", ["run.py", *map(str, options)])
+    module("run").main()
     results = json.loads(file.read_text())
     assert [row["settings"] for row in results["front-end"]] == [
         "librosa's defaults",
@@ -36,7 +34,7 @@ def test_running_one_part_keeps_results_of_other_parts(tmp_path):
         "Conv2dEncoder",
     ]
     assert all(row["largest difference (dB)"] < 1e-3 for row in results["front-end"])
-    assert "| LogMelEncoder | 16000 | 512, 160 | 64 |" in process.stdout
+    assert "| LogMelEncoder | 16000 | 512, 160 | 64 |" in capsys.readouterr().out
     text = page.read_text()
     assert "| LogMelEncoder | 16000 |" in text
     assert "| LinearProbe | 0.123 |" in text
@@ -46,8 +44,10 @@ def test_running_one_part_keeps_results_of_other_parts(tmp_path):
 def test_archives_are_measured_in_subprocesses_and_drawn(tmp_path, module):
     archive, run = module("archive"), module("run")
     paths = archive.write_archive(str(tmp_path), 2)
-    rows = [{**archive.measure_archive("fit", 0, paths), "hours of sound": hours} for hours in (0, 1)]
-    assert all(row["time (s)"] > 0 and row["peak memory (MB)"] > 100 for row in rows)
+    row = archive.measure_archive("fit", 0, paths)
+    assert row["time (s)"] > 0
+    assert row["peak memory (MB)"] > 100
+    rows = [{**row, "hours of sound": hours} for hours in (0, 1)]
     page = tmp_path / "docs" / "speed.md"
     page.parent.mkdir()
     run.write_page({"machine": run.describe_machine(), "archive": rows}, page)

@@ -39,14 +39,11 @@ def run(code, *arguments):
     return result.stdout
 
 
-def test_package_leaves_large_libraries_for_later():
-    loaded = run("print(*sys.modules)").split()
-    assert "skorch" in loaded
-    assert not {"matplotlib", "librosa", "numba", "pooch", "requests", "sympy", "torch._dynamo"} & set(loaded)
-
-
-def test_training_imports_no_more_of_torch_once_it_has_started(tmp_path):
+@pytest.fixture(scope="module")
+def imported(tmp_path_factory):
+    """Names of the modules that the package imports, and of those that training and loading import after that."""
     code = """
+print(*sys.modules)
 from sklearn_cpc.training.loop import finish_imports
 
 finish_imports()
@@ -63,8 +60,17 @@ cpc.set_params(callbacks=None).save(sys.argv[2])
 load(sys.argv[2]).transform(clips)
 print(*set(sys.modules) - before)
 """
-    late = run(code, tmp_path / "checkpoints", tmp_path / "model").split()
-    late = [name for name in late if name not in ("torch.utils._device", "torch.utils.serialization")]
+    folder = tmp_path_factory.mktemp("imported")
+    return [set(line.split()) for line in run(code, folder / "checkpoints", folder / "model").splitlines()]
+
+
+def test_package_leaves_large_libraries_for_later(imported):
+    assert "skorch" in imported[0]
+    assert not {"matplotlib", "librosa", "numba", "pooch", "requests", "sympy", "torch._dynamo"} & imported[0]
+
+
+def test_training_imports_no_more_of_torch_once_it_has_started(imported):
+    late = [name for name in imported[1] if name not in ("torch.utils._device", "torch.utils.serialization")]
     assert [name for name in late if name.split(".")[0] in ("torch", "sympy", "mpmath", "skorch")] == []
 
 

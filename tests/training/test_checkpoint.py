@@ -438,10 +438,9 @@ def test_equal_parameters_of_other_types_are_resumed(tmp_path):
     assert_same(weights(again), weights(cpc))
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_flipped_bit_anywhere_is_refused(seed, tmp_path):
+def test_a_flipped_bit_anywhere_is_refused(tmp_path):  # fault_damage.py tries others
     cpc = small_cpc(checkpoint=tmp_path).fit(X)
-    file, random = tmp_path / FILE, np.random.default_rng(seed)
+    file, random = tmp_path / FILE, np.random.default_rng(0)
     data = file.read_bytes()
     for position in random.integers(0, len(data), 20):
         flipped = bytearray(data)

@@ -1,5 +1,7 @@
 """AutoencoderReducer: the report's layers, and features reduced so that they can be restored."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -203,7 +205,7 @@ def test_it_is_quiet_unless_asked(rows, capfd):
         ({"device": "gpu"}, ValueError, "device='gpu' cannot be used here"),
         ({"callbacks": [EarlyStopping()]}, ValueError, "EarlyStopping monitors 'valid_loss'"),
     ],
-    ids=str,
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),  # the same in all processes
 )
 def test_a_bad_parameter_is_named(parameters, error, message, rows):
     with pytest.raises(error, match=message):

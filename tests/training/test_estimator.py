@@ -1,5 +1,7 @@
 """What estimators that train networks have in common."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,7 @@ ROWS = np.random.default_rng(0).standard_normal((24, 6))
         {"verbose": "loud"},
         {"random_state": "seed"},
     ],
-    ids=str,
+    ids=lambda change: re.sub(" at 0x[0-9a-f]+", "", str(change)),  # the same in all processes
 )
 @pytest.mark.parametrize("estimator", [AutoencoderReducer(2), LinearProbe()], ids=lambda e: type(e).__name__)
 def test_a_bad_training_parameter_is_named(estimator, change):

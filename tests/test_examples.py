@@ -17,6 +17,7 @@ import pytest
 from sklearn_cpc.datasets import make_synthetic_corpus
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+LITTLE_SOUND = pytest.mark.filterwarnings("ignore:.*s of sound is little to learn from")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,7 @@ def test_persistence_gives_equal_probabilities_in_other_process():
     assert "the same probabilities" in ended.stdout
 
 
+@LITTLE_SOUND
 def test_ablation_writes_mean_accuracies_by_name(run, recordings, tmp_path):
     table = tmp_path / "new" / "ablation.json"
     options = ["--corpus", "esc10", "--audio", recordings, "--seeds", 2, "--jobs", 1, "--json", table]
@@ -84,6 +86,7 @@ def test_ablation_writes_mean_accuracies_by_name(run, recordings, tmp_path):
     assert f"| trained | {100 * result['trained']:.1f} |" in output
 
 
+@LITTLE_SOUND
 def test_a_quick_ablation_holds_out_one_speaker(run, recordings, tmp_path):
     digits = tmp_path / "digits"
     digits.mkdir()

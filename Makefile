@@ -8,7 +8,7 @@ RUN = $(VENV)/bin/python
 .PHONY: demo test test-floors test-newest bench lint format clean
 
 demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figures to results/quickstart
-	$(RUN) examples/quickstart.py
+	$(RUN) examples/quickstart.py --epochs 12
 
 # Networks of tests are small: processes with one thread each are faster than threads. WORKERS=0 is for debuggers.
 test: $(VENV)/.installed  ## Run all tests, including doctests, or only TESTS="files", in WORKERS processes

@@ -81,8 +81,7 @@ const click = event => {
   find("map").focus()
   play(i)
 }
-plot.on_event("tap", click)
-plot.on_event("doubletap", click) // the second of two quick clicks
+for (const kind of ["tap", "doubletap", "press"]) plot.on_event(kind, click) // also of quick and of slow fingers
 plot.on_event("mousemove", event => {
   const i = findNear(event)
   find("tip").hidden = i === undefined

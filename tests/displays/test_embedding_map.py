@@ -329,6 +329,16 @@ def test_a_click_plays_the_window(browser, url):
     assert errors(browser) == []
 
 
+def test_a_slow_click_plays_the_window(browser, url):
+    open_page(browser, url)
+    spot = locate(browser, 5)
+    for kind in ("mouseMoved", "mousePressed"):
+        browser.mouse(kind, *spot)
+    browser.wait_for("document.getElementById('current').textContent.includes('/05.wav')")
+    browser.mouse("mouseReleased", *spot)
+    assert wait_for_sound(browser) == pytest.approx(durations(12)[5], abs=0.1)
+
+
 def test_hovering_shows_the_window_but_plays_nothing(browser, url):
     open_page(browser, url)
     browser.mouse("mouseMoved", *locate(browser, 4))

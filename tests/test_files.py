@@ -46,6 +46,8 @@ class Holder:
         assert self.ready.wait(60)
 
     def hold(self, make, parent):
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup lets its children ignore it
         kept = make(parent)
         self.ready.set()
         time.sleep(600)

@@ -321,9 +321,7 @@ def test_a_click_plays_the_window(browser, url):
     open_page(browser, url)
     for point in (3, 0, 11):
         browser.click(*locate(browser, point))  # faster than a double click
-        browser.wait_for(
-            f"document.getElementById('current').textContent.startsWith('recordings0/{point:02d}.wav')"
-        )
+        browser.wait_for(f"document.getElementById('current').textContent.includes('/{point:02d}.wav')")
         assert wait_for_sound(browser) == pytest.approx(durations(12)[point], abs=0.1)
         assert browser.run("!document.getElementById('player').paused")
     assert errors(browser) == []

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .._extras import import_extra
-from .._files import atomic_write
+from .._files import atomic_write, remove_abandoned
 from ..persistence.container import hash_arrays
 
 PART, PATTERN = "part-{:06d}.parquet", "part-*.parquet"  # names of files
@@ -102,6 +102,7 @@ def read_archive(directory):
     digest = hashlib.sha256(repr(identity).encode()).hexdigest()
     copy = directory.with_name(f".{directory.name}-{digest[:16]}.npy")  # beside it: tools read all files in it
     if not copy.exists():
+        remove_abandoned(directory.parent)
         for outdated in directory.parent.glob(f".{glob.escape(directory.name)}-{'?' * 16}.npy"):
             outdated.unlink(missing_ok=True)
         _copy_embeddings(parts, len(windows), copy)

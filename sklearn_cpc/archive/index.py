@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import validate_params
 from threadpoolctl import ThreadpoolController
 
 from .._constraints import integers
+from ..nn.frontends import thread_count
 from .dataset import read_archive
 
 ROWS_PER_BLOCK = 1024  # compared at a time: their float32 copy stays in the processor's cache
@@ -18,7 +19,6 @@ LARGEST_NORM = 1e30  # more, or less than its inverse, is too much for float32
 DECIMALS = 12  # of scores; the rest is rounding
 
 _libraries = ThreadpoolController()  # finding them takes longer than a small search
-_blas_limits: list = []  # of the searches in progress, in all threads: they share BLAS
 _blas_lock = threading.Lock()
 
 
@@ -137,16 +137,12 @@ class EmbeddingIndex:
 def _one_thread():
     """Compute the block in one thread: blocks of rows are too small for more, which would wait for each other.
 
-    All threads share BLAS, so the last block that ends restores its number of threads. OpenMP's is each thread's.
+    Threads share the number of threads of BLAS, so only one of them is in such a block at a time.
     """
-    with _blas_lock:
-        _blas_limits.append(_libraries.limit(limits=1, user_api="blas"))
-    try:
-        with _libraries.limit(limits=1, user_api="openmp"):
-            yield
-    finally:
-        with _blas_lock:
-            _blas_limits.pop().restore_original_limits()
+    with thread_count:  # before the limit: a thread asks once, and goes by the answer ever after
+        torch.get_num_threads()
+    with _blas_lock, _libraries.limit(limits=1):
+        yield
 
 
 def _as_tensor(rows):

@@ -33,6 +33,8 @@ from sklearn_cpc import (
 from sklearn_cpc.archive import EmbeddingIndex, cut_windows, embed_archive, embedding, read_archive
 
 N_THREADS = 6
+# Warning filters that scikit-learn and pandas set for a moment, which in several threads may stay.
+FOREIGN = "ComplexWarning", "VisibleDeprecationWarning", "'always', None, <class 'DeprecationWarning'>"
 ROWS = np.random.default_rng(0).standard_normal((24, 6)).astype(np.float32)
 
 
@@ -134,7 +136,7 @@ def shared_state():
         "Python's generator": repr(standard_random.getstate()),
         "settings": repr([*settings, torch.is_inference_mode_enabled(), torch.get_default_device()]),
         "BLAS and OpenMP": repr(libraries),
-        "warning filters": repr(warnings.filters),
+        "warning filters": repr([one for one in warnings.filters if not any(map(repr(one).count, FOREIGN))]),
         "signal handlers": repr(handlers),
         "environment": repr(sorted(os.environ.items())),
         "working directory": os.getcwd(),

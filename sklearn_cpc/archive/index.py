@@ -11,7 +11,6 @@ from sklearn.utils._param_validation import validate_params
 from threadpoolctl import ThreadpoolController
 
 from .._constraints import integers
-from ..nn.frontends import thread_count
 from .dataset import read_archive
 
 ROWS_PER_BLOCK = 1024  # compared at a time: their float32 copy stays in the processor's cache
@@ -139,8 +138,7 @@ def _one_thread():
 
     Threads share the number of threads of BLAS, so only one of them is in such a block at a time.
     """
-    with thread_count:  # before the limit: a thread asks once, and goes by the answer ever after
-        torch.get_num_threads()
+    torch.get_num_threads()  # before the limit: a thread asks once, and goes by the answer ever after
     with _blas_lock, _libraries.limit(limits=1):
         yield
 

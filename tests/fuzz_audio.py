@@ -344,7 +344,7 @@ def read_file(path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.filterwarnings("ignore", f".*{re.escape(path)}.* (are|is) read", UserWarning)
-        warnings.filterwarnings("ignore", "1 of 1 recordings are digital silence", UserWarning)
+        warnings.filterwarnings("ignore", "1 of 1 recordings (are digital silence|lose more than)", UserWarning)
         try:
             (samples,) = AudioSource(MFCCTransformer(), [path], RATE, reset=True).read().samples
         except UnreadableAudioError as error:

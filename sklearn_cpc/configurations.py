@@ -1,8 +1,9 @@
 """Named configurations of CPCTransformer: the recommended ones, and the three of the report."""
 
 from sklearn.base import clone
-from sklearn.utils._param_validation import StrOptions, validate_params
+from sklearn.utils._param_validation import StrOptions
 
+from ._constraints import check_parameters
 from .cpc import CPCTransformer
 from .nn.augmentation import Augmentation
 from .nn.autoregressors import LSTMContext
@@ -39,7 +40,7 @@ CONFIGURATIONS = {
 }
 
 
-@validate_params({"configuration": [StrOptions(set(CONFIGURATIONS))]}, prefer_skip_nested_validation=True)
+@check_parameters(configuration=[StrOptions(set(CONFIGURATIONS))])
 def make_cpc(configuration="small-corpus", **parameters):
     """Return a CPCTransformer in a named configuration.
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import joblib
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils._param_validation import HasMethods, StrOptions, validate_params
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._constraints import check_parameters
 from .._files import atomic_write, remove_abandoned
 from .._pipelines import find_nested
 from .._processes import progress
@@ -27,13 +28,8 @@ UNKNOWN_SECONDS = 60  # assumed for a clip that lasts to the end of its recordin
 ROWS_PER_GROUP = 1 << 14  # of a Parquet file, which is read group by group
 
 
-@validate_params(
-    {
-        "estimator": [HasMethods("transform")],
-        "dtype": [StrOptions({"float32", "float16"})],
-        "verbose": ["verbose"],
-    },
-    prefer_skip_nested_validation=True,
+@check_parameters(
+    estimator=[HasMethods("transform")], dtype=[StrOptions({"float32", "float16"})], verbose=["verbose"]
 )
 def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32", verbose=0):
     """Embed windows and write the embeddings to a Parquet dataset that any tool reads.

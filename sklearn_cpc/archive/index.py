@@ -7,10 +7,9 @@ import threading
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.utils._param_validation import validate_params
 from threadpoolctl import ThreadpoolController
 
-from .._constraints import integers
+from .._constraints import check_parameters, integers
 from .dataset import read_archive
 
 ROWS_PER_BLOCK = 1024  # compared at a time: their float32 copy stays in the processor's cache
@@ -64,7 +63,7 @@ class EmbeddingIndex:
         with _one_thread():
             self._norms = [_measure_norms(_as_tensor(block)) for block in self._blocks]
 
-    @validate_params({"k": [integers(1, 2**31)]}, prefer_skip_nested_validation=True)
+    @check_parameters(k=[integers(1, 2**31)])
     def query(self, embeddings, k=10):
         """Find the most similar embeddings.
 

@@ -246,7 +246,7 @@ class AudioSource:
         if on_error == "raise":
             advice = "repair them, leave them out, or set on_error='nan' to keep their rows as NaN"
             raise UnreadableAudioError(self._reasons, n_total, advice)
-        if hasattr(self.estimator, "_unusable"):  # embed_archive collects the reasons
+        if hasattr(self.estimator, "_unusable"):  # the caller reports the reasons itself
             self.estimator._unusable.update(self._reasons)
             return
         lines = "\n".join(format_reasons(self._reasons))

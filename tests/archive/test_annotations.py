@@ -190,8 +190,8 @@ def test_format_of_crowsetta_names_the_extra_if_it_is_missing(tmp_path, monkeypa
         read_annotations(save(tmp_path / "dawn.TextGrid", ""), format="textgrid")
 
 
+@pytest.mark.filterwarnings("ignore:(?s).*pandera:FutureWarning")  # earlier releases import a part that has moved
 def test_format_of_crowsetta_is_read(tmp_path, audio):
-    pytest.importorskip("crowsetta")
     text = 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n0\n2\n<exists>\n1\n"IntervalTier"\n"calls"\n'
     text += '0\n2\n3\n0\n0.5\n"wren"\n0.5\n1.23456\n""\n1.23456\n2\n"robin"\n'
     path = save(tmp_path / "dawn.TextGrid", text)

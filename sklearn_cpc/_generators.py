@@ -4,8 +4,11 @@ import contextlib
 import functools
 import threading
 
+import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from ._ranks import own_ranks
 
 _this_thread = threading.local()
 
@@ -25,16 +28,35 @@ def use_generator(generator):
         _this_thread.generator = before
 
 
+def fill(rows, draw, *args, **options):
+    """Fill rows that belong to clips with random numbers, by a method of tensors that does so in place.
+
+    Where ranks share the batch, each draws for all clips of it and keeps what belongs to its own.
+    """
+    ranks, options["generator"] = own_ranks(), own_generator()
+    n_own = ranks.last - ranks.first if ranks else 0
+    if not n_own or not rows.ndim or len(rows) % n_own:
+        return draw(rows, *args, **options)
+    per_clip = len(rows) // n_own
+    shape, layout = (per_clip * ranks.n_clips, *rows.shape[1:]), range(rows.ndim)
+    layout = sorted(layout, key=rows.stride, reverse=True)  # numbers are drawn in the order of the memory
+    drawn = draw(torch.empty_permuted(shape, layout, dtype=rows.dtype, device=rows.device), *args, **options)
+    return rows.copy_(drawn[per_clip * ranks.first : per_clip * ranks.last])
+
+
 def redirect_draws():
-    """Return a block in which torch, too, draws from :func:`own_generator`. It slows down every operation."""
-    return _Redirection() if own_generator() else contextlib.nullcontext()
+    """Return a block in which torch, too, draws by :func:`fill`. It slows down every operation."""
+    return _Redirection() if own_generator() or own_ranks() else contextlib.nullcontext()
 
 
 class _Redirection(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if _takes_generator(func):
-            kwargs = {**(kwargs or {}), "generator": own_generator()}
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if not _takes_generator(func):
+            return func(*args, **kwargs)
+        if func._schema.name.endswith("_"):
+            return fill(args[0], func, *args[1:], **kwargs)
+        return func(*args, **{**kwargs, "generator": own_generator()})
 
 
 @functools.cache
@@ -50,7 +72,7 @@ class Dropout(nn.Dropout):
         if not self.training or not self.p:
             return x
         shape = (*x.shape[:2], 1, 1) if isinstance(self, Dropout2d) else x.shape
-        factors = x.new_empty(shape).bernoulli_(1 - self.p, generator=own_generator()).div_(1 - self.p)
+        factors = fill(x.new_empty(shape), torch.Tensor.bernoulli_, 1 - self.p).div_(1 - self.p)
         return x.mul_(factors) if self.inplace else x * factors
 
 

@@ -99,6 +99,10 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         with a ``validation_fraction``, ``valid_score``. See also :class:`EmbeddingMonitor`.
     warm_start : bool, default=False
         Whether ``fit`` continues from the network of the last ``fit``.
+    distributed : bool, default=False
+        Share the training among the processes that ``torch.distributed.run`` or another launcher starts, each with
+        its own clips of every batch; ``batch_size`` counts the clips of all. All processes need the same X, and end
+        with the same network. Only training is shared. See the user guide.
     memory : str, path-like or joblib.Memory, default=None
         Directory for decoded recordings, for later fits and other processes. A file that changes is decoded
         again. None: every call of ``fit`` and ``transform`` decodes the recordings, and keeps up to 1 GB of
@@ -181,6 +185,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     device: Device = "auto"
     callbacks: Callbacks = None
     warm_start: Flag = False
+    distributed: Flag = False
     memory: Memory = None
     n_jobs: Jobs = None
     checkpoint: Annotated[Any, str, os.PathLike, Checkpoint, None] = None

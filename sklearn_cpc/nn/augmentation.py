@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from .._constraints import SHARE, Constrained, Each
 from .._generators import redirect_draws
+from .._ranks import own_ranks
 from .frontends import without_autocast
 
 AMOUNT = Interval(Real, 0, 100, closed="left")  # in dB, semitones or seconds; 0 switches an effect off
@@ -198,11 +199,13 @@ def change_level(clips, gain, _sample_rate):
 
 def mix_clips(clips, attenuations, _sample_rate):
     """Add to each clip another one of the batch, attenuated by between two levels in dB."""
-    batch = len(clips)
-    if batch < 2:
+    ranks = own_ranks()
+    batch, first = (ranks.gather(clips), ranks.first) if ranks else (clips, 0)
+    if len(batch) < 2:
         return clips
-    shift = torch.arange(batch, device=clips.device).random_(1, batch)  # 0 would add a clip to itself
-    others = clips[(torch.arange(batch, device=clips.device) + shift) % batch]
+    row = torch.arange(len(clips), device=clips.device)
+    shift = torch.empty_like(row).random_(1, len(batch))  # 0 would add a clip to itself
+    others = batch[(first + row + shift) % len(batch)]
     return clips + others * from_decibels(-uniform(clips, *attenuations))
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from .._constraints import POSITIVE, Constrained, check_parameters, integers
 from .._generators import own_generator
+from .._ranks import own_ranks
 
 
 @dataclass(repr=False, eq=False)
@@ -110,7 +111,7 @@ class InfoNCELoss(nn.Module):
 
     def forward(self, forecast, _targets=None):
         """Return the loss and a dict of metrics: mean accuracy and accuracy per future step."""
-        loss, accuracy = info_nce(*forecast, **self.options)
+        loss, accuracy = info_nce(*forecast, **self.options, ranks=own_ranks())
         # A step that no clip of the batch is long enough for has no accuracy.
         values = torch.cat([accuracy.nanmean()[None], accuracy]).nan_to_num(0.0).tolist()
         return loss, dict(zip(self.metrics, values, strict=True))
@@ -135,6 +136,7 @@ def info_nce(
     similarity="dot",
     temperature=None,
     step_weights="uniform",
+    ranks=None,
 ):
     r"""InfoNCE loss of predicted embeddings against the true future and negatives.
 
@@ -154,6 +156,9 @@ def info_nce(
         Windows of each clip that hold sound; the windows after them are padding. None: all.
     negatives, n_across, similarity, temperature, step_weights
         See :class:`InfoNCE`.
+    ranks : Ranks, default=None
+        The processes that share the batch in a distributed training. Each has the predictions of its own clips,
+        and z, positions and n_valid of all clips, and gets the result for all. None: the batch is not shared.
 
     Returns
     -------
@@ -196,42 +201,44 @@ def info_nce(
     exists = target < n_valid[:, None, None]  # padding is no target
     target = target.clamp_max(n_steps - 1)  # keeps the index legal where no target exists; masked below
     clip = torch.arange(batch, device=z.device)
+    own = slice(ranks.first, ranks.last) if ranks else slice(None)  # the clips that the predictions are of
+    own_clip, own_target = clip[own], target[own]
 
     # Scores of all candidates, (batch, positions, future, candidates), and which of them are negatives.
     scores, allowed = [], []
     if negatives != "across":
-        within = torch.bmm(predictions.flatten(1, 2), z.transpose(1, 2)).unflatten(1, target.shape[1:])
-        positive = within.gather(-1, target[..., None])[..., 0]
+        within = torch.bmm(predictions.flatten(1, 2), z[own].transpose(1, 2)).unflatten(1, target.shape[1:])
+        positive = within.gather(-1, own_target[..., None])[..., 0]
         scores.append(within)
         step = torch.arange(n_steps, device=z.device)
-        allowed.append((step != target[..., None]) & (step < n_valid[:, None, None, None]))
+        allowed.append((step != own_target[..., None]) & (step < n_valid[own, None, None, None]))
     else:
-        positive = (predictions * z[clip[:, None, None], target]).sum(-1)
+        positive = (predictions * z[own_clip[:, None, None], own_target]).sum(-1)
     if negatives != "within" and n_across is None:
         scores.append(torch.einsum("btkd,ctkd->btkc", predictions, z[clip[:, None, None], target]))
-        other = (clip[:, None] != clip)[:, None, None, :]  # (batch, 1, 1, batch)
+        other = (own_clip[:, None] != clip)[:, None, None, :]  # (batch, 1, 1, batch)
         allowed.append(other & exists.permute(1, 2, 0))
     elif negatives != "within":
         clips, steps = draw_windows(n_valid, n_across)
         scores.append(predictions @ z[clips, steps].T)
-        allowed.append((clip[:, None] != clips)[:, None, None, :].expand(*target.shape, -1))
+        allowed.append((own_clip[:, None] != clips)[:, None, None, :].expand(*own_target.shape, -1))
     is_negative = torch.cat(allowed, dim=-1)
     negative = (torch.cat(scores, dim=-1) * scale[..., None]).masked_fill(~is_negative, -torch.inf)
     positive = positive * scale
 
     cross_entropy = -torch.cat([positive[..., None], negative], dim=-1).log_softmax(-1)[..., 0]
     # Average over the predictions of each step first: otherwise padding would shift the weights of the steps.
-    counts = exists & is_negative.any(-1)
-    n_counted = counts.sum((0, 1))  # (future,)
-    per_step = torch.where(counts, cross_entropy, 0).sum((0, 1)) / n_counted.clamp_min(1)
-    weights = (n_counted > 0) * future_weights(step_weights, n_future, per_step)
-    loss = (weights * per_step).sum() / weights.sum().clamp_min(torch.finfo(per_step.dtype).tiny)
-
+    counts = exists[own] & is_negative.any(-1)
     with torch.no_grad():
         # Equal embeddings may differ by rounding: the positive has to win by more than that.
-        tolerance = rounding_bound(length * scale, z.norm(dim=-1)[clip[:, None, None], target])
+        tolerance = rounding_bound(length * scale, z.norm(dim=-1)[own_clip[:, None, None], own_target])
         correct = (positive - tolerance > negative.amax(-1)) & counts
-    return LossAndAccuracy(loss, correct.sum((0, 1)) / n_counted)
+    sums = [values.sum((0, 1)) for values in (torch.where(counts, cross_entropy, 0), counts, correct)]  # (future,)
+    total, n_counted, n_correct = ranks.sum(torch.stack(sums)) if ranks else sums
+    per_step = total / n_counted.clamp_min(1)
+    weights = (n_counted > 0) * future_weights(step_weights, n_future, per_step)
+    loss = (weights * per_step).sum() / weights.sum().clamp_min(torch.finfo(per_step.dtype).tiny)
+    return LossAndAccuracy(loss, (n_correct / n_counted).detach())
 
 
 def draw_windows(n_valid, n_windows):

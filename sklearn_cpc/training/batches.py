@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from .._generators import own_generator
+from .._ranks import own_ranks
 from .._warnings import warn
 
 LITTLE_SECONDS = 60.0  # of sound, in which training gained nothing that could be measured
@@ -32,7 +33,8 @@ class ClipBatches(IterableDataset):
 
     A recording, of shape (n_samples,), gives as many clips as fit into it, at least one, one after the other
     from a random offset: an epoch hears about all of every recording once, and no clip overlaps another.
-    Clips of similar length share a batch. The names of the recordings are for messages.
+    Clips of similar length share a batch. The names of the recordings are for messages. Ranks draw the same
+    batches, and each gets its own clips of them.
     """
 
     def __init__(self, recordings, shape, batch_size, random, names=()):
@@ -52,7 +54,9 @@ class ClipBatches(IterableDataset):
         for number in self.random.permutation(len(batches)):
             self._rows = [rows[i] for i in batches[number]]
             pieces = [(self.recordings[rows[i]], starts[i]) for i in batches[number]]
-            clips, n_valid = self.shape.stack(pieces, np.float32)
+            ranks = own_ranks()
+            own = ranks.share(len(pieces)) if ranks else slice(None)
+            clips, n_valid = self.shape.stack(pieces, np.float32, own)
             yield {"clips": clips, "n_valid": n_valid}, n_valid
 
     def _draw(self):
@@ -152,6 +156,12 @@ def check_trainable(recordings, shape, batch_size, negatives):
             f"negatives='across' needs other clips in each batch, got n_samples={len(recordings)} of {n_clips} "
             f"clip(s) in all and batch_size={batch_size}; give at least 2 clips and a batch_size of at "
             "least 2, or use negatives='within'."
+        )
+    n_ranks = own_ranks().n_ranks if own_ranks() else 1
+    if n_clips // -(-n_clips // batch_size) < n_ranks:
+        raise ValueError(
+            f"distributed=True on {n_ranks} processes needs a clip for each in every batch, got {n_clips} clip(s) "
+            f"in all and batch_size={batch_size}; give more clips, a larger batch_size or fewer processes."
         )
     window = shape.n_samples / shape.n_steps
     longest = max(map(len, recordings))

@@ -20,15 +20,16 @@ from torch.optim.lr_scheduler import LRScheduler
 from .._constraints import Constrained, integers
 from .._files import claim, release
 from .._generators import own_generator
+from .._ranks import run_once
 from .._warnings import warn
 from ..persistence.container import hash_arrays, library_versions, pack, read_file, unpack, write_file
 from ..persistence.values import encode
 
 FILE, LOCK = "checkpoint.safetensors", "checkpoint.lock"
 # Parameters that do not change the weights at the end: of reading and of embedding
-IRRELEVANT = {"checkpoint", "device", "memory", "n_clips", "n_jobs", "on_error", "pooling", "verbose"}
+IRRELEVANT = {"checkpoint", "device", "distributed", "memory", "n_clips", "n_jobs", "on_error", "pooling", "verbose"}
 # What does not change the output of a fitted estimator: how it reads, and how it was trained
-RUNNING = {"checkpoint", "device", "memory", "n_jobs", "on_error", "verbose"}
+RUNNING = {"checkpoint", "device", "distributed", "memory", "n_jobs", "on_error", "verbose"}
 RUNNING |= {"_optimizer_state", "_random", "callbacks", "history_", "interrupted_", "warm_start"}
 
 
@@ -57,7 +58,8 @@ class CheckpointWriter(Callback):
     """Write all that a training needs to continue exactly, and resume from what an earlier one wrote.
 
     Must be the last of the callbacks: what the others did in an epoch is part of its state. ``settings`` are what
-    the result depends on; a checkpoint of other settings is refused. ``random`` draws the clips.
+    the result depends on; a checkpoint of other settings is refused. ``random`` draws the clips. Of several ranks,
+    the first reads and writes.
     """
 
     def __init__(self, directory, settings, random, every):
@@ -68,8 +70,7 @@ class CheckpointWriter(Callback):
     def resume(self, net):
         """Lock the directory while a net is trained, and give it the state of the checkpoint, if there is one."""
         with contextlib.ExitStack() as stack:
-            stack.callback(release, self._lock())
-            self._state = self._read()
+            self._state = run_once(lambda: self._open(stack))
             self._n_epochs = net.max_epochs
             if self._state is not None:
                 net.module_.load_state_dict(self._state["weights"])
@@ -112,6 +113,9 @@ class CheckpointWriter(Callback):
             "callbacks": {name: _callback_state(callback) for name, callback in net.callbacks_},
             "generators": generators,
         }
+        run_once(lambda: self._write(state, n_done))
+
+    def _write(self, state, n_done):
         try:
             _check_finite(state)
             write_file(self.path, pack(state))
@@ -120,6 +124,10 @@ class CheckpointWriter(Callback):
                 f"the checkpoint after epoch {n_done} cannot be written to {str(self.path)!r} ({error}); make "
                 "room or give another checkpoint directory. The one before is unchanged."
             ) from error
+
+    def _open(self, stack):
+        stack.callback(release, self._lock())
+        return self._read()
 
     def _lock(self):
         folder, path = self.path.parent, self.path.with_name(LOCK)
@@ -150,11 +158,9 @@ class CheckpointWriter(Callback):
             raise ValueError(
                 f"{str(self.path)!r} is damaged or no checkpoint ({error}); delete it to start afresh."
             ) from error
-        keys = sorted({**self.settings, **stored})
-        if changed := [key for key in keys if self.settings.get(key) != stored.get(key)]:
-            told = ", ".join(f"{key} was {stored.get(key)}, is {self.settings.get(key)}" for key in changed)
+        if changes := list_changes(stored, self.settings):
             raise ValueError(
-                f"{str(self.path)!r} is of a training with other settings or recordings ({told}); give another "
+                f"{str(self.path)!r} is of a training with other settings or recordings ({changes}); give another "
                 "checkpoint directory, or delete the file to start afresh."
             )
         if versions != library_versions():
@@ -202,6 +208,12 @@ def training_settings(estimator, network, recordings):
     parameters = {k: describe(v) for k, v in estimator.get_params(deep=False).items() if k not in IRRELEVANT}
     sounds = hash_arrays({f"{i:09d}": np.asarray(samples) for i, samples in enumerate(recordings)})
     return {**parameters, "initial weights": _hash_weights(network), "recordings": sounds.hex()}
+
+
+def list_changes(before, after, ignored=()):
+    """List in words how settings differ from those before; an empty text if they do not."""
+    changed = [key for key in sorted({**before, **after}) if before.get(key) != after.get(key)]
+    return ", ".join(f"{key} was {before.get(key)}, is {after.get(key)}" for key in changed if key not in ignored)
 
 
 def describe(value):

@@ -1,6 +1,8 @@
 """The base of all estimators that train a network: one path from parameters to a fitted network."""
 
+import contextlib
 import copy
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
@@ -14,6 +16,7 @@ from .._constraints import POSITIVE, integers
 from .._generators import redirect_draws
 from ..persistence.models import SaveMixin
 from .device import match_input, resolve_device, seeded, standard_settings
+from .distributed import join_ranks, plan_alike, share_random
 from .loop import finish_imports, train
 from .net import check_callbacks
 
@@ -46,6 +49,7 @@ class NetworkEstimator(SaveMixin):
 
     _title = "network"  # of progress bars and figures
     _n_candidates: Any = None  # equally likely answers, for the level of chance; a number or a property
+    distributed = False  # a parameter of those estimators that may share a training among processes
     _optimizer_state = None  # of Adam, twice the weights: kept to train on, not pickled
     _random = None
 
@@ -98,9 +102,13 @@ class NetworkEstimator(SaveMixin):
         own = device.type == "cpu" and not _runs_foreign_code(self)
         trained = object.__new__(type(self))  # a copy to work on: other threads see the last fit until the end
         trained.__dict__.update(vars(self))
-        with standard_settings(device), seeded(random, device, own=own):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(join_ranks(self.distributed, device))
+            stack.enter_context(standard_settings(device))
+            random = share_random(random)
+            stack.enter_context(seeded(random, device, own=own))
             finish_imports()
-            task = trained._plan(X, y, random, partial, resume)
+            task = plan_alike(trained, functools.partial(trained._plan, X, y, random, partial, resume))
             training = train(
                 task.network,
                 task.batches,

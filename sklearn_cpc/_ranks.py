@@ -46,13 +46,24 @@ class Ranks:
         self.first, self.last = (n_clips * rank // self.n_ranks for rank in (self.rank, self.rank + 1))
         return slice(self.first, self.last)
 
-    def sum(self, values):
-        """Add a tensor up over the ranks, and its gradient too."""
-        return _Sum.apply(values, self)
+    def sum(self, values, *, own_gradient=False):
+        """Add a tensor up over the ranks, and its gradient too, unless each rank differentiates its own part."""
+        return _Sum.apply(values, self, own_gradient)
 
     def gather(self, rows):
         """Return a row per clip of the batch, from the rows of each rank's clips."""
         return self.sum(pad(rows, [0, 0] * (rows.ndim - 1) + [self.first, self.n_clips - self.last]))
+
+    def pick(self, steps, clip, step):
+        """Return steps (n, dim) of clips of the batch, from the steps (n_own, n_steps, dim) of each rank's clips."""
+        row = clip - self.first
+        is_own = (row >= 0) & (clip < self.last)
+        return self.sum(torch.where(is_own[:, None], steps[row.clamp(0, len(steps) - 1), step], 0))
+
+    def broadcast(self, values):
+        """Replace a tensor by that of rank 0, in place."""
+        self._call(distributed.broadcast, values, 0)
+        return values
 
     def run(self, function, *, everywhere=False):
         """Call a function on rank 0, and return its result, or on every rank. If it fails on one, all raise."""
@@ -87,15 +98,15 @@ class Ranks:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over ranks. All compute the same loss from it, so that each part gets the gradients of all of them."""
+    """The sum over ranks, and over their gradients unless ``own_gradient``."""
 
     @staticmethod
-    def forward(ctx, values, ranks):
-        ctx.ranks = ranks  # not its group: the graph would keep the connections open
+    def forward(ctx, values, ranks, own_gradient):
+        ctx.ranks, ctx.own_gradient = ranks, own_gradient  # not their group: it would keep the connections open
         total = values.clone(memory_format=torch.contiguous_format)
         ranks._call(distributed.all_reduce, total)
         return total
 
     @staticmethod
     def backward(ctx, gradient):
-        return _Sum.apply(gradient, ctx.ranks), None
+        return gradient if ctx.own_gradient else _Sum.apply(gradient, ctx.ranks, False), None, None

@@ -10,7 +10,6 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from .._ranks import own_ranks
 from .autoregressors import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
 from .encoders import Conv1dEncoder, Conv2dEncoder
 from .logmel_encoder import LogMelEncoder
@@ -30,10 +29,7 @@ SUMS_PER_NUMBER = 2**11  # products and sums that count like one number
 
 
 class Forecast(NamedTuple):
-    """Output of the network for a batch: everything the loss needs.
-
-    Where ranks share the batch, the predictions are those of this rank's clips; the rest is of all clips.
-    """
+    """Output of the network for a batch: everything the loss needs."""
 
     predictions: torch.Tensor  # (batch, positions, n_future, z_dim)
     z: torch.Tensor  # (batch, n_steps, z_dim)
@@ -78,11 +74,8 @@ class CPCNetwork(nn.Module):
             # A recording shorter than the clip predicts its own last n_future windows.
             heard = (n_valid - self.n_future).clamp(1, self.n_context)
             c, positions = self.context(past, heard)[:, None], heard[:, None] - 1
-        predictions = self.predictor(c).unflatten(-1, (self.n_future, -1)).float()
-        z, ranks = self.projector(z).float(), own_ranks()
-        if self.training and ranks:
-            z, positions, n_valid = map(ranks.gather, (z, positions, n_valid))
-        return Forecast(predictions, z, positions, n_valid)
+        predictions = self.predictor(c).unflatten(-1, (self.n_future, -1))
+        return Forecast(predictions.float(), self.projector(z).float(), positions, n_valid)
 
     def context(self, z, heard):
         """Return the context after the first ``heard`` (batch,) steps of each clip, of shape (batch, c_dim)."""

@@ -157,8 +157,8 @@ def info_nce(
     negatives, n_across, similarity, temperature, step_weights
         See :class:`InfoNCE`.
     ranks : Ranks, default=None
-        The processes that share the batch in a distributed training. Each has the predictions of its own clips,
-        and z, positions and n_valid of all clips, and gets the result for all. None: the batch is not shared.
+        The processes that share the batch in a distributed training. The tensors are of this process's clips, the
+        negatives and the result of all. None: the batch is not shared.
 
     Returns
     -------
@@ -200,41 +200,46 @@ def info_nce(
     target = positions[:, :, None] + torch.arange(1, n_future + 1, device=z.device)  # (batch, positions, future)
     exists = target < n_valid[:, None, None]  # padding is no target
     target = target.clamp_max(n_steps - 1)  # keeps the index legal where no target exists; masked below
-    clip = torch.arange(batch, device=z.device)
-    own = slice(ranks.first, ranks.last) if ranks else slice(None)  # the clips that the predictions are of
-    own_clip, own_target = clip[own], target[own]
+    row = torch.arange(batch, device=z.device)
+    clip = row + ranks.first if ranks else row  # number of the clip among those of all ranks
 
     # Scores of all candidates, (batch, positions, future, candidates), and which of them are negatives.
     scores, allowed = [], []
     if negatives != "across":
-        within = torch.bmm(predictions.flatten(1, 2), z[own].transpose(1, 2)).unflatten(1, target.shape[1:])
-        positive = within.gather(-1, own_target[..., None])[..., 0]
+        within = torch.bmm(predictions.flatten(1, 2), z.transpose(1, 2)).unflatten(1, target.shape[1:])
+        positive = within.gather(-1, target[..., None])[..., 0]
         scores.append(within)
         step = torch.arange(n_steps, device=z.device)
-        allowed.append((step != own_target[..., None]) & (step < n_valid[own, None, None, None]))
+        allowed.append((step != target[..., None]) & (step < n_valid[:, None, None, None]))
     else:
-        positive = (predictions * z[own_clip[:, None, None], own_target]).sum(-1)
+        positive = (predictions * z[row[:, None, None], target]).sum(-1)
     if negatives != "within" and n_across is None:
-        scores.append(torch.einsum("btkd,ctkd->btkc", predictions, z[clip[:, None, None], target]))
-        other = (own_clip[:, None] != clip)[:, None, None, :]  # (batch, 1, 1, batch)
-        allowed.append(other & exists.permute(1, 2, 0))
+        others, exist = z[row[:, None, None], target], exists
+        if ranks:
+            others, exist = ranks.gather(others), ranks.gather(exists.long()) > 0
+        scores.append(torch.einsum("btkd,ctkd->btkc", predictions, others))
+        other = clip[:, None] != torch.arange(len(others), device=z.device)
+        allowed.append(other[:, None, None, :] & exist.permute(1, 2, 0))
     elif negatives != "within":
-        clips, steps = draw_windows(n_valid, n_across)
-        scores.append(predictions @ z[clips, steps].T)
-        allowed.append((own_clip[:, None] != clips)[:, None, None, :].expand(*own_target.shape, -1))
+        clips, steps = draw_windows(ranks.gather(n_valid) if ranks else n_valid, n_across)
+        if ranks:  # modules that draw for themselves may have drawn other numbers on each
+            clips, steps = ranks.broadcast(torch.stack([clips, steps]))
+        others = ranks.pick(z, clips, steps) if ranks else z[clips, steps]
+        scores.append(predictions @ others.T)
+        allowed.append((clip[:, None] != clips)[:, None, None, :].expand(*target.shape, -1))
     is_negative = torch.cat(allowed, dim=-1)
     negative = (torch.cat(scores, dim=-1) * scale[..., None]).masked_fill(~is_negative, -torch.inf)
     positive = positive * scale
 
     cross_entropy = -torch.cat([positive[..., None], negative], dim=-1).log_softmax(-1)[..., 0]
     # Average over the predictions of each step first: otherwise padding would shift the weights of the steps.
-    counts = exists[own] & is_negative.any(-1)
+    counts = exists & is_negative.any(-1)
     with torch.no_grad():
         # Equal embeddings may differ by rounding: the positive has to win by more than that.
-        tolerance = rounding_bound(length * scale, z.norm(dim=-1)[own_clip[:, None, None], own_target])
+        tolerance = rounding_bound(length * scale, z.norm(dim=-1)[row[:, None, None], target])
         correct = (positive - tolerance > negative.amax(-1)) & counts
     sums = [values.sum((0, 1)) for values in (torch.where(counts, cross_entropy, 0), counts, correct)]  # (future,)
-    total, n_counted, n_correct = ranks.sum(torch.stack(sums)) if ranks else sums
+    total, n_counted, n_correct = ranks.sum(torch.stack(sums), own_gradient=True) if ranks else sums
     per_step = total / n_counted.clamp_min(1)
     weights = (n_counted > 0) * future_weights(step_weights, n_future, per_step)
     loss = (weights * per_step).sum() / weights.sum().clamp_min(torch.finfo(per_step.dtype).tiny)

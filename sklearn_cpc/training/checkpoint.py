@@ -27,7 +27,17 @@ from ..persistence.values import encode
 
 FILE, LOCK = "checkpoint.safetensors", "checkpoint.lock"
 # Parameters that do not change the weights at the end: of reading and of embedding
-IRRELEVANT = {"checkpoint", "device", "distributed", "memory", "n_clips", "n_jobs", "on_error", "pooling", "verbose"}
+IRRELEVANT = {
+    "checkpoint",
+    "device",
+    "distributed",
+    "memory",
+    "n_clips",
+    "n_jobs",
+    "on_error",
+    "pooling",
+    "verbose",
+}
 # What does not change the output of a fitted estimator: how it reads, and how it was trained
 RUNNING = {"checkpoint", "device", "distributed", "memory", "n_jobs", "on_error", "verbose"}
 RUNNING |= {"_optimizer_state", "_random", "callbacks", "history_", "interrupted_", "warm_start"}

@@ -100,18 +100,16 @@ def plan_alike(estimator, plan):
     return task
 
 
-class AverageGradients(Callback):
+class AddGradients(Callback):
     """Let all ranks take the same steps. Must be the first of the callbacks: others see what is the same on all."""
 
     def __init__(self, ranks):
         self.ranks = ranks
 
     def on_grad_computed(self, net, named_parameters, **_):
-        """Replace the gradients by their mean over the ranks."""
-        self._replace(
-            [weights.grad for _, weights in named_parameters if weights.grad is not None],
-            lambda gradients: self.ranks.sum(gradients) / self.ranks.n_ranks,
-        )
+        """Add up the gradients: each rank has those of its part of the loss."""
+        gradients = [weights.grad for _, weights in named_parameters if weights.grad is not None]
+        replace(gradients, self.ranks.sum)
 
     def on_batch_end(self, net, **_):
         """Let the batch weigh as many clips as all ranks have of it."""
@@ -121,11 +119,11 @@ class AverageGradients(Callback):
     def on_epoch_end(self, net, **_):
         """Replace the network's state by the first rank's: layers that average over their own clips have another."""
         state = [values for values in net.module_.state_dict().values() if values.is_floating_point()]
-        is_first = self.ranks.rank == 0
-        self._replace(state, lambda values: self.ranks.sum(values if is_first else torch.zeros_like(values)))
+        replace(state, self.ranks.broadcast)
 
-    @staticmethod
-    def _replace(tensors, function):
-        replaced = function(torch.cat([values.flatten() for values in tensors]))
-        for values, part in zip(tensors, replaced.split([values.numel() for values in tensors]), strict=True):
-            values.copy_(part.view(values.shape))
+
+def replace(tensors, function):
+    """Replace the numbers in tensors by a function of all of them in a row: one message rather than many."""
+    numbers = function(torch.cat([values.flatten() for values in tensors]))
+    for values, part in zip(tensors, numbers.split([values.numel() for values in tensors]), strict=True):
+        values.copy_(part.view(values.shape))

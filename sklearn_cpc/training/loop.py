@@ -16,7 +16,7 @@ from .._interrupts import note_interrupts
 from .._processes import shows_progress
 from .._ranks import own_ranks, run_once
 from .allocator import keep_freed_memory
-from .distributed import AverageGradients
+from .distributed import AddGradients
 from .net import LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
 from .schedules import SCHEDULES
 
@@ -65,7 +65,7 @@ def train(
         # before those that show or monitor the score
         before.insert(0, ("validation", Validation(lambda module: run_once(lambda: validate(module)))))
     if ranks := own_ranks():
-        before.insert(0, ("ranks", AverageGradients(ranks)))
+        before.insert(0, ("ranks", AddGradients(ranks)))
     if schedule != "constant":
         rate = functools.partial(SCHEDULES[schedule], n_batches=max_epochs * batches.n_batches)
         before.append(("schedule", LRScheduler(LambdaLR, lr_lambda=rate, step_every="batch", event_name=None)))

@@ -28,20 +28,17 @@ def use_generator(generator):
         _this_thread.generator = before
 
 
-def fill(rows, draw, *args, **options):
-    """Fill rows that belong to clips with random numbers, by a method of tensors that does so in place.
-
-    Where ranks share the batch, each draws for all clips of it and keeps what belongs to its own.
-    """
-    ranks, options["generator"] = own_ranks(), own_generator()
+def fill(rows, draw, *args):
+    """Fill rows of clips by a method of tensors that draws; ranks draw for all clips and keep their part."""
+    ranks, generator = own_ranks(), own_generator()
     n_own = ranks.last - ranks.first if ranks else 0
-    if not n_own or not rows.ndim or len(rows) % n_own:
-        return draw(rows, *args, **options)
-    per_clip = len(rows) // n_own
-    shape, layout = (per_clip * ranks.n_clips, *rows.shape[1:]), range(rows.ndim)
-    layout = sorted(layout, key=rows.stride, reverse=True)  # numbers are drawn in the order of the memory
-    drawn = draw(torch.empty_permuted(shape, layout, dtype=rows.dtype, device=rows.device), *args, **options)
-    return rows.copy_(drawn[per_clip * ranks.first : per_clip * ranks.last])
+    if not n_own or len(rows) % n_own:
+        return draw(rows, *args, generator=generator)
+    shape = (ranks.n_clips * len(rows) // n_own, *rows.shape[1:])
+    layout = sorted(range(rows.ndim), key=rows.stride, reverse=True)  # drawn in the order of the memory
+    every = torch.empty_permuted(shape, layout, dtype=rows.dtype, device=rows.device)
+    drawn = draw(every, *args, generator=generator).unflatten(0, (ranks.n_clips, -1))
+    return rows.copy_(drawn[ranks.first : ranks.last].flatten(0, 1))
 
 
 def redirect_draws():
@@ -51,12 +48,11 @@ def redirect_draws():
 
 class _Redirection(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if not _takes_generator(func):
-            return func(*args, **kwargs)
-        if func._schema.name.endswith("_"):
-            return fill(args[0], func, *args[1:], **kwargs)
-        return func(*args, **{**kwargs, "generator": own_generator()})
+        if _takes_generator(func) and func._schema.name.endswith("_"):
+            return fill(args[0], func, *args[1:])
+        if _takes_generator(func):
+            kwargs = {**(kwargs or {}), "generator": own_generator()}
+        return func(*args, **(kwargs or {}))
 
 
 @functools.cache

@@ -1,7 +1,12 @@
 """Ranks: the processes that train one network together, each on its own clips of every batch."""
 
+import atexit
 import contextlib
+import os
 import threading
+import warnings
+from multiprocessing import parent_process
+from typing import Any
 
 import torch
 from torch import distributed
@@ -11,102 +16,105 @@ _this_thread = threading.local()
 
 
 def own_ranks():
-    """Return the :class:`Ranks` that the training in this thread is shared by, or None if it is not shared."""
+    """Return the :class:`Ranks` that share the training in this thread, or None if it is not shared."""
     return getattr(_this_thread, "ranks", None)
 
 
-@contextlib.contextmanager
-def use_ranks(ranks):
-    """Set what :func:`own_ranks` returns in this thread inside the block."""
-    _this_thread.ranks = ranks
-    try:
-        yield
-    finally:
-        _this_thread.ranks = None
-
-
 def run_once(function):
-    """Call a function in one process of a training, and return its result, or raise its error, in all of them."""
+    """Call a function in one process of a training; all of them return its result, or raise its error."""
     ranks = own_ranks()
-    return ranks.run(function) if ranks else function()
+    return ranks.run(lambda: None if ranks.rank else function())[0] if ranks else function()
+
+
+@contextlib.contextmanager
+def join_ranks(device):
+    """Share the training in the block with the processes that a launcher started. Only the first of them warns."""
+    if not distributed.is_initialized():
+        if "WORLD_SIZE" not in os.environ or parent_process() is not None:
+            raise ValueError(
+                "distributed=True needs several processes that run the same script; start them with "
+                "'python -m torch.distributed.run --nproc-per-node 2 script.py', and fit in none of their worker "
+                "processes (n_jobs=None in a grid search). Or set distributed=False."
+            )
+        distributed.init_process_group()
+        atexit.register(lambda: distributed.is_initialized() and distributed.destroy_process_group())
+    if device.type == "cuda" and device.index is None:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+    ranks = _this_thread.ranks = Ranks(distributed.new_group())
+    try:
+        with warnings.catch_warnings():
+            if ranks.rank:
+                warnings.simplefilter("ignore")
+            yield
+    finally:  # closes the connections: ranks that wait for this one fail at once
+        group, ranks.group, _this_thread.ranks = ranks.group, None, None
+        distributed.destroy_process_group(group)
 
 
 class Ranks:
-    """The ranks of a training, of which this process is one. All must call the same methods in the same order."""
+    """The ranks of a training. All must call the same methods in the same order."""
 
-    n_clips = first = last = 0  # clips of the batch, and which of them are this rank's
+    n_clips = first = last = 0  # clips of the batch; this rank has those from the first to before the last
 
     def __init__(self, group):
-        self._group = group
-        self.rank, self.n_ranks = distributed.get_rank(group), distributed.get_world_size(group)
+        self.group, self.rank, self.n_ranks = group, distributed.get_rank(), distributed.get_world_size()
 
     def share(self, n_clips):
-        """Share the clips of the next batch; returns the slice of this rank's."""
+        """Share the clips of the next batch, and return the slice of this rank's."""
+        if n_clips < self.n_ranks:
+            needs = f"distributed=True on {self.n_ranks} processes needs as many clips in every batch"
+            raise ValueError(f"{needs}, got {n_clips}; use a larger batch_size or fewer processes.")
         self.n_clips = n_clips
         self.first, self.last = (n_clips * rank // self.n_ranks for rank in (self.rank, self.rank + 1))
         return slice(self.first, self.last)
 
-    def sum(self, values, *, own_gradient=False):
-        """Add a tensor up over the ranks, and its gradient too, unless each rank differentiates its own part."""
-        return _Sum.apply(values, self, own_gradient)
+    def sum(self, values):
+        """Add a tensor up over the ranks, and its gradients too."""
+        return _Sum.apply(values, self)
 
     def gather(self, rows):
         """Return a row per clip of the batch, from the rows of each rank's clips."""
         return self.sum(pad(rows, [0, 0] * (rows.ndim - 1) + [self.first, self.n_clips - self.last]))
 
-    def pick(self, steps, clip, step):
-        """Return steps (n, dim) of clips of the batch, from the steps (n_own, n_steps, dim) of each rank's clips."""
+    def pick(self, z, clip, step):
+        """Return the embeddings (n, dim) of steps of clips of the batch, from z of each rank's clips."""
         row = clip - self.first
         is_own = (row >= 0) & (clip < self.last)
-        return self.sum(torch.where(is_own[:, None], steps[row.clamp(0, len(steps) - 1), step], 0))
+        return self.sum(torch.where(is_own[:, None], z[row.clamp(0, len(z) - 1), step], 0))
 
-    def broadcast(self, values):
-        """Replace a tensor by that of rank 0, in place."""
-        self._call(distributed.broadcast, values, 0)
-        return values
-
-    def run(self, function, *, everywhere=False):
-        """Call a function on rank 0, and return its result, or on every rank. If it fails on one, all raise."""
-        result = error = None
+    def run(self, function):
+        """Call a function on every rank, and return all their results. If it fails on one, all raise."""
+        result = error = message = None
         try:
-            result = function() if everywhere or self.rank == 0 else None
+            result = function()
         except Exception as raised:
-            error = raised
-        message = None if error is None else f"{type(error).__name__}: {error}"
-        outcomes = [None] * self.n_ranks
-        self._call(distributed.all_gather_object, outcomes, (None if everywhere else result, message))
+            error, message = raised, f"{type(raised).__name__}: {raised}"
+        outcomes: list[Any] = [None] * self.n_ranks
+        self.call(distributed.all_gather_object, outcomes, (result, message))
         if error is not None:
             raise error
         for rank, (_, message) in enumerate(outcomes):
             if message is not None:
                 raise RuntimeError(f"rank {rank} failed, so all stop. Its error: {message}")
-        return result if everywhere else outcomes[0][0]
+        return [result if rank == self.rank else outcome[0] for rank, outcome in enumerate(outcomes)]
 
-    def close(self):
-        """Close the connections, so that ranks that wait for this one fail rather than wait for long."""
-        group, self._group = self._group, None
-        distributed.destroy_process_group(group)
-
-    def _call(self, collective, *args):
+    def call(self, collective, *args):
+        """Call a function of torch in which ranks meet."""
         try:
-            collective(*args, group=self._group)
+            collective(*args, group=self.group)
         except RuntimeError as error:
-            raise RuntimeError(
-                f"rank {self.rank} lost the others: one of them has stopped or does not answer. If it failed, its "
-                f"own message says why ({error})."
-            ) from error
+            lost = f"rank {self.rank} lost the others; one of them stopped, and may say why, or hangs"
+            raise RuntimeError(f"{lost} ({error}).") from error
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over ranks, and over their gradients unless ``own_gradient``."""
-
     @staticmethod
-    def forward(ctx, values, ranks, own_gradient):
-        ctx.ranks, ctx.own_gradient = ranks, own_gradient  # not their group: it would keep the connections open
+    def forward(ctx, values, ranks):
+        ctx.ranks = ranks
         total = values.clone(memory_format=torch.contiguous_format)
-        ranks._call(distributed.all_reduce, total)
+        ranks.call(distributed.all_reduce, total)
         return total
 
     @staticmethod
     def backward(ctx, gradient):
-        return gradient if ctx.own_gradient else _Sum.apply(gradient, ctx.ranks, False), None, None
+        return _Sum.apply(gradient, ctx.ranks), None

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._constraints import ON_ERROR, POSITIVE, SHARE, Each, Flag, Jobs, Memory, RandomState, Verbose, integers
+from ._ranks import run_once
 from .audio.store import AudioSource
 from .nn.augmentation import Augmentation
 from .nn.network import AUTOREGRESSORS, ENCODERS, OBJECTIVES, build_network, get_sample_rate, resolve_recipe
@@ -100,9 +101,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     warm_start : bool, default=False
         Whether ``fit`` continues from the network of the last ``fit``.
     distributed : bool, default=False
-        Share the training among the processes that ``torch.distributed.run`` or another launcher starts, each with
-        its own clips of every batch; ``batch_size`` counts the clips of all. All processes need the same X, and end
-        with the same network. Only training is shared. See the user guide.
+        Share the training with the processes that ``torch.distributed.run`` started: each computes its part of
+        every batch, and all end with the same network. See the page on this in the user guide.
     memory : str, path-like or joblib.Memory, default=None
         Directory for decoded recordings, for later fits and other processes. A file that changes is decoded
         again. None: every call of ``fit`` and ``transform`` decodes the recordings, and keeps up to 1 GB of
@@ -309,7 +309,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         options = {
             "precision": resolve_precision(self.precision, resolve_device(self.device)),
             "schedule": "constant" if partial else self.schedule,
-            "validate": (lambda module: self._score(valid_samples, module)) if valid_samples else None,
+            "validate": (lambda net: run_once(lambda: self._score(valid_samples, net))) if valid_samples else None,
             "embedder": lambda X: functools.partial(self._embed, AudioSource(self, X, rate, reset=False).read()),
             "checkpoint": None if partial else make_checkpoint(self, network, samples, random),
         }

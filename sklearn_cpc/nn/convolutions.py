@@ -1,12 +1,10 @@
-"""Convolutions with few outputs, whose gradients would otherwise take most of a training step, and what follows."""
+"""Convolutions with few outputs, whose gradients would otherwise take most of a training step."""
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
-
-from .._ranks import own_ranks
 
 MAX_MATMUL_OUTPUTS = 16  # outputs per filter; up to here, a matrix product computes the weights' gradient faster
 
@@ -30,27 +28,6 @@ class Conv2d(nn.Conv2d):
     def forward(self, images):
         """Map (batch, in_channels, height, width) to (batch, out_channels, out_height, out_width)."""
         return convolve(images, self.weight, self.bias, self.stride, self.padding)
-
-
-class BatchNorm1d(nn.BatchNorm1d):
-    """Batch normalisation, by the mean and variance over the clips of all ranks if they share the batch."""
-
-    def forward(self, x):
-        """Map (n_windows, channels, length), as many windows of each clip, to the same shape."""
-        ranks = own_ranks()
-        if not self.training or not ranks:
-            return super().forward(x)
-        share = (ranks.last - ranks.first) / ranks.n_clips
-        own_variance, own_mean = torch.var_mean(x.float(), (0, 2), correction=0)
-        mean = ranks.sum(share * own_mean)
-        variance = ranks.sum(share * (own_variance + (own_mean - mean).square()))
-        n = x.numel() / self.num_features / share  # values of each channel
-        with torch.no_grad():
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * (n / (n - 1)), self.momentum)
-            self.num_batches_tracked.add_(1)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return torch.addcmul((self.bias - mean * scale)[:, None], x, scale[:, None]).to(x.dtype)
 
 
 class Flatten(nn.Flatten):

@@ -13,7 +13,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from .._constraints import N_FFT, N_MELS, SAMPLE_RATE, SHARE, UNITS, Constrained, Each
 from .._generators import Dropout, Dropout2d
-from .convolutions import BatchNorm1d, Conv1d, Conv2d, Flatten
+from .convolutions import Conv1d, Conv2d, Flatten
 from .frontends import BandStandardizer, LogMel, Scale
 
 
@@ -131,7 +131,7 @@ class Conv1dEncoder(EncoderRecipe):
         channels, length = 1, window
         for filters, kernel, stride in convolutions:
             layers.append(Conv1d(channels, filters, kernel, stride))
-            layers += [BatchNorm1d(filters), nn.LeakyReLU(inplace=True)]
+            layers += [nn.BatchNorm1d(filters), nn.LeakyReLU(inplace=True)]
             channels, length = filters, (length - kernel) // stride + 1
         layers += [nn.Flatten(), Dropout(self.dropout)]
         layers += [nn.Linear(channels * length, self.dense_units), nn.LeakyReLU(), Dropout(self.dropout)]

@@ -157,8 +157,7 @@ def info_nce(
     negatives, n_across, similarity, temperature, step_weights
         See :class:`InfoNCE`.
     ranks : Ranks, default=None
-        The processes that share the batch in a distributed training. The tensors are of this process's clips, the
-        negatives and the result of all. None: the batch is not shared.
+        Processes that share the batch: the tensors are of this one's clips, negatives and result of all clips.
 
     Returns
     -------
@@ -222,8 +221,8 @@ def info_nce(
         allowed.append(other[:, None, None, :] & exist.permute(1, 2, 0))
     elif negatives != "within":
         clips, steps = draw_windows(ranks.gather(n_valid) if ranks else n_valid, n_across)
-        if ranks:  # modules that draw for themselves may have drawn other numbers on each
-            clips, steps = ranks.broadcast(torch.stack([clips, steps]))
+        if ranks:  # modules that draw for themselves may have drawn other numbers on other ranks
+            clips, steps = ranks.sum(torch.stack([clips, steps]) * (ranks.rank == 0))
         others = ranks.pick(z, clips, steps) if ranks else z[clips, steps]
         scores.append(predictions @ others.T)
         allowed.append((clip[:, None] != clips)[:, None, None, :].expand(*target.shape, -1))
@@ -239,7 +238,7 @@ def info_nce(
         tolerance = rounding_bound(length * scale, z.norm(dim=-1)[row[:, None, None], target])
         correct = (positive - tolerance > negative.amax(-1)) & counts
     sums = [values.sum((0, 1)) for values in (torch.where(counts, cross_entropy, 0), counts, correct)]  # (future,)
-    total, n_counted, n_correct = ranks.sum(torch.stack(sums), own_gradient=True) if ranks else sums
+    total, n_counted, n_correct = ranks.sum(torch.stack(sums)) if ranks else sums
     per_step = total / n_counted.clamp_min(1)
     weights = (n_counted > 0) * future_weights(step_weights, n_future, per_step)
     loss = (weights * per_step).sum() / weights.sum().clamp_min(torch.finfo(per_step.dtype).tiny)

@@ -33,8 +33,7 @@ class ClipBatches(IterableDataset):
 
     A recording, of shape (n_samples,), gives as many clips as fit into it, at least one, one after the other
     from a random offset: an epoch hears about all of every recording once, and no clip overlaps another.
-    Clips of similar length share a batch. The names of the recordings are for messages. Ranks draw the same
-    batches, and each gets its own clips of them.
+    Clips of similar length share a batch. Ranks get their own clips of it. Names of recordings are for messages.
     """
 
     def __init__(self, recordings, shape, batch_size, random, names=()):
@@ -54,8 +53,7 @@ class ClipBatches(IterableDataset):
         for number in self.random.permutation(len(batches)):
             self._rows = [rows[i] for i in batches[number]]
             pieces = [(self.recordings[rows[i]], starts[i]) for i in batches[number]]
-            ranks = own_ranks()
-            own = ranks.share(len(pieces)) if ranks else slice(None)
+            own = own_ranks().share(len(pieces)) if own_ranks() else slice(None)
             clips, n_valid = self.shape.stack(pieces, np.float32, own)
             yield {"clips": clips, "n_valid": n_valid}, n_valid
 
@@ -156,12 +154,6 @@ def check_trainable(recordings, shape, batch_size, negatives):
             f"negatives='across' needs other clips in each batch, got n_samples={len(recordings)} of {n_clips} "
             f"clip(s) in all and batch_size={batch_size}; give at least 2 clips and a batch_size of at "
             "least 2, or use negatives='within'."
-        )
-    n_ranks = own_ranks().n_ranks if own_ranks() else 1
-    if n_clips // -(-n_clips // batch_size) < n_ranks:
-        raise ValueError(
-            f"distributed=True on {n_ranks} processes needs a clip for each in every batch, got {n_clips} clip(s) "
-            f"in all and batch_size={batch_size}; give more clips, a larger batch_size or fewer processes."
         )
     window = shape.n_samples / shape.n_steps
     longest = max(map(len, recordings))

@@ -26,21 +26,11 @@ from ..persistence.container import hash_arrays, library_versions, pack, read_fi
 from ..persistence.values import encode
 
 FILE, LOCK = "checkpoint.safetensors", "checkpoint.lock"
-# Parameters that do not change the weights at the end: of reading and of embedding
-IRRELEVANT = {
-    "checkpoint",
-    "device",
-    "distributed",
-    "memory",
-    "n_clips",
-    "n_jobs",
-    "on_error",
-    "pooling",
-    "verbose",
-}
+# How an estimator reads and runs, which changes no result
+HOW = {"checkpoint", "device", "distributed", "memory", "n_jobs", "on_error", "verbose"}
+IRRELEVANT = HOW | {"n_clips", "pooling"}  # parameters that do not change the weights at the end
 # What does not change the output of a fitted estimator: how it reads, and how it was trained
-RUNNING = {"checkpoint", "device", "distributed", "memory", "n_jobs", "on_error", "verbose"}
-RUNNING |= {"_optimizer_state", "_random", "callbacks", "history_", "interrupted_", "warm_start"}
+RUNNING = HOW | {"_optimizer_state", "_random", "callbacks", "history_", "interrupted_", "warm_start"}
 
 
 @dataclass(repr=False, eq=False)
@@ -68,8 +58,8 @@ class CheckpointWriter(Callback):
     """Write all that a training needs to continue exactly, and resume from what an earlier one wrote.
 
     Must be the last of the callbacks: what the others did in an epoch is part of its state. ``settings`` are what
-    the result depends on; a checkpoint of other settings is refused. ``random`` draws the clips. Of several ranks,
-    the first reads and writes.
+    the result depends on; a checkpoint of other settings is refused. ``random`` draws the clips. Rank 0
+    alone reads and writes.
     """
 
     def __init__(self, directory, settings, random, every):
@@ -123,12 +113,9 @@ class CheckpointWriter(Callback):
             "callbacks": {name: _callback_state(callback) for name, callback in net.callbacks_},
             "generators": generators,
         }
-        run_once(lambda: self._write(state, n_done))
-
-    def _write(self, state, n_done):
         try:
             _check_finite(state)
-            write_file(self.path, pack(state))
+            run_once(lambda: write_file(self.path, pack(state)))
         except OSError as error:
             raise OSError(
                 f"the checkpoint after epoch {n_done} cannot be written to {str(self.path)!r} ({error}); make "
@@ -168,9 +155,11 @@ class CheckpointWriter(Callback):
             raise ValueError(
                 f"{str(self.path)!r} is damaged or no checkpoint ({error}); delete it to start afresh."
             ) from error
-        if changes := list_changes(stored, self.settings):
+        keys = sorted({**self.settings, **stored})
+        if changed := [key for key in keys if self.settings.get(key) != stored.get(key)]:
+            told = ", ".join(f"{key} was {stored.get(key)}, is {self.settings.get(key)}" for key in changed)
             raise ValueError(
-                f"{str(self.path)!r} is of a training with other settings or recordings ({changes}); give another "
+                f"{str(self.path)!r} is of a training with other settings or recordings ({told}); give another "
                 "checkpoint directory, or delete the file to start afresh."
             )
         if versions != library_versions():
@@ -218,12 +207,6 @@ def training_settings(estimator, network, recordings):
     parameters = {k: describe(v) for k, v in estimator.get_params(deep=False).items() if k not in IRRELEVANT}
     sounds = hash_arrays({f"{i:09d}": np.asarray(samples) for i, samples in enumerate(recordings)})
     return {**parameters, "initial weights": _hash_weights(network), "recordings": sounds.hex()}
-
-
-def list_changes(before, after, ignored=()):
-    """List in words how settings differ from those before; an empty text if they do not."""
-    changed = [key for key in sorted({**before, **after}) if before.get(key) != after.get(key)]
-    return ", ".join(f"{key} was {before.get(key)}, is {after.get(key)}" for key in changed if key not in ignored)
 
 
 def describe(value):

@@ -78,8 +78,8 @@ class ClipShape(NamedTuple):
     def stack(self, pieces, dtype, own=slice(None)):
         """Copy clips, pairs of a recording and where in it they begin, into one tensor, with zeros at the end.
 
-        Returns it, of shape (batch, n_samples) or shorter, and how many steps of each clip hold sound; of the
-        clips in the slice ``own`` alone, but of the length that the longest of all needs.
+        Returns it, of shape (batch, n_samples) or shorter, and how many steps of each clip hold sound. It holds
+        the slice ``own`` of the clips, and has the length that the longest of all needs.
         """
         lengths = [min(len(samples) - start, self.n_samples) for samples, start in pieces]
         n_valid = self.count_valid(lengths)

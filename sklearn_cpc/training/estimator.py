@@ -14,9 +14,10 @@ from torch import nn
 
 from .._constraints import POSITIVE, integers
 from .._generators import redirect_draws
+from .._ranks import join_ranks, own_ranks, run_once
 from ..persistence.models import SaveMixin
 from .device import match_input, resolve_device, seeded, standard_settings
-from .distributed import join_ranks, plan_alike, share_random
+from .distributed import plan_alike
 from .loop import finish_imports, train
 from .net import check_callbacks
 
@@ -49,7 +50,7 @@ class NetworkEstimator(SaveMixin):
 
     _title = "network"  # of progress bars and figures
     _n_candidates: Any = None  # equally likely answers, for the level of chance; a number or a property
-    distributed = False  # a parameter of those estimators that may share a training among processes
+    distributed = False  # a parameter of those whose training processes can share
     _optimizer_state = None  # of Adam, twice the weights: kept to train on, not pickled
     _random = None
 
@@ -102,25 +103,25 @@ class NetworkEstimator(SaveMixin):
         own = device.type == "cpu" and not _runs_foreign_code(self)
         trained = object.__new__(type(self))  # a copy to work on: other threads see the last fit until the end
         trained.__dict__.update(vars(self))
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(join_ranks(self.distributed, device))
-            stack.enter_context(standard_settings(device))
-            random = share_random(random)
-            stack.enter_context(seeded(random, device, own=own))
-            finish_imports()
-            task = plan_alike(trained, functools.partial(trained._plan, X, y, random, partial, resume))
-            training = train(
-                task.network,
-                task.batches,
-                task.criterion,
-                lr=self.lr,
-                device=device,
-                callbacks=self.callbacks,
-                verbose=self.verbose,
-                title=self._title,
-                optimizer_state=self._optimizer_state if resume else None,
-                **{"max_epochs": 1 if partial else self.max_epochs, **task.options},
-            )
+        with join_ranks(device) if self.distributed else contextlib.nullcontext(), standard_settings(device):
+            random = run_once(lambda: random)
+            trained.verbose = 0 if own_ranks() and own_ranks().rank else self.verbose
+            with seeded(random, device, own=own):
+                finish_imports()
+                task = plan_alike(trained, functools.partial(trained._plan, X, y, random, partial, resume))
+                training = train(
+                    task.network,
+                    task.batches,
+                    task.criterion,
+                    lr=self.lr,
+                    device=device,
+                    callbacks=self.callbacks,
+                    verbose=trained.verbose,
+                    title=self._title,
+                    optimizer_state=self._optimizer_state if resume else None,
+                    **{"max_epochs": 1 if partial else self.max_epochs, **task.options},
+                )
+        trained.verbose = self.verbose
         before = self.history_ if resume else []
         trained.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in training.history]
         trained.interrupted_ = training.stopped_by is not None

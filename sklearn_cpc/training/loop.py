@@ -16,7 +16,7 @@ from .._interrupts import note_interrupts
 from .._processes import shows_progress
 from .._ranks import own_ranks, run_once
 from .allocator import keep_freed_memory
-from .distributed import AddGradients
+from .distributed import AverageGradients
 from .net import LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
 from .schedules import SCHEDULES
 
@@ -55,17 +55,15 @@ def train(
     ``batches`` yields (inputs, targets), and ``criterion`` maps (outputs, targets) to the loss and a dict of the
     metrics that it names. ``precision`` is that of the forward pass. ``validate`` maps the module to a
     ``valid_score`` after every epoch. ``embedder``, for callbacks, maps recordings to a function that embeds them
-    with a module. The training resumes from the ``checkpoint``, a CheckpointWriter, if it has one. Ranks that
-    train together validate on the first, and get its history.
+    with a module. The training resumes from the ``checkpoint``, a CheckpointWriter, if it has one.
     """
     before = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
     if shows_progress(verbose):
         before.append(("progress", ProgressBar(title, verbose)))
     if validate is not None:
-        # before those that show or monitor the score
-        before.insert(0, ("validation", Validation(lambda module: run_once(lambda: validate(module)))))
-    if ranks := own_ranks():
-        before.insert(0, ("ranks", AddGradients(ranks)))
+        before.insert(0, ("validation", Validation(validate)))  # before those that show or monitor the score
+    if own_ranks():
+        before.insert(0, ("ranks", AverageGradients()))
     if schedule != "constant":
         rate = functools.partial(SCHEDULES[schedule], n_batches=max_epochs * batches.n_batches)
         before.append(("schedule", LRScheduler(LambdaLR, lr_lambda=rate, step_every="batch", event_name=None)))
@@ -95,8 +93,7 @@ def train(
     with checkpoint.resume(net) if checkpoint else contextlib.nullcontext(), keep_freed_memory():
         stopped_by = _run(net, batches) if max_epochs else None  # callbacks may not expect a training of no epoch
     if stopped_by is None:
-        history = run_once(lambda: _plain_history(net.history))
-        return Training(history, net.optimizer_.state_dict())
+        return Training(run_once(lambda: _plain_history(net.history)), net.optimizer_.state_dict())
     if last_epoch.weights is None:
         raise stopped_by
     module.load_state_dict(last_epoch.weights)

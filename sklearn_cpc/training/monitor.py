@@ -16,7 +16,6 @@ from sklearn.utils._param_validation import Interval, validate_parameter_constra
 from skorch.callbacks import Callback
 
 from .._constraints import Constrained, integers
-from .._ranks import own_ranks
 from .._warnings import warn
 
 
@@ -101,10 +100,8 @@ class EmbeddingMonitor(Constrained, Callback):
 
     def on_batch_end(self, net, batch=None, training=False, y_pred=None, **_):
         """Keep the embeddings of the last batches."""
-        z, n_valid, ranks = y_pred.z.detach(), y_pred.n_valid, own_ranks()
-        if ranks:
-            z, n_valid = ranks.gather(z), ranks.gather(n_valid)
-        self.recent_.append(z[torch.arange(z.shape[1], device=z.device) < n_valid[:, None]])
+        steps = torch.arange(y_pred.z.shape[1], device=y_pred.z.device)
+        self.recent_.append(y_pred.z.detach()[steps < y_pred.n_valid[:, None]])
         while sum(map(len, self.recent_)) - len(self.recent_[0]) >= self.n_rows:
             self.recent_.popleft()
 

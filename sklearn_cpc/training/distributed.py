@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from skorch.callbacks import Callback
+from torch import distributed
 
 from .._ranks import own_ranks, run_once
 from .checkpoint import training_settings
@@ -38,7 +39,8 @@ class AverageGradients(Callback):
     def on_grad_computed(self, net, named_parameters, **_):
         """Average the gradients, in one message."""
         gradients = [weights.grad for _, weights in named_parameters if weights.grad is not None]
-        mean = own_ranks().sum(torch.cat([values.flatten() for values in gradients])) / own_ranks().n_ranks
+        mean = torch.cat([values.flatten() for values in gradients]) / own_ranks().n_ranks
+        own_ranks().call(distributed.all_reduce, mean)
         for values, part in zip(gradients, mean.split([values.numel() for values in gradients]), strict=True):
             values.copy_(part.view(values.shape))
 

@@ -19,6 +19,7 @@ import matplotlib as mpl
 import torch
 from allocator import bench_allocator
 from archive import bench_archive, bench_memory, bench_transform
+from distributed import bench_distributed
 from estimators import bench_estimators
 from front_end import bench_front_end
 from page import as_page, as_table, draw_archives
@@ -30,6 +31,7 @@ HERE = Path(__file__).parent
 PARTS = {
     "steps": ("Training", bench_steps),
     "loop": ("Overhead of the training loop", bench_loop),
+    "distributed": ("Several processes", bench_distributed),
     "memory": ("Memory during training", bench_memory),
     "allocator": ("Keeping freed memory", bench_allocator),
     "front-end": ("Spectrograms", bench_front_end),

@@ -68,9 +68,9 @@ class Ranks:
         self.first, self.last = (n_clips * rank // self.n_ranks for rank in (self.rank, self.rank + 1))
         return slice(self.first, self.last)
 
-    def sum(self, values):
-        """Add a tensor up over the ranks, and its gradients too."""
-        return _Sum.apply(values, self)
+    def sum(self, values, *, own_gradient=False):
+        """Add a new tensor up over the ranks, and its gradients too unless each rank has those of its own part."""
+        return _Sum.apply(values, self, own_gradient)
 
     def gather(self, rows):
         """Return a row per clip of the batch, from the rows of each rank's clips."""
@@ -103,18 +103,18 @@ class Ranks:
         try:
             collective(*args, group=self.group)
         except RuntimeError as error:
-            lost = f"rank {self.rank} lost the others; one of them stopped, and may say why, or hangs"
-            raise RuntimeError(f"{lost} ({error}).") from error
+            lost = f"rank {self.rank} lost the others; one of them stopped, and may say why, or hangs ({error})."
+            raise RuntimeError(lost) from error
 
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, values, ranks):
-        ctx.ranks = ranks
-        total = values.clone(memory_format=torch.contiguous_format)
-        ranks.call(distributed.all_reduce, total)
-        return total
+    def forward(ctx, values, ranks, own_gradient):
+        ctx.ranks, ctx.own_gradient = ranks, own_gradient
+        ctx.mark_dirty(values)
+        ranks.call(distributed.all_reduce, values)
+        return values
 
     @staticmethod
     def backward(ctx, gradient):
-        return _Sum.apply(gradient, ctx.ranks), None
+        return gradient if ctx.own_gradient else ctx.ranks.sum(gradient.contiguous().clone()), None, None

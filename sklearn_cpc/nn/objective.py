@@ -221,7 +221,7 @@ def info_nce(
         allowed.append(other[:, None, None, :] & exist.permute(1, 2, 0))
     elif negatives != "within":
         clips, steps = draw_windows(ranks.gather(n_valid) if ranks else n_valid, n_across)
-        if ranks:  # modules that draw for themselves may have drawn other numbers on other ranks
+        if ranks and not own_generator():  # ranks share torch's with modules that may draw more on one
             clips, steps = ranks.sum(torch.stack([clips, steps]) * (ranks.rank == 0))
         others = ranks.pick(z, clips, steps) if ranks else z[clips, steps]
         scores.append(predictions @ others.T)
@@ -238,7 +238,7 @@ def info_nce(
         tolerance = rounding_bound(length * scale, z.norm(dim=-1)[row[:, None, None], target])
         correct = (positive - tolerance > negative.amax(-1)) & counts
     sums = [values.sum((0, 1)) for values in (torch.where(counts, cross_entropy, 0), counts, correct)]  # (future,)
-    total, n_counted, n_correct = ranks.sum(torch.stack(sums)) if ranks else sums
+    total, n_counted, n_correct = ranks.sum(torch.stack(sums), own_gradient=True) if ranks else sums
     per_step = total / n_counted.clamp_min(1)
     weights = (n_counted > 0) * future_weights(step_weights, n_future, per_step)
     loss = (weights * per_step).sum() / weights.sum().clamp_min(torch.finfo(per_step.dtype).tiny)

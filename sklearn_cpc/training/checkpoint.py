@@ -58,8 +58,7 @@ class CheckpointWriter(Callback):
     """Write all that a training needs to continue exactly, and resume from what an earlier one wrote.
 
     Must be the last of the callbacks: what the others did in an epoch is part of its state. ``settings`` are what
-    the result depends on; a checkpoint of other settings is refused. ``random`` draws the clips. Rank 0
-    alone reads and writes.
+    the result depends on; a checkpoint of other settings is refused. ``random`` draws the clips. Rank 0 writes.
     """
 
     def __init__(self, directory, settings, random, every):

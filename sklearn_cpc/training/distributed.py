@@ -1,9 +1,8 @@
-"""Distributed training: ranks agree on what they train, and average their gradients."""
+"""Distributed training: ranks agree on what they train, and add up their gradients."""
 
 import numpy as np
 import torch
 from skorch.callbacks import Callback
-from torch import distributed
 
 from .._ranks import own_ranks, run_once
 from .checkpoint import training_settings
@@ -33,15 +32,14 @@ def plan_alike(estimator, plan):
     return tasks[0]
 
 
-class AverageGradients(Callback):
+class AddGradients(Callback):
     """Let all ranks take the same steps. Must be the first callback: the others see the same everywhere."""
 
     def on_grad_computed(self, net, named_parameters, **_):
-        """Average the gradients, in one message."""
+        """Add up the gradients, each of a part of the loss, in one message."""
         gradients = [weights.grad for _, weights in named_parameters if weights.grad is not None]
-        mean = torch.cat([values.flatten() for values in gradients]) / own_ranks().n_ranks
-        own_ranks().call(distributed.all_reduce, mean)
-        for values, part in zip(gradients, mean.split([values.numel() for values in gradients]), strict=True):
+        total = own_ranks().sum(torch.cat([values.flatten() for values in gradients]))
+        for values, part in zip(gradients, total.split([values.numel() for values in gradients]), strict=True):
             values.copy_(part.view(values.shape))
 
     def on_batch_end(self, net, **_):

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._constraints import check_parameters
-from .._files import atomic_write, remove_abandoned
+from .._files import atomic_write, is_url, remove_abandoned
 from .._pipelines import find_nested
 from .._processes import progress
 from .._warnings import warn
@@ -113,7 +113,8 @@ def _write_part(estimator, paths, onsets, durations, folder, file, metadata):
     import pyarrow as pa
     from pyarrow import parquet
 
-    full_paths = [os.path.join(folder, path) for path in paths]  # processes may have another working directory
+    # Processes may have another working directory.
+    full_paths = [path if is_url(path) else os.path.join(folder, path) for path in paths]
     reasons_by_path, rows, values = _embed(estimator, list(map(Clip, full_paths, onsets, durations)))
     embeddings = np.full((len(paths), values.shape[1]), np.nan, metadata["dtype"])
     with np.errstate(over="ignore"):

@@ -20,9 +20,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array
 
 from .._extras import import_extra
-from .._files import atomic_write
+from .._files import atomic_write, is_url
 from .._warnings import warn
 from ..audio.clips import Clip, as_clips
+from ..audio.files import base_name
 from ..audio.reading import UnreadableAudioError
 from ..audio.samples import as_samples
 from ..audio.store import AudioSource, map_in_threads
@@ -274,11 +275,12 @@ def _encode_media(sample_rate, space, sound):
 
 
 def _find_url(folder, path, onset, duration):
-    """Return the URL of a stretch of a file, relative to a folder if that is possible; "" for some formats."""
-    if not path.lower().endswith(BROWSER_FORMATS):
+    """Return the URL of a stretch of a file, relative to a folder if possible, or "" if no browser plays it."""
+    is_page = path.startswith(("http://", "https://"))
+    if not base_name(path).lower().endswith(BROWSER_FORMATS) or (is_url(path) and not is_page):
         return ""
     try:
-        url = quote(os.fsencode(os.path.relpath(path, folder).replace(os.sep, "/")))
+        url = path if is_page else quote(os.fsencode(os.path.relpath(path, folder).replace(os.sep, "/")))
     except ValueError:  # another drive of Windows
         url = Path(os.path.abspath(path)).as_uri()
     return f"{url}#t={onset:.3f}" + ("" if np.isnan(duration) else f",{onset + duration:.3f}")

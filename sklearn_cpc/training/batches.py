@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
+from .._files import locate
 from .._generators import own_generator
 from .._warnings import warn
 
@@ -134,7 +135,7 @@ def hold_out(estimator, identities, random, resume):
 
 def _hash(seed, identity):
     if isinstance(identity, str):
-        content = os.fsencode(os.path.realpath(identity))
+        content = os.fsencode(locate(identity, os.path.realpath))
     else:
         content = np.asarray(identity, np.float32).tobytes()
     digest = hashlib.blake2b(str(seed).encode(), digest_size=7)

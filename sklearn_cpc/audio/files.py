@@ -50,10 +50,12 @@ def list_urls(url):
     except ValueError as error:
         raise ValueError(f"{url!r} {error}") from error
     start = url[: URL.match(url).end()]  # type: ignore[union-attr]
+    start += "/" * url.startswith("/", len(start))
     end = "".join(url[len(start) :].partition("::")[1:])
-    names = sorted(name.split("/") for name in found if not re.search(r"(^|/)\.", name))
-    urls = {name: found[name] for name in map("/".join, names)}
-    return {name: url if URL.match(url) else start + url + end for name, url in urls.items()}
+    names = sorted((name for name in found if not re.search(r"(^|/)\.", name)), key=lambda name: name.split("/"))
+    return {
+        name: found[name] if URL.match(found[name]) else start + found[name].lstrip("/") + end for name in names
+    }
 
 
 @contextlib.contextmanager

@@ -158,7 +158,7 @@ def test_damaged_long_recordings_are_refused_as_local_ones(long_files, tmp_path,
     (tmp_path / "a").write_bytes(content)
     reasons = []
     for path in (str(tmp_path / "a"), http.add("a", content)):
-        with pytest.raises(UnreadableAudioError, match="is damaged") as error:
+        with pytest.raises(UnreadableAudioError) as error:
             mfcc().fit([(path, 2.0, 1.0)])
         reasons.append(error.value.reasons[path])
     assert reasons[0] == reasons[1]

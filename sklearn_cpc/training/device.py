@@ -32,6 +32,13 @@ def resolve_device(device):
         raise ValueError(f"device={device!r} cannot be used here ({error}); use 'auto' or 'cpu'.") from error
 
 
+def move(tensor, device):
+    """Copy a tensor to a device; to a GPU without waiting until it is there."""
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def resolve_precision(precision, device):
     """Turn "auto" into "bfloat16" where the processor computes in it natively, else "float32"."""
     if precision != "auto":

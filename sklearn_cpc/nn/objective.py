@@ -113,8 +113,8 @@ class InfoNCELoss(nn.Module):
         loss, accuracy = info_nce(*forecast, **self.options)
         # A step that no clip of the batch is long enough for has no accuracy.
         values = torch.cat([accuracy.nanmean()[None], accuracy]).nan_to_num(0.0)
-        values = values.unbind() if values.is_cuda else values.tolist()  # tolist would wait for a GPU
-        return loss, dict(zip(self.metrics, values, strict=True))
+        metrics = values.unbind() if values.is_cuda else values.tolist()  # tolist would wait for a GPU
+        return loss, dict(zip(self.metrics, metrics, strict=True))
 
 
 class LossAndAccuracy(NamedTuple):

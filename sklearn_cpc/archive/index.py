@@ -10,6 +10,8 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 from .._constraints import check_parameters, integers
+from .._threads import keep_thread_count
+from ..audio.clips import as_clips
 from .dataset import read_archive
 
 ROWS_PER_BLOCK = 1024  # compared at a time: their float32 copy stays in the processor's cache
@@ -30,6 +32,9 @@ class EmbeddingIndex:
     ----------
     source : str, path-like or float array of shape (n_windows, n_features)
         The directory of a dataset of :func:`embed_archive`, or embeddings, which may be mapped to memory.
+    estimator : fitted estimator, default=None
+        The one that made the embeddings, so that :meth:`query` takes recordings too. A dataset of another
+        estimator is refused.
 
     Attributes
     ----------
@@ -48,9 +53,10 @@ class EmbeddingIndex:
     1      0    1  0.707
     """
 
-    def __init__(self, source):
+    def __init__(self, source, estimator=None):
+        self.estimator = estimator
         if isinstance(source, (str, os.PathLike)):
-            self.windows, self.embeddings = read_archive(source)
+            self.windows, self.embeddings = read_archive(source, estimator)
         else:
             self.windows, self.embeddings = pd.DataFrame(index=range(len(source))), np.asanyarray(source)
         shape, dtype = self.embeddings.shape, self.embeddings.dtype
@@ -69,8 +75,9 @@ class EmbeddingIndex:
 
         Parameters
         ----------
-        embeddings : array of shape (n_features,) or (n_queries, n_features)
-            What to search for: rows that the same estimator has transformed.
+        embeddings : array of shape (n_features,) or (n_queries, n_features), or recordings
+            What to search for: rows that the same estimator has transformed, or, if the index has an
+            ``estimator``, paths, clips or a table of them.
         k : int, default=10
             Rows to find per query.
 
@@ -87,6 +94,8 @@ class EmbeddingIndex:
         ValueError
             If ``embeddings`` have another number of features, or are not finite.
         """
+        if self.estimator is not None and as_clips(embeddings) is not None:
+            embeddings = self.estimator.transform(embeddings)
         queries = np.atleast_2d(np.asarray(embeddings, np.float64))
         n_features = self.embeddings.shape[1]
         if queries.ndim != 2 or queries.shape[1] != n_features:
@@ -137,7 +146,7 @@ def _one_thread():
 
     Threads share the number of threads of BLAS, so only one of them is in such a block at a time.
     """
-    torch.get_num_threads()  # before the limit: a thread asks once, and goes by the answer ever after
+    keep_thread_count()
     with _blas_lock, _libraries.limit(limits=1):
         yield
 

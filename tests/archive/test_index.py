@@ -154,6 +154,30 @@ def test_unsuitable_queries_are_refused(query, k, message):
         EmbeddingIndex(np.eye(3)).query(query, k)
 
 
+def test_recordings_can_be_searched_for_with_the_estimator_of_a_dataset(tmp_path):
+    paths = write_samples(tmp_path, rising_tones(6))
+    one, other = (small_cpc(max_epochs=0, random_state=seed).fit(paths) for seed in range(2))
+    windows = cut_windows(paths, 0.15)
+    embed_archive(one, windows, tmp_path / "data")
+    index = EmbeddingIndex(tmp_path / "data", one)
+    found = index.query(windows[2:5], k=3)
+    pd.testing.assert_frame_equal(found, index.query(one.transform(windows[2:5]), k=3))
+    with pytest.raises(ValueError, match="has embeddings of another estimator; load the one"):
+        EmbeddingIndex(tmp_path / "data", other)
+
+
+def test_damaged_copy_is_named(tmp_path):
+    paths = write_samples(tmp_path, rising_tones(6))
+    embed_archive(small_cpc(max_epochs=0).fit(paths), cut_windows(paths, 0.15), tmp_path / "data")
+    EmbeddingIndex(tmp_path / "data")
+    (copy,) = tmp_path.glob(".data-*.npy")
+    data = bytearray(copy.read_bytes())
+    data[-3] ^= 4
+    copy.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"{copy.name} is damaged.*checksum.*delete it"):
+        EmbeddingIndex(tmp_path / "data")
+
+
 def test_windows_of_a_dataset_are_found_again(tmp_path, monkeypatch):
     monkeypatch.setattr(embedding, "PART_SECONDS", 0.8)
     (tmp_path / "audio").mkdir()

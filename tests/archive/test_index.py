@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from corpus import rising_tones, small_cpc, write_samples
 
 from sklearn_cpc.archive import EmbeddingIndex, cut_windows, embed_archive, embedding, index
@@ -44,6 +45,14 @@ def small_blocks(monkeypatch):
 def test_result_is_that_of_brute_force(dtype, k):
     random = np.random.default_rng(0)
     check(random.standard_normal((300, 24)).astype(dtype), random.standard_normal((5, 24)), k)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_any_number_of_threads_finds_the_same(n_threads, monkeypatch):
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    for n_rows in (20, 300):
+        check(random.standard_normal((n_rows, 24)).astype("float32"), random.standard_normal((5, 24)), 7)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

@@ -105,8 +105,8 @@ def search(model, embeddings, example, onset, duration, k, output=None, format="
 from sklearn_cpc import load
 from sklearn_cpc.archive import EmbeddingIndex, write_annotations
 
-example = load({model!r}).transform({clips})
-result = EmbeddingIndex({embeddings!r}).query(example, k={k})
+index = EmbeddingIndex({embeddings!r}, load({model!r}))
+result = index.query({clips}, k={k})
 {write}""".lstrip()
 
 

@@ -249,8 +249,8 @@ class AudioSource:
         if on_error == "raise":
             advice = "repair them, leave them out, or set on_error='nan' to keep their rows as NaN"
             raise UnreadableAudioError(self._reasons, n_total, advice)
-        if hasattr(self.estimator, "_unusable"):  # the caller reports the reasons itself
-            self.estimator._unusable.update(self._reasons)
+        if callable(on_error):
+            on_error(self._reasons)
             return
         lines = "\n".join(format_reasons(self._reasons))
         warn(f"{len(self._reasons)} recordings cannot be used; their rows are NaN:\n{lines}")

@@ -16,8 +16,8 @@ from sklearn_cpc.archive import EmbeddingIndex, embed_archive, embedding
 from sklearn_cpc.archive.dataset import find_parts
 from sklearn_cpc.archive.windows import clip_columns
 
-TRANSFORM = 571  # seconds of sound per second on two cores: docs/speed.md, 20 hours
-FIT = 1168  # the same of an epoch of fit, which is about reading
+TRANSFORM = 550  # seconds of sound per second on two cores: docs/speed.md, 20 hours
+FIT = 1453  # the same of an epoch of fit, which is about reading
 CORE_HOUR = 0.04  # dollars, a usual price of a rented core
 MONTH = 0.02  # dollars per GB of object storage and month, a usual price
 RATE, WINDOW = 16000, 1.0  # Hz, seconds

@@ -316,9 +316,7 @@ def refuse_hanging_files(path, head):
             start = skip_id3_tags(data)
             if data[start : start + 4] in NEVER_TAGGED:
                 raise ValueError("has an ID3 tag but is not mp3; remove the tag.")
-    if RECOGNISED.match(head):
-        return
-    if isinstance(path, RemoteFile):
+    if RECOGNISED.match(head) or isinstance(path, RemoteFile):
         return
     folder, name = os.path.split(os.fsencode(path))
     for fork in (b"._" + name, os.path.join(b".AppleDouble", name)):

@@ -33,7 +33,9 @@ def resolve_device(device):
 
 
 def move(tensor, device):
-    """Copy a tensor to a device; to a GPU without waiting until it is there."""
+    """Copy a tensor or a dict of them to a device; to a GPU without waiting until they are there."""
+    if isinstance(tensor, dict):
+        return {name: move(part, device) for name, part in tensor.items()}
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -45,11 +45,7 @@ class Net(NeuralNet):
 
     def infer(self, x, **_):
         """Call the module, in bfloat16 if that is the precision."""
-        x = (
-            {name: move(part, self.device) for name, part in x.items()}
-            if isinstance(x, dict)
-            else move(x, self.device)
-        )
+        x = move(x, self.device)
         kind, in_bfloat16 = self.device.type, self.precision == "bfloat16"
         precision: contextlib.AbstractContextManager = contextlib.nullcontext()
         # Entering autocast takes 5 % of the time of a small network, so do it only where it changes something.

@@ -42,20 +42,19 @@ def list_urls(url):
     Names that start with a dot are left out.
     """
     try:
-        fs, path = _call(url, _connect, url)
-        found = {
-            name.removeprefix(path).lstrip("/"): name
-            for name in _call(url, fs.glob if "*" in url else fs.find, path)
-        }
+        fs, folder = _call(url, _connect, url)
+        paths = _call(url, fs.glob if "*" in url else fs.find, folder)
     except ValueError as error:
         raise ValueError(f"{url!r} {error}") from error
-    start = url[: URL.match(url).end()]  # type: ignore[union-attr]
-    start += "/" * url.startswith("/", len(start))
-    end = "".join(url[len(start) :].partition("::")[1:])
-    names = sorted((name for name in found if not re.search(r"(^|/)\.", name)), key=lambda name: name.split("/"))
-    return {
-        name: found[name] if URL.match(found[name]) else start + found[name].lstrip("/") + end for name in names
-    }
+    start = URL.match(url).end()  # type: ignore[union-attr]
+    start += url.startswith("/", start)
+    end = "".join(url[start:].partition("::")[1:])
+    urls = {}
+    for path in sorted(paths, key=lambda path: path.split("/")):
+        name = path.removeprefix(folder).lstrip("/")
+        if not re.search(r"(^|/)\.", name):
+            urls[name] = path if URL.match(path) else url[:start] + path.lstrip("/") + end
+    return urls
 
 
 @contextlib.contextmanager

@@ -216,6 +216,19 @@ def test_failure_in_the_middle_is_no_fault_of_a_recording(long_files, http):
         http.failures = []
 
 
+def test_ctrl_c_while_libsndfile_reads_is_raised(long_files, http, monkeypatch):
+    url = http.add("a.wav", read(long_files["wav"]))
+
+    def interrupt():
+        if len(http.requests) == 3:
+            raise KeyboardInterrupt
+
+    fetch = files.RemoteFile._fetch
+    monkeypatch.setattr(files.RemoteFile, "_fetch", lambda *args: (interrupt(), fetch(*args))[1])
+    with pytest.raises(KeyboardInterrupt):
+        mfcc().fit([(url, 9.0, 1.0)])
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_lack_of_permission_is_told_at_once(tmp_path, http, status):
     url = http.add("a.wav", read(write(tmp_path / "a.wav")))

@@ -226,7 +226,7 @@ def test_ctrl_c_while_libsndfile_reads_is_raised(long_files, http, monkeypatch):
     fetch = files.RemoteFile._fetch
     monkeypatch.setattr(files.RemoteFile, "_fetch", lambda *args: (interrupt(), fetch(*args))[1])
     with pytest.raises(KeyboardInterrupt):
-        mfcc().fit([(url, 9.0, 1.0)])
+        mfcc().fit([(url, 40.0, 1.0)])
 
 
 @pytest.mark.parametrize("status", [401, 403])

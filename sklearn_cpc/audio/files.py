@@ -57,17 +57,9 @@ def list_urls(url):
     return urls
 
 
-@contextlib.contextmanager
 def opened(path):
-    """Yield a path as it is or, for a URL, a :class:`RemoteFile`, which is closed at the end."""
-    if not is_url(path):
-        yield path
-        return
-    file = RemoteFile(path)
-    try:
-        yield file
-    finally:
-        file.release()
+    """Return a context: of a :class:`RemoteFile` for a URL, which is closed at the end, else of the path."""
+    return RemoteFile(path) if is_url(path) else contextlib.nullcontext(path)
 
 
 @contextlib.contextmanager
@@ -127,7 +119,7 @@ class RemoteFile(AbstractBufferedFile):
 
     @functools.cached_property
     def copy(self):
-        """Path of a copy of the file, until this is released."""
+        """Path of a copy of the file, until this is closed."""
         self._folder = ScratchFolder()
         path = LocalCopy(os.path.join(self._folder.path, re.sub(r"[^\w.-]", "_", base_name(self.url))[-100:]))
         path.url = self.url
@@ -159,15 +151,16 @@ class RemoteFile(AbstractBufferedFile):
         return self.cache._fetch(*index.indices(self.size)[:2])
 
     def readinto(self, buffer):
-        """Read what fits; an error ends the file here and is raised when this is released."""
+        """Read what fits; an error ends the file here and is raised when this is closed."""
         try:
             return super().readinto(buffer)
         except BaseException as error:  # libsndfile calls this, and lets no error pass
             self._error = self._error or error
             return 0
 
-    def release(self):
+    def close(self):
         """Remove the copy, and raise what stopped a read."""
+        super().close()
         if self._folder is not None:
             self._folder.remove()
         if self._error is not None:

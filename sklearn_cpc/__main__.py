@@ -105,8 +105,8 @@ def search(model, embeddings, example, onset, duration, k, output=None, format="
 from sklearn_cpc import load
 from sklearn_cpc.archive import EmbeddingIndex, write_annotations
 
-example = load({model!r}).transform({clips})
-result = EmbeddingIndex({embeddings!r}).query(example, k={k})
+index = EmbeddingIndex({embeddings!r}, load({model!r}))
+result = index.query({clips}, k={k})
 {write}""".lstrip()
 
 
@@ -161,12 +161,12 @@ def info(recordings):
     paths = rows if "list_recordings" in imports else f"{rows}['path']"
     return f"""\
 import pandas as pd
-import soundfile
 {imports}
 from sklearn_cpc.archive import cut_windows
+from sklearn_cpc.audio.reading import read_header
 
 result = cut_windows({paths}, duration=1e9, on_error="nan").drop(columns="onset")  # one row of each
-headers = [soundfile.info(path) if seconds > 0 else None for path, seconds in result.to_numpy()]
+headers = [read_header(path) if seconds > 0 else None for path, seconds in result.to_numpy()]
 for name in ("samplerate", "channels", "format", "subtype"):
     result[name] = pd.array([getattr(header, name, None) for header in headers])
 """

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import weakref
 
+URL = re.compile(r"([a-z]+::)*[a-zA-Z][\w+.-]+://")  # not "C://", a drive of Windows
 LOCK_NAME = re.compile(r"\.sklearn_cpc-[0-9a-f]{16}\.lock")  # protects the file or folder without ".lock"
 
 if sys.platform == "win32":
@@ -27,6 +28,17 @@ else:
 
     def _lock(file, wait):
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def is_url(path):
+    """Whether a path is a URL, and not the name of a file that looks like one."""
+    return isinstance(path, str) and bool(URL.match(path)) and not os.path.lexists(path)
+
+
+def locate(path, resolve=os.path.abspath):
+    """Return a path that does not depend on the working directory, or a URL as it is."""
+    path = getattr(path, "url", path)
+    return path if is_url(path) else resolve(path)
 
 
 def only_regular(path, flags):

@@ -87,9 +87,10 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     n_clips : int, default=None
         Clips per row at transform, evenly spread; a single clip is in the middle. None: all of the row, in clips
         of ``clip_duration`` or, for "logmel" and poolings other than "context", of 20 times that.
-    on_error : {"raise", "nan"}, default="raise"
+    on_error : {"raise", "nan"} or callable, default="raise"
         What to do with recordings that cannot be used: raise one error that lists them all, or train
-        without them, fill their rows with NaN at transform, and warn.
+        without them, fill their rows with NaN at transform, and warn. A callable gets a dict of the reasons by
+        path, in place of the warning.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Type of the forward pass in training; "auto" is bfloat16 where the processor computes in it natively.
         Embeddings always have the type of the input.
@@ -180,7 +181,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     validation_fraction: Annotated[float, SHARE] = 0.0
     pooling: Annotated[str | Sequence[str], POOLING, Each(POOLING)] = "context"
     n_clips: Annotated[int | None, integers(1, 2**20), None] = None
-    on_error: Annotated[str, ON_ERROR] = "raise"
+    on_error: Annotated[Any, ON_ERROR, callable] = "raise"
     precision: Annotated[str, StrOptions({"auto", "float32", "bfloat16"})] = "auto"
     device: Device = "auto"
     callbacks: Callbacks = None

@@ -1,7 +1,7 @@
 """MFCCTransformer: hand-crafted features that need no training, as a baseline."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -29,8 +29,9 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         Samples from one frame to the next.
     n_mels : int, default=128
         Number of mel bands; choose fewer for a low rate or a short transform.
-    on_error : {"raise", "nan"}, default="raise"
-        Raise one error that lists all unusable recordings, or warn and fill their rows with NaN.
+    on_error : {"raise", "nan"} or callable, default="raise"
+        Raise one error that lists all unusable recordings, or fill their rows with NaN and warn. A callable gets a
+        dict of the reasons by path, in place of the warning.
     memory : str, path-like or joblib.Memory, default=None
         Directory for decoded recordings, shared by fits and processes. None: decode them in every call.
     n_jobs : int, default=None
@@ -62,7 +63,7 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
     n_fft: Annotated[int, N_FFT] = 2048
     hop_length: Annotated[int, integers(1, 2**16)] = 512
     n_mels: Annotated[int, integers(2, 512)] = 128
-    on_error: Annotated[str, ON_ERROR] = "raise"
+    on_error: Annotated[Any, ON_ERROR, callable] = "raise"
     memory: Memory = None
     n_jobs: Jobs = None
     verbose: Verbose = 0

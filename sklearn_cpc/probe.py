@@ -39,8 +39,9 @@ class CrossEntropy(nn.CrossEntropyLoss):
 
     def forward(self, logits, labels):
         """Return the loss and a dict with the accuracy."""
-        accuracy = (logits.argmax(1) == labels).count_nonzero().item() / len(labels)
-        return super().forward(logits, labels), {"accuracy": accuracy}
+        n_correct = (logits.argmax(1) == labels).count_nonzero()
+        n_correct = n_correct if n_correct.is_cuda else n_correct.item()  # item would wait for a GPU
+        return super().forward(logits, labels), {"accuracy": n_correct / len(labels)}
 
 
 @dataclass(repr=False, eq=False)

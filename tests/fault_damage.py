@@ -2,9 +2,9 @@
 
     python tests/fault_damage.py --seconds 60 --seed 0
 
-Stored are a model, a checkpoint, an entry of memory=, and the dataset of an archive. Bits, blocks, sizes and whole
-contents change. A damaged file must be refused with an error that names it or be made again; results that differ
-are findings.
+Stored are a model, a checkpoint, an entry of memory=, and the dataset of an archive with its hidden copy. Bits,
+blocks, sizes and whole contents change. A damaged file must be refused with an error that names it or be made
+again; results that differ are findings.
 """
 
 import functools
@@ -84,6 +84,7 @@ def prepare(folder):
         "checkpoint": (store_checkpoints, use_checkpoint, "checkpoint/*"),
         "entry of memory=": (use_memory, use_memory, "*/*.f32"),
         "part of an archive": (use_archive, use_archive, "data/*.parquet"),
+        "copy of an archive": (use_archive, use_archive, ".data-*.npy"),
     }
     trials = {}
     for name, (store, use, pattern) in kinds.items():

@@ -75,3 +75,23 @@ def test_steps_with_and_without_kept_memory_take_turns(module, monkeypatch):
     seconds, pages = allocator.run_in_subprocess("small-corpus", "kept")
     assert seconds > 0
     assert pages >= 0
+
+
+def test_measurements_for_a_gpu_run_on_a_cpu(tmp_path, module, monkeypatch):
+    options = ["--json", str(tmp_path / "gpu.json"), "--device", "cpu", "--tiny"]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *options])
+    gpu = module("gpu")
+    monkeypatch.setattr(gpu, "WARM_UP", 1)
+    gpu.main()
+    results = json.loads((tmp_path / "gpu.json").read_text())
+    assert [row["equal"] for row in results["checks"]] == [True]
+    assert all(row["keeps the names of weights"] for row in results["steps"])
+    for name in ("fit", "transform", "archive"):
+        assert all(row["seconds of sound per second"] > 0 for row in results[name])
+
+
+def test_results_that_differ_from_those_of_the_cpu_are_told(module, monkeypatch):
+    gpu = module("gpu")
+    monkeypatch.setattr(gpu, "move", lambda tensor, device: tensor * (1 + device.index if device.index else 1))
+    (row,) = gpu.check_results(gpu.torch.device("cpu", 1), True, 1.0)
+    assert not row["equal"]

@@ -1,6 +1,8 @@
 """Several threads at once: results are those of one thread, and nothing that threads share is changed."""
 
+import os
 import random
+import signal
 import sys
 import threading
 import warnings
@@ -33,6 +35,7 @@ from sklearn_cpc import (
     MFCCTransformer,
     load,
 )
+from sklearn_cpc._threads import compute_in_threads
 from sklearn_cpc.training.device import standard_settings
 
 CLIPS = rising_tones(8)
@@ -337,3 +340,61 @@ def test_a_training_with_code_of_ones_own_waits_for_another():
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: fit(small_cpc(callbacks=[Meet()])), range(3)))
     assert together == [1, 1, 1]
+
+
+# Work that is divided among threads, each of which torch uses alone
+
+
+def test_threads_that_start_during_the_work_have_all_of_torchs_threads():
+    def look(_):
+        inner = []
+        other = threading.Thread(target=lambda: inner.append(torch.get_num_threads()))
+        barrier.wait(60)  # both threads have begun
+        other.start()
+        other.join()
+        return torch.get_num_threads(), *inner
+
+    before, barrier = torch.get_num_threads(), threading.Barrier(2)
+    try:
+        torch.set_num_threads(3)
+        assert compute_in_threads(look, range(2), 2) == [(1, 3), (1, 3)]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_in_any_thread_is_raised_and_does_no_harm():
+    def divide(item):
+        barrier.wait(60)  # each thread has one
+        return 1 / item
+
+    for items in ([0, 1], [1, 0]):
+        barrier = threading.Barrier(2)
+        with pytest.raises(ZeroDivisionError):
+            compute_in_threads(divide, items, 2)
+    barrier = threading.Barrier(2)
+    assert compute_in_threads(divide, [1, 2], 2) == [1, 0.5]
+
+
+def test_results_of_all_threads_keep_the_order_of_items():
+    def identify(item):
+        if item < 3:
+            barrier.wait(60)  # each thread has one of the first
+        return item, threading.get_ident(), torch.get_num_threads()
+
+    barrier = threading.Barrier(3)
+    items, idents, n_torch_threads = zip(*compute_in_threads(identify, range(100), 3), strict=True)
+    assert items == tuple(range(100))
+    assert len(set(idents)) == 3
+    assert set(n_torch_threads) == {1}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own():
+    assert compute_in_threads(abs, [-1, -2], 2) == [1, 2]
+    child = os.fork()
+    if not child:
+        signal.alarm(60)  # ends the process if it waits for threads that it does not have
+        os._exit(compute_in_threads(abs, [-1, -2], 2) != [1, 2])
+    assert os.waitpid(child, 0)[1] == 0

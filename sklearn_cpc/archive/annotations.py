@@ -14,8 +14,9 @@ from sklearn.utils._param_validation import StrOptions
 
 from .._constraints import check_parameters
 from .._extras import import_extra
-from .._files import atomic_write
+from .._files import atomic_write, is_url, locate
 from ..audio.clips import as_clips, match_columns
+from ..audio.files import fetched
 from ..audio.reading import open_audio, printable
 from .windows import clip_columns
 
@@ -71,7 +72,7 @@ def read_annotations(paths, format=None, *, recordings=None, label_column=None):
     1  dawn.wav    4.0      1.00  robin
     """
     tables, given = _list_paths(paths), _list_paths([] if recordings is None else recordings)
-    folders = [] if given else sorted({os.path.dirname(table) for table in tables})
+    folders = [] if given else sorted({os.path.dirname(table) for table in tables if not is_url(table)})
     beside = [os.path.join(folder, name) for folder in folders for name in os.listdir(folder or os.curdir)]
     known = _index_names(given or [path for path in beside if path.lower().endswith(AUDIO)])
     if len(set(given)) == 1:
@@ -130,7 +131,7 @@ def _read_table(path, format, find, label_column):
 
 def _read_text(path, format):
     """Return the names of the columns and the rows of a text file, all of them str."""
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with fetched(path) as copy, open(copy, encoding="utf-8-sig", newline="") as file:
         first = file.readline()
         file.seek(0)
         if format is None and re.match(r"\s*$|[-+\d.eE]+\t[-+\d.eE]+(\t|\s*$)", first):
@@ -156,7 +157,8 @@ def _read_with_crowsetta(path, format):
     crowsetta = import_extra("crowsetta", "annotations")
     if format not in crowsetta.formats.as_list():
         raise ValueError(f"format={format!r} is none of raven, audacity, csv, {crowsetta.formats.as_list()}")
-    annotations, rows = crowsetta.Transcriber(format).from_file(path).to_annot(), []
+    with fetched(path) as copy:
+        annotations, rows = crowsetta.Transcriber(format).from_file(copy).to_annot(), []
     for annotation in annotations if isinstance(annotations, list) else [annotations]:
         name = str(annotation.notated_path or "")
         if hasattr(annotation, "bboxes"):
@@ -192,6 +194,8 @@ def _find_recording(known, is_beside, name, table):
     """
     folder, file = os.path.split(table)
     last, words = split_path(name)[-1], file.split(".")
+    if name and (is_url(name) or (is_beside and is_url(table))):
+        return name if is_url(name) else f"{folder}/{name}"
     if is_beside and name:
         return next(filter(os.path.isfile, (os.path.join(folder, name), os.path.join(folder, last))), name)
     # dawn.Table.1.selections.txt is about dawn.wav
@@ -258,8 +262,8 @@ def write_annotations(table, path_or_folder, format="raven"):
         if re.search(r"[\t\r\n]", text):
             raise ValueError(f"{text!r} has a tab or line break, which {format} tables cannot hold.")
     lines = pd.DataFrame({"path": paths, "onset": onsets, "end": onsets + durations, "label": labels, **scores})
-    by_path = dict(list(lines.groupby(np.array(list(map(os.path.abspath, paths)), object), sort=False)))
-    files = _name_files(list(by_path), os.fsdecode(path_or_folder), format)
+    by_path = dict(list(lines.groupby(np.array(list(map(locate, paths)), object), sort=False)))
+    files = _name_files(list(map(os.path.abspath, by_path)), os.fsdecode(path_or_folder), format)
     for file, rows in zip(files, by_path.values(), strict=True):
         rows = _as_selections(rows) if format == "raven" else rows[["onset", "end", "label"]]
         style = {"sep": "\t", "quoting": csv.QUOTE_NONE, "lineterminator": "\n", "float_format": "%.9f"}

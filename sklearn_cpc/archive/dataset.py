@@ -13,6 +13,7 @@ import pandas as pd
 from .._extras import import_extra
 from .._files import atomic_write, remove_abandoned
 from ..persistence.container import hash_arrays
+from ..training.checkpoint import describe
 
 PART, PATTERN = "part-{:06d}.parquet", "part-*.parquet"  # names of files
 KEY = "sklearn_cpc"  # of their metadata
@@ -41,6 +42,11 @@ def find_parts(directory, settings=None):
     return parts
 
 
+def digest(estimator):
+    """Return a text that is the same for estimators that compute alike."""
+    return hashlib.sha256(describe(estimator).encode()).hexdigest()
+
+
 def hash_windows(paths, onsets, durations):
     """Return a text that is the same for equal windows."""
     text = np.frombuffer("\0".join(paths).encode(), np.uint8)
@@ -58,7 +64,7 @@ def _naming_damage(file):
         raise ValueError(f"{file} is damaged, or no file of embed_archive ({error}); delete it.") from error
 
 
-def read_archive(directory):
+def read_archive(directory, estimator=None):
     """Read the dataset that :func:`embed_archive` has written.
 
     Parameters
@@ -66,6 +72,8 @@ def read_archive(directory):
     directory : str or path-like
         Folder of the dataset. The first call copies the embeddings to a hidden file beside it, to be mapped to
         memory from then on.
+    estimator : fitted estimator, default=None
+        One that must have made the embeddings, to be compared with others of it.
 
     Returns
     -------
@@ -77,7 +85,7 @@ def read_archive(directory):
     Raises
     ------
     ValueError
-        If the dataset is not complete, or a file is damaged.
+        If the dataset is not complete, a file is damaged, or another estimator made the embeddings.
 
     Examples
     --------
@@ -91,22 +99,32 @@ def read_archive(directory):
         raise ValueError(
             f"{directory} has {len(parts)} parts of {n_parts}; call embed_archive again to complete it."
         )
-    windows = pd.concat([_read_part(file, COLUMNS).to_pandas() for file in parts], ignore_index=True)
     settings = next(iter(parts.values()))
+    if estimator is not None and digest(estimator) != settings["estimator"]:
+        raise ValueError(f"{directory} has embeddings of another estimator; load the one that made them.")
+    tables = [_read_part(file, COLUMNS).to_pandas() for file in parts]
+    windows = pd.concat(tables, ignore_index=True)
     columns = windows["path"].map(str), windows["onset"].to_numpy(), windows["duration"].to_numpy()
     if hash_windows(*columns) != settings["windows"]:
         raise ValueError(
             f"a file in {directory} is damaged: it has other windows; delete the files to start afresh."
         )
     identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in parts]
-    digest = hashlib.sha256(repr(identity).encode()).hexdigest()
-    copy = directory.with_name(f".{directory.name}-{digest[:16]}.npy")  # beside it: tools read all files in it
-    if not copy.exists():
+    key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+    copy = directory.with_name(f".{directory.name}-{key}.npy")  # beside it: tools read all files in it
+    if is_new := not copy.exists():
         remove_abandoned(directory.parent)
         for outdated in directory.parent.glob(f".{glob.escape(directory.name)}-{'?' * 16}.npy"):
             outdated.unlink(missing_ok=True)
         _copy_embeddings(parts, len(windows), copy)
-    return windows, np.load(copy, mmap_mode="r")
+    with _naming_damage(copy):
+        embeddings = np.load(copy, mmap_mode="r")
+    starts = np.cumsum([len(table) for table in tables])[:-1]
+    for (file, found), rows in zip(parts.items(), np.split(embeddings, starts), strict=True):
+        with _naming_damage(file if is_new else copy):
+            if hash_arrays({"": rows}).hex() != found["embeddings"]:
+                raise ValueError("its embeddings have another checksum")
+    return windows, embeddings
 
 
 def _read_part(file, columns):
@@ -119,12 +137,9 @@ def _read_part(file, columns):
 def _copy_embeddings(parts, n_rows, target):
     """Write the embeddings in Parquet files to one NumPy file."""
     with atomic_write(target, durable=False) as opened:
-        for file, found in parts.items():
+        for file in parts:
             column = _read_part(file, ["embedding"]).column(0).combine_chunks()
             embeddings = column.flatten().to_numpy().reshape(len(column), -1)
-            with _naming_damage(file):
-                if hash_arrays({"": embeddings}).hex() != found["embeddings"]:
-                    raise ValueError("its embeddings have another checksum")
             if not opened.tell():
                 shape = n_rows, embeddings.shape[1]
                 header = {"descr": embeddings.dtype.str, "fortran_order": False, "shape": shape}

@@ -1,7 +1,6 @@
 """Embeddings of an archive: computed part by part, each part written whole, so that any stop can be resumed."""
 
 import copy
-import hashlib
 import json
 import os
 from pathlib import Path
@@ -13,14 +12,13 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._constraints import check_parameters
-from .._files import atomic_write, remove_abandoned
+from .._files import atomic_write, is_url, remove_abandoned
 from .._pipelines import find_nested
 from .._processes import progress
 from .._warnings import warn
 from ..audio.clips import Clip
 from ..persistence.container import hash_arrays, library_versions
-from ..training.checkpoint import describe
-from .dataset import KEY, PART, find_parts, hash_windows
+from .dataset import KEY, PART, digest, find_parts, hash_windows
 from .windows import clip_columns
 
 PART_SECONDS = 2 * 3600  # of sound in a part: half a minute of work
@@ -75,7 +73,7 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
     paths, onsets, durations = clip_columns(windows)
     borders = _find_borders(paths, durations)
     settings = {
-        "estimator": hashlib.sha256(describe(estimator).encode()).hexdigest(),
+        "estimator": digest(estimator),
         "windows": hash_windows(paths, onsets, durations),
         "dtype": dtype,
         "n_parts": len(borders) - 1,
@@ -113,7 +111,8 @@ def _write_part(estimator, paths, onsets, durations, folder, file, metadata):
     import pyarrow as pa
     from pyarrow import parquet
 
-    full_paths = [os.path.join(folder, path) for path in paths]  # processes may have another working directory
+    # Processes may have another working directory.
+    full_paths = [path if is_url(path) else os.path.join(folder, path) for path in paths]
     reasons_by_path, rows, values = _embed(estimator, list(map(Clip, full_paths, onsets, durations)))
     embeddings = np.full((len(paths), values.shape[1]), np.nan, metadata["dtype"])
     with np.errstate(over="ignore"):
@@ -143,8 +142,7 @@ def _embed(estimator, clips):
     estimator = copy.deepcopy(estimator)
     reasons: dict[str, str] = {}
     for reader in find_nested(estimator, lambda part: hasattr(part, "on_error")):
-        reader.set_params(on_error="nan", verbose=0)
-        reader._unusable = reasons  # filled instead of a warning
+        reader.set_params(on_error=reasons.update, verbose=0)
     rows, values = np.arange(len(clips)), clips
     for step in _list_steps(estimator):
         values = np.asarray(step.transform(values))

@@ -1,23 +1,19 @@
 """Search: the embeddings that are most similar to others, found exactly."""
 
-import contextlib
 import os
-import threading
 
 import numpy as np
 import pandas as pd
 import torch
-from threadpoolctl import ThreadpoolController
 
 from .._constraints import check_parameters, integers
+from .._threads import compute_in_threads
+from ..audio.clips import as_clips
 from .dataset import read_archive
 
 ROWS_PER_BLOCK = 1024  # compared at a time: their float32 copy stays in the processor's cache
 LARGEST_NORM = 1e30  # more, or less than its inverse, is too much for float32
 DECIMALS = 12  # of scores; the rest is rounding
-
-_libraries = ThreadpoolController()  # finding them takes longer than a small search
-_blas_lock = threading.Lock()
 
 
 class EmbeddingIndex:
@@ -30,6 +26,9 @@ class EmbeddingIndex:
     ----------
     source : str, path-like or float array of shape (n_windows, n_features)
         The directory of a dataset of :func:`embed_archive`, or embeddings, which may be mapped to memory.
+    estimator : fitted estimator, default=None
+        The one that made the embeddings, so that :meth:`query` takes recordings too. A dataset of another
+        estimator is refused.
 
     Attributes
     ----------
@@ -48,9 +47,10 @@ class EmbeddingIndex:
     1      0    1  0.707
     """
 
-    def __init__(self, source):
+    def __init__(self, source, estimator=None):
+        self.estimator = estimator
         if isinstance(source, (str, os.PathLike)):
-            self.windows, self.embeddings = read_archive(source)
+            self.windows, self.embeddings = read_archive(source, estimator)
         else:
             self.windows, self.embeddings = pd.DataFrame(index=range(len(source))), np.asanyarray(source)
         shape, dtype = self.embeddings.shape, self.embeddings.dtype
@@ -60,8 +60,7 @@ class EmbeddingIndex:
             )
         rows = np.asarray(self.embeddings)  # slices of a memory map are slow to make
         self._blocks = [rows[start : start + ROWS_PER_BLOCK] for start in range(0, len(rows), ROWS_PER_BLOCK)]
-        with _one_thread():
-            self._norms = [_measure_norms(_as_tensor(block)) for block in self._blocks]
+        self._norms = compute_in_threads(_measure_norms, self._blocks, torch.get_num_threads())
 
     @check_parameters(k=[integers(1, 2**31)])
     def query(self, embeddings, k=10):
@@ -69,8 +68,9 @@ class EmbeddingIndex:
 
         Parameters
         ----------
-        embeddings : array of shape (n_features,) or (n_queries, n_features)
-            What to search for: rows that the same estimator has transformed.
+        embeddings : array of shape (n_features,) or (n_queries, n_features), or recordings
+            What to search for: rows that the same estimator has transformed, or, if the index has an
+            ``estimator``, paths, clips or a table of them.
         k : int, default=10
             Rows to find per query.
 
@@ -87,15 +87,16 @@ class EmbeddingIndex:
         ValueError
             If ``embeddings`` have another number of features, or are not finite.
         """
+        if self.estimator is not None and as_clips(embeddings) is not None:
+            embeddings = self.estimator.transform(embeddings)
         queries = np.atleast_2d(np.asarray(embeddings, np.float64))
         n_features = self.embeddings.shape[1]
         if queries.ndim != 2 or queries.shape[1] != n_features:
             raise ValueError(f"the query has shape {queries.shape}, but the index has {n_features} features.")
-        norms = _measure_norms(torch.from_numpy(np.ascontiguousarray(queries)))
+        norms = _measure_norms(queries)
         if np.isnan(norms).any():
             raise ValueError(f"row {np.isnan(norms).argmax()} of the query is not finite; leave it out.")
-        with _one_thread():
-            found = self._search(queries * _invert(norms)[:, None], k)
+        found = self._search(queries * _invert(norms)[:, None], k)
         rows = np.concatenate([np.empty(0, int), *(rows for rows, _ in found)])
         scores = np.concatenate([np.empty(0), *(scores for _, scores in found)])
         numbers = np.repeat(np.arange(len(found)), [len(rows) for rows, _ in found])
@@ -104,18 +105,19 @@ class EmbeddingIndex:
 
     def _search(self, queries, k):
         """Return the best rows and their scores for each of the queries, which have norm 1."""
+        parts = np.array_split(np.arange(len(self._blocks)), torch.get_num_threads())
+        found = compute_in_threads(lambda part: self._search_blocks(part, queries, k), parts, len(parts))
+        return [_keep_best(k, *zip(*best, strict=True)) for best in zip(*found, strict=True)]
+
+    def _search_blocks(self, numbers, queries, k):
         # Two float32 scores are wrong by less than this together.
         margin = 2 * (queries.shape[1] + 8) * np.finfo(np.float32).eps
-        transposed = np.ascontiguousarray(queries.T, np.float32)
+        transposed = torch.from_numpy(queries.T).float()
         best = [(np.empty(0, int), np.empty(0))] * len(queries)
         limits = np.full(len(queries), -np.inf)  # scores that further rows have to reach
-        buffer = torch.empty((ROWS_PER_BLOCK, queries.shape[1]))
-        for number, (block, norms) in enumerate(zip(self._blocks, self._norms, strict=True)):
-            numbers = block
-            if block.dtype != np.float32:
-                numbers = buffer[: len(block)].copy_(_as_tensor(block)).numpy()
-            with np.errstate(invalid="ignore"):
-                scores = numbers @ transposed * _invert(norms).astype(np.float32)[:, None]
+        for number in numbers:
+            block, norms = self._blocks[number], self._norms[number]
+            scores = (_as_tensor(block).float() @ transposed).numpy() * _invert(norms).astype(np.float32)[:, None]
             scores[np.isnan(norms)] = -np.inf
             for i in np.flatnonzero(scores.max(axis=0, initial=-np.inf) >= limits - margin):
                 column, limit = scores[:, i], limits[i]
@@ -123,32 +125,27 @@ class EmbeddingIndex:
                     limit = max(limit, np.partition(column, -k)[-k])
                 near = np.flatnonzero((column >= limit - margin) & ~np.isnan(norms))
                 exact = (block[near].astype(np.float64) * queries[i]).sum(axis=1) * _invert(norms[near])
-                rows = np.concatenate([best[i][0], number * ROWS_PER_BLOCK + near])
-                values = np.concatenate([best[i][1], exact.round(DECIMALS)])
-                order = np.lexsort((rows, -values))[:k]
-                best[i] = rows[order], values[order]
-                limits[i] = values[order[-1]] if len(order) == k else -np.inf
+                rows, values = number * ROWS_PER_BLOCK + near, exact.round(DECIMALS)
+                best[i] = _keep_best(k, (best[i][0], rows), (best[i][1], values))
+                limits[i] = best[i][1][-1] if len(best[i][0]) == k else -np.inf
         return best
 
 
-@contextlib.contextmanager
-def _one_thread():
-    """Compute the block in one thread: blocks of rows are too small for more, which would wait for each other.
-
-    Threads share the number of threads of BLAS, so only one of them is in such a block at a time.
-    """
-    torch.get_num_threads()  # before the limit: a thread asks once, and goes by the answer ever after
-    with _blas_lock, _libraries.limit(limits=1):
-        yield
+def _keep_best(k, rows, scores):
+    """Join arrays of rows and of their scores, and keep the k best, best first; of equal ones, the first rows."""
+    rows, scores = np.concatenate(rows), np.concatenate(scores)
+    order = np.lexsort((rows, -scores))[:k]
+    return rows[order], scores[order]
 
 
 def _as_tensor(rows):
     """Return a tensor, which converts float16 ten times faster than NumPy. Torch warns of read-only arrays."""
-    return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
+    return torch.from_numpy(np.ascontiguousarray(rows) if rows.flags.writeable else rows.copy())
 
 
-def _measure_norms(block):
-    """Return the norms of the rows of a tensor in float64, NaN for rows that are not finite."""
+def _measure_norms(rows):
+    """Return the norms of rows in float64, NaN for rows that are not finite."""
+    block = _as_tensor(rows)
     norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).numpy()
     finite = np.isfinite(norms)
     if not finite.all():  # the norm of finite numbers may be infinite

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.utils._param_validation import Interval
 
 from .._constraints import check_parameters
+from .._files import locate
 from .._warnings import warn
 from ..audio.reading import printable
 from .windows import clip_columns
@@ -73,7 +74,7 @@ def label_windows(windows, annotations, *, min_overlap=0.5, multilabel=False, ab
 
 def _find_files(paths):
     """Return the file that each path leads to."""
-    files = {path: os.path.realpath(path) for path in dict.fromkeys(paths)}
+    files = {path: locate(path, os.path.realpath) for path in dict.fromkeys(paths)}
     return np.array([files[path] for path in paths], object)
 
 

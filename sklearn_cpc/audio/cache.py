@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_memory
 
-from .._files import ScratchFolder, atomic_write, only_regular, remove_abandoned
+from .._files import ScratchFolder, atomic_write, locate, only_regular, remove_abandoned
+from .files import RemoteFile, opened
 from .reading import decode, printable, read_audio
 from .seeking import decode_spans
 
@@ -127,8 +128,12 @@ def hash_recording(path):
     """Return a text that changes if a recording is replaced, even by one of the same size and modification time.
 
     It depends on all bytes of a short file. Of a longer one, it depends on the head, middle and tail, and on when
-    the system last changed the file, which programs cannot set.
+    the system last changed the file, which programs cannot set. Of a remote file, it depends on what its store
+    says.
     """
+    with opened(path) as path:
+        if isinstance(path, RemoteFile):
+            return path.identity
     with open(path, "rb", buffering=0) as file:
         status = os.fstat(file.fileno())
         if status.st_size <= MAX_HASHED_BYTES:
@@ -173,7 +178,7 @@ class DirectoryCache:
         """Return the samples of a recording, decoded if the file is missing, damaged or out of date."""
         if os.path.islink(self.folder):
             raise OSError(f"{self.folder} is a link, maybe of somebody else; remove the link")
-        full_path, fingerprint = os.path.abspath(path), hash_recording(path)
+        full_path, fingerprint = locate(path), hash_recording(path)
         key = DECODER_VERSION, os.fsencode(full_path), fingerprint, sample_rate
         file = os.path.join(self.folder, f"{hashlib.sha256(repr(key).encode()).hexdigest()[:40]}.f32")
         try:
@@ -199,7 +204,7 @@ class ScratchCache:
         """Return the samples of a recording, or of some of its spans one after the other, decoded."""
         held: deque[np.ndarray] = deque()
         if spans is None:
-            blocks, source = decode(path, sample_rate, levels=levels), os.path.abspath(path)
+            blocks, source = decode(path, sample_rate, levels=levels), locate(path)
         else:
             blocks, source = decode_spans(path, sample_rate, spans, levels), None
         for block in blocks:
@@ -237,7 +242,7 @@ class JoblibCache:
 
     def read(self, path, sample_rate, levels=None):
         """Return the samples of a recording, decoded if joblib does not have them."""
-        samples = self._read(os.path.abspath(path), hash_recording(path), sample_rate)
+        samples = self._read(locate(path), hash_recording(path), sample_rate)
         if samples.dtype != np.float32 or samples.ndim != 1:
             raise TypeError(f"the cached samples are damaged: {samples!r}")
         if not isinstance(samples, np.memmap):

@@ -9,6 +9,7 @@ from collections import Counter
 from contextlib import contextmanager
 
 from .._warnings import warn
+from .files import RemoteFile
 
 UNKNOWN_LENGTH = (1 << 63) - 1  # samples that libsndfile reports for files of unknown length
 LENGTH_TOLERANCE = 4 * 1152  # samples, of compressed formats; some mp3 encoders count a few frames of padding
@@ -33,6 +34,7 @@ MAX_READ_BYTES = 1 << 25  # of files that are not mapped
 MAX_HEADER, MAX_WAV_HEADER, MAX_MAT4_HEADER = 4096, 128, 168  # bytes; the first of other formats without chunks
 SEVERAL_STREAMS = "holds several streams, of which only one would be read; split it, or convert it."
 FLAC_FRAME = re.compile(rb"\xff(?=[\xf8\xf9][\x10-\xff].[\0-\x7f\xc0-\xfe])", re.DOTALL)
+MAX_END = 1 << 17  # bytes at the end of a remote file that hold its last frame
 FLAC_LENGTHS = 0, 192, 576, 1152, 2304, 4608, 0, 0, *(256 << i for i in range(8))  # samples, by code
 CRC8 = list(range(256))  # checksums of single bytes
 for _ in range(8):
@@ -52,7 +54,10 @@ MP3_KBPS = {  # by whether it is MPEG 1, and by layer
 
 @contextmanager
 def map_file(path):
-    """Open a file as if it were bytes; a large one is read only where it is used."""
+    """Open a file as if it were bytes; a large or remote one is read only where it is used."""
+    if isinstance(path, RemoteFile):
+        yield path
+        return
     with open(path, "rb") as file:
         if os.fstat(file.fileno()).st_size < MAX_READ_BYTES:
             yield file.read()  # a mapped file that another program cuts meanwhile would kill the process
@@ -91,7 +96,7 @@ def refuse_unread_sound(path, audio, n_read):
     unread = None
     with map_file(path) as data:
         if audio.format == "FLAC":
-            unread = find_unread_flac(data, n_read)
+            unread = (find_unread_flac if data is not path else find_other_end)(data, n_read)
         elif audio.format == "OGG":
             unread = find_unread_ogg(data, path)
         elif audio.format != "MP3":  # whose frames have all been counted
@@ -119,7 +124,7 @@ def find_unread_bytes(data, audio, n_decoded):
         position, header, alignment = CHUNKS[data[:4]]
         sound_end = 0
         while position + header.size <= len(data):
-            name, length = header.unpack_from(data, position)
+            name, length = header.unpack(data[position : position + header.size])
             start = position + header.size
             stop = start + max(0, length - header.size if alignment == 8 else length)  # w64 counts the header
             if name in SOUND_CHUNKS and not sound_end:
@@ -132,8 +137,9 @@ def find_unread_bytes(data, audio, n_decoded):
             position = stop + (-stop % alignment if is_padded else 0)
     elif not n_decoded or audio.format == "SDS" or (audio.format, audio.subtype) == ("PAF", "PCM_24"):
         return None  # unknown layout
-    is_tag = data[position : position + 16].startswith(TAGS) and not NEXT_FILE.search(data, position)
-    if len(data) - position > SIZE_TOLERANCE and not is_tag and NOT_ZERO.search(data, position):
+    rest = (data, position) if not isinstance(data, RemoteFile) else (data[position : position + MAX_READ_BYTES],)
+    is_tag = data[position : position + 16].startswith(TAGS) and not NEXT_FILE.search(*rest)
+    if len(data) - position > SIZE_TOLERANCE and not is_tag and NOT_ZERO.search(*rest):
         return f"{len(data) - sound_end} of {len(data)} bytes follow the end that its header states"
     return None
 
@@ -153,7 +159,8 @@ def find_unread_ogg(data, path):
     if not pages[-1][1][0] & 4:  # the end of the stream
         if len(data) > stop + SIZE_TOLERANCE and not data[stop : stop + 16].startswith(TAGS):
             return f"its last {len(data) - stop} of {len(data)} bytes are no ogg pages"
-        warn(f"{os.fspath(path)!r} may be cut short, because its ogg stream has no end; what is there is read.")
+        name = getattr(path, "url", path)
+        warn(f"{os.fspath(name)!r} may be cut short, because its ogg stream has no end; what is there is read.")
     return None
 
 
@@ -175,6 +182,16 @@ def find_unread_flac(data, n_read):
     if n_samples > n_read:
         return f"its header states {n_read} samples, and more follow"
     return "frames are missing" if n_samples < n_read else None
+
+
+def find_other_end(data, n_read):
+    """Say whether the last frames of a remote flac file do not end after the samples that its header states."""
+    tail, length = data[-MAX_END:], int.from_bytes(data[8:10], "big")  # of all frames that are not the last
+    for match in FLAC_FRAME.finditer(tail):
+        kind, number, n_samples = parse_flac_frame(tail[match.start() : match.start() + 16])
+        if n_samples and (number if kind & 1 else number * length) + n_samples == n_read:
+            return None
+    return f"its header states {n_read} samples, and its last frame does not end there"
 
 
 def parse_flac_frame(head):

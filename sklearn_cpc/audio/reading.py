@@ -22,6 +22,7 @@ from .containers import (
     refuse_unread_sound,
     skip_id3_tags,
 )
+from .files import RemoteFile, base_name, fetched
 
 MIN_RATE, MAX_RATE = 100, 10_000_000  # Hz; headers that state other rates are damaged
 MAX_AMPLITUDE = 1e12  # full scale is 1; squares of much larger samples overflow float32
@@ -65,6 +66,7 @@ def format_reasons(reasons):
 
 def printable(path):
     """Return a path that fits on one line: quoted and escaped if necessary, and shortened if very long."""
+    path = os.fspath(getattr(path, "url", path))
     if len(path) > 1000:
         path = f"{path[:500]}...{path[-500:]}"
     return path if path.isprintable() and path.strip() else repr(path)
@@ -107,7 +109,7 @@ def decode(path, sample_rate, levels=None):
     ``levels`` is filled. Some damage is found only at the end, after all blocks.
     """
     levels = levels or Levels()
-    with open_audio(path) as (audio, n_samples):
+    with fetched(path) as path, open_audio(path) as (audio, n_samples):
         check_duration(audio, n_samples, path)
         ratio, resampler = sample_rate / audio.samplerate, None
         if audio.samplerate != sample_rate:
@@ -160,7 +162,7 @@ def read_duration(path):
 
     Its header states it. Frames of mp3 are counted, and files of unknown length are decoded.
     """
-    with open_audio(path) as (audio, n_samples):
+    with fetched(path, whole=False) as path, open_audio(path) as (audio, n_samples):
         if n_samples == UNKNOWN_LENGTH:
             n_samples = sum(map(len, decode(path, audio.samplerate)))
         if audio.format not in ("FLAC", "OGG"):  # the check would read all of these files
@@ -169,6 +171,12 @@ def read_duration(path):
             raise ValueError("holds no samples.")
         check_duration(audio, n_samples)
         return n_samples / audio.samplerate
+
+
+def read_header(path):
+    """Return an open sound file whose attributes say what the header states."""
+    with fetched(path, whole=False) as path, open_audio(path) as (audio, _):
+        return audio
 
 
 def measure(path):
@@ -182,20 +190,28 @@ def measure(path):
 def check_duration(audio, n_samples, path=None):
     """Raise if so many samples last too long; with a path only if the file is large enough to hold them."""
     hours, limit = n_samples / audio.samplerate / 3600, environment_number("SKLEARN_CPC_MAX_HOURS", 24.0)
-    if hours > limit and (path is None or os.path.getsize(path) > MIN_BYTES_PER_SECOND * 3600 * hours):
+    if hours > limit and (path is None or inspect_file(path)[0] > MIN_BYTES_PER_SECOND * 3600 * hours):
         raise ValueError(
             f"lasts {hours:.3g} hours or more, and up to {limit:g} are read; cut it into pieces, set the "
             "environment variable SKLEARN_CPC_MAX_HOURS, or repair its header if it is not that long."
         )
 
 
+def as_source(path):
+    """Return what soundfile opens: the path of a local file, or a remote file from its beginning."""
+    if isinstance(path, RemoteFile):
+        path.seek(0)
+        return path
+    return path if os.name == "nt" else os.fsencode(path)
+
+
 def open_sound(path, n_trials=3):
     """Open a sound file with libsndfile; raise an OSError or MemoryError if that is the machine's fault."""
     try:
-        return SequentialSoundFile(path if os.name == "nt" else os.fsencode(path))
+        return SequentialSoundFile(as_source(path))
     except sf.LibsndfileError as error:
         if error.code == NO_MEMORY:
-            raise MemoryError(f"there is not enough memory to open {printable(os.fspath(path))}") from error
+            raise MemoryError(f"there is not enough memory to open {printable(path)}") from error
         if error.code != SYSTEM_ERROR or not n_trials:
             raise
     with open(path, "rb"):  # raises with the reason, unless it is gone
@@ -216,7 +232,7 @@ class SequentialSoundFile(sf.SoundFile):
 @contextmanager
 def open_audio(path):
     """Open a sound file and count its samples, or raise a ValueError that says why it cannot be read."""
-    status, head = inspect_file(path)
+    size, head = inspect_file(path)
     refuse_hanging_files(path, head)
     try:
         audio = open_sound(path)
@@ -230,7 +246,7 @@ def open_audio(path):
                 audio.close()
                 audio, n_samples = SequentialSoundFile(EndlessFile(frames)), n_counted
             if states_less and n_stated:
-                name = printable(os.fspath(path))
+                name = printable(path)
                 warn(f"{name} states {n_stated} samples; all {n_samples} in it are read, maybe of several files.")
     except (sf.LibsndfileError, TypeError) as error:  # TypeError: formats without a header
         reason = getattr(error, "error_string", str(error)).rstrip(".")
@@ -240,7 +256,7 @@ def open_audio(path):
             f"is not audio that libsndfile can read, or is damaged ({reason}{suggest_conversion(path)})."
         ) from error
     with audio:
-        check_header(audio, status.st_size)
+        check_header(audio, size)
         yield audio, n_samples
 
 
@@ -263,7 +279,9 @@ def check_header(audio, file_size):
 
 
 def inspect_file(path):
-    """Return the status (``os.stat``) and first bytes of a file, or raise a ValueError if it cannot be read."""
+    """Return the size and first bytes of a file, or raise a ValueError if it cannot be read."""
+    if isinstance(path, RemoteFile):
+        return path.size, path[:12]
     head = b""
     try:
         status = os.stat(path)
@@ -284,7 +302,7 @@ def inspect_file(path):
         raise ValueError("is not a regular file.")
     if not status.st_size:
         raise ValueError("is an empty file.")
-    return status, head
+    return status.st_size, head
 
 
 def refuse_hanging_files(path, head):
@@ -298,7 +316,7 @@ def refuse_hanging_files(path, head):
             start = skip_id3_tags(data)
             if data[start : start + 4] in NEVER_TAGGED:
                 raise ValueError("has an ID3 tag but is not mp3; remove the tag.")
-    if RECOGNISED.match(head):
+    if RECOGNISED.match(head) or isinstance(path, RemoteFile):
         return
     folder, name = os.path.split(os.fsencode(path))
     for fork in (b"._" + name, os.path.join(b".AppleDouble", name)):
@@ -309,7 +327,7 @@ def refuse_hanging_files(path, head):
 
 def suggest_conversion(path):
     """Return how to convert a file whose extension names a format that libsndfile does not read, or nothing."""
-    stem, extension = os.path.splitext(os.path.basename(os.fsdecode(path)))
+    stem, extension = os.path.splitext(base_name(os.fsdecode(getattr(path, "url", path))))
     if extension[1:].upper() in {"", "AIF", "OPUS", "OGA", "SND", *sf.available_formats()}:
         return ""
     return f"; convert it: ffmpeg -i {printable(stem + extension)} {printable(stem + '.flac')}"

@@ -1,35 +1,36 @@
 """Decode stretches of a sound file without what lies before them, where the format allows it."""
 
 import math
-import os
 
 import numpy as np
 import soundfile as sf
 
 from .containers import refuse_unread_sound
-from .reading import MeteredResampler, check_peak, inspect_file, read_duration
+from .files import SEEKABLE, fetched
+from .reading import MeteredResampler, as_source, check_peak, inspect_file, read_duration
 
 MAX_PHASES = 1000  # of a resampling filter; soxr interpolates between more, and then drifts in long files
 
 
 def count_seekable_samples(path, sample_rate):
     """Return the length of a recording in samples at a rate, or None if it must be decoded from its beginning."""
-    _, head = inspect_file(path)
-    if head[:4] not in (b"RIFF", b"RIFX", b"RF64", b"riff", b"FORM", b"caff", b".snd", b"fLaC"):
-        return None
-    try:
-        read_duration(path)
-        with sf.SoundFile(os.fsencode(path)) as audio:
-            if audio.format == "FLAC":  # read_duration has checked the others
-                refuse_unread_sound(path, audio, audio.frames)
-            audio.seek(audio.frames - 1)
-            is_complete = len(audio.read(1)) == 1 and "should be" not in audio.extra_info
-            is_exact = audio.subtype.startswith(("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW"))
-            length = math.ceil(audio.frames * (sample_rate / audio.samplerate))
-            is_aligned = sample_rate // math.gcd(audio.samplerate, sample_rate) <= MAX_PHASES
-            return length if is_complete and is_exact and is_aligned else None
-    except (ValueError, sf.LibsndfileError):  # decoding it from its beginning gives the reason
-        return None
+    with fetched(path, whole=False) as path:
+        _, head = inspect_file(path)
+        if head[:4] not in SEEKABLE:
+            return None
+        try:
+            read_duration(path)
+            with sf.SoundFile(as_source(path)) as audio:
+                if audio.format == "FLAC":  # read_duration has checked the others
+                    refuse_unread_sound(path, audio, audio.frames)
+                audio.seek(audio.frames - 1)
+                is_complete = len(audio.read(1)) == 1 and "should be" not in audio.extra_info
+                is_exact = audio.subtype.startswith(("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW"))
+                length = math.ceil(audio.frames * (sample_rate / audio.samplerate))
+                is_aligned = sample_rate // math.gcd(audio.samplerate, sample_rate) <= MAX_PHASES
+                return length if is_complete and is_exact and is_aligned else None
+        except (ValueError, sf.LibsndfileError):  # decoding it from its beginning gives the reason
+            return None
 
 
 def decode_spans(path, sample_rate, spans, levels):
@@ -38,7 +39,7 @@ def decode_spans(path, sample_rate, spans, levels):
     Only these are decoded. They are equal bit for bit without resampling, else to 1e-6 of full scale.
     ``levels`` is filled.
     """
-    with sf.SoundFile(os.fsencode(path)) as audio:
+    with fetched(path, whole=False) as path, sf.SoundFile(as_source(path)) as audio:
         ratio = sample_rate / audio.samplerate
         max_length = max(1, int((1 << 22) * min(1.0, ratio) / audio.channels))
         divisor = math.gcd(audio.samplerate, sample_rate)

@@ -15,6 +15,7 @@ from .._processes import progress
 from .._warnings import warn
 from .cache import DirectoryCache, JoblibCache, ScratchCache
 from .clips import Clip, as_clips
+from .files import RemoteError, opened
 from .reading import (
     Levels,
     UnreadableAudioError,
@@ -162,23 +163,25 @@ class AudioSource:
         """Return a path, the samples of its clips by row, how many were decoded, and why clips cannot be used."""
         clips = {row: self.clips[row] for row in rows[path]}
         try:
-            inspect_file(path)
-            n_samples = samples = None
-            if isinstance(cache, ScratchCache) and Clip(path) not in clips.values():
-                n_samples = count_seekable_samples(path, self.sample_rate)
-            if n_samples is None:
-                samples = self._read_samples(cache, scratch, path)
-                n_samples = len(samples)
-            spans = {row: self._find_span(clip, n_samples) for row, clip in clips.items()}
-            late = list(dict.fromkeys(clips[row].onset for row, (start, _) in spans.items() if start >= n_samples))
-            spans = {row: span for row, span in spans.items() if span[0] < n_samples}
-            n_used = sum(stop - start for start, stop in spans.values())
-            if samples is None and n_used > n_samples / 2:
-                samples = self._read_samples(cache, scratch, path)
-            elif samples is None:
-                samples = self._read_samples(cache, scratch, path, list(spans.values())) if spans else []
-                stops = np.cumsum([stop - start for start, stop in spans.values()]).tolist()
-                spans = dict(zip(spans, zip([0, *stops], stops, strict=False), strict=True))
+            with opened(path) as file:
+                if file is path:
+                    inspect_file(path)
+                n_samples = samples = None
+                if isinstance(cache, ScratchCache) and Clip(path) not in clips.values():
+                    n_samples = count_seekable_samples(file, self.sample_rate)
+                if n_samples is None:
+                    samples = self._read_samples(cache, scratch, file)
+                    n_samples = len(samples)
+                spans = {row: self._find_span(clip, n_samples) for row, clip in clips.items()}
+                late = dict.fromkeys(clips[row].onset for row, (start, _) in spans.items() if start >= n_samples)
+                spans = {row: span for row, span in spans.items() if span[0] < n_samples}
+                n_used = sum(stop - start for start, stop in spans.values())
+                if samples is None and n_used > n_samples / 2:
+                    samples = self._read_samples(cache, scratch, file)
+                elif samples is None:
+                    samples = self._read_samples(cache, scratch, file, list(spans.values())) if spans else []
+                    stops = np.cumsum([stop - start for start, stop in spans.values()]).tolist()
+                    spans = dict(zip(spans, zip([0, *stops], stops, strict=False), strict=True))
         except ValueError as error:
             bytearray(1 << 24)  # raises a MemoryError if memory is short, which decoders do not always report
             return path, {}, 0, str(error)
@@ -195,11 +198,11 @@ class AudioSource:
         try:
             samples = cache.read(path, self.sample_rate, levels, *spans)
         except cache.errors as error:
-            if cache is scratch:
+            if cache is scratch or isinstance(error, RemoteError):
                 raise
             samples = scratch.read(path, self.sample_rate, levels)  # raises if the recording is the cause
             self._storage_errors.append(error)
-        self._levels[path] = levels
+        self._levels[getattr(path, "url", path)] = levels
         return samples
 
     def _find_span(self, clip, n_samples):
@@ -246,8 +249,8 @@ class AudioSource:
         if on_error == "raise":
             advice = "repair them, leave them out, or set on_error='nan' to keep their rows as NaN"
             raise UnreadableAudioError(self._reasons, n_total, advice)
-        if hasattr(self.estimator, "_unusable"):  # the caller reports the reasons itself
-            self.estimator._unusable.update(self._reasons)
+        if callable(on_error):
+            on_error(self._reasons)
             return
         lines = "\n".join(format_reasons(self._reasons))
         warn(f"{len(self._reasons)} recordings cannot be used; their rows are NaN:\n{lines}")

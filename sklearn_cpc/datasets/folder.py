@@ -11,7 +11,9 @@ import soundfile as sf
 from sklearn.utils import Bunch
 
 from .._constraints import Each, check_parameters
+from .._files import is_url
 from .._warnings import warn
+from ..audio.files import base_name, list_urls
 
 # The endings of formats that are not the format's name. RAW and MAT are left out: no header, and any numbers.
 ENDINGS = {
@@ -41,8 +43,8 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     Parameters
     ----------
     directory : str or path-like
-        Folder with one sub-folder per class, searched recursively. Names that start with a dot are skipped.
-        Links are followed. A file that several names of a class lead to is listed once.
+        Folder with one sub-folder per class, searched recursively; it may be a URL. Names that start with a dot
+        are skipped. Links are followed. A file that several names of a class lead to is listed once.
     group_from : str or None, default=None
         Regular expression to search for in each file name (without folders). Its first capturing group, or its
         match if it has none, is the group of the file: its recording site, speaker or fold. None: no groups.
@@ -94,17 +96,24 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     >>> corpus.target[:4].tolist(), corpus.groups[:4].tolist()
     (['alarm', 'alarm', 'bird', 'bird'], ['1', '2', '1', '2'])
     """
-    directory = Path(directory)
-    if not directory.is_dir():
+    directory = directory if is_url(directory) else Path(directory)
+    if isinstance(directory, Path) and not directory.is_dir():
         raise ValueError(f"directory={str(directory)!r} is not a directory; give one with class folders.")
     ignored = tuple(COMPANIONS.split()) if extensions is None else ("",)  # endings; "" ends all names
     extensions = audio_endings() if extensions is None else extensions
     endings = tuple(map(str.lower, [extensions] if isinstance(extensions, str) else extensions))
-    top_files, class_folders = list_folder(directory, endings, ignored)
-    paths_by_class = {folder.name: find_audio(folder, endings, ignored) for folder in class_folders}
-    found: dict = {}  # per class, the path of each file by what all its names share
+    found: dict = {"": {}}  # per class, the path of each file by what all its names share
     other: list = []
-    for name, paths in {"": {path: path for path in top_files}, **paths_by_class}.items():
+    paths_by_class: dict = {}
+    if is_url(directory):
+        audio, other = find_urls(directory, endings, ignored)
+        for name, url in audio.items():
+            found.setdefault(name.partition("/")[0] if "/" in name else "", {})[url] = url
+    else:
+        top_files, class_folders = list_folder(directory, endings, ignored)
+        paths_by_class[""] = {path: path for path in top_files}
+        paths_by_class |= {folder.name: find_audio(folder, endings, ignored) for folder in class_folders}
+    for name, paths in paths_by_class.items():
         found[name] = {}
         for real_path, path in paths.items():
             if path.name.lower().endswith(endings) and path.is_file():
@@ -112,14 +121,14 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
                 file = (status.st_dev, status.st_ino) if status.st_nlink > 1 else real_path
                 found[name].setdefault(file, path)
             else:
-                other.append(path)
+                other.append(path.relative_to(directory).as_posix())
     loose = found.pop("").values()
     files = [item for class_files in found.values() for item in class_files.items()]
     n_classes = Counter(file for file, _ in files)
     left_out = {
         "class folder(s) without audio": [name for name, class_files in found.items() if not class_files],
-        "audio file(s) outside of the class folders": [path.name for path in loose],
-        "other file(s), which may be audio": [path.relative_to(directory).as_posix() for path in other],
+        "audio file(s) outside of the class folders": list(map(base_name, map(str, loose))),
+        "other file(s), which may be audio": other,
     }
     reports = [f"{len(names)} {kind}{quote_first(names)}" for kind, names in left_out.items() if names]
     if not any(found.values()):
@@ -134,8 +143,15 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
         warn(f"{len(shared)} names in {str(directory)!r} lead to files of several classes{quote_first(shared)}.")
     paths = [path for _, path in files]
     target = [name for name, class_files in found.items() for _ in class_files]
-    groups = None if group_from is None else find_groups([path.name for path in paths], group_from)
+    groups = None if group_from is None else find_groups([base_name(str(path)) for path in paths], group_from)
     return as_bunch(paths, target, groups)
+
+
+def find_urls(folder, endings, ignored):
+    """Return the URLs of audio in a folder by their names in it, and the names of what else may be audio."""
+    urls = list_urls(folder)
+    audio = {name: url for name, url in urls.items() if name.lower().endswith(endings)}
+    return audio, [name for name in urls if not name.lower().endswith((*endings, *ignored))]
 
 
 def audio_endings():

@@ -4,9 +4,11 @@ import glob
 import os
 from pathlib import Path
 
+from .._files import is_url
 from .._warnings import warn
+from ..audio.files import base_name
 from ..audio.reading import printable
-from .folder import COMPANIONS, audio_endings, find_audio, quote_first
+from .folder import COMPANIONS, audio_endings, find_audio, find_urls, quote_first
 
 
 def list_recordings(sources):
@@ -16,7 +18,8 @@ def list_recordings(sources):
     ----------
     sources : str, path-like or sequence of them
         Files, taken as they are; folders, searched recursively for all formats that your libsndfile reads; and
-        patterns, such as "site*/**/*.wav". Names that start with a dot are skipped, and links are followed.
+        patterns, such as "site*/**/*.wav". Names that start with a dot are skipped, and links are followed. All
+        may be URLs, such as "s3://bucket/folder".
 
     Returns
     -------
@@ -43,14 +46,18 @@ def list_recordings(sources):
 
 def _list_source(source):
     """Return the paths of the recordings that one source names."""
-    found = [source]
-    if os.path.isdir(source):
-        files = find_audio(Path(source), audio_endings(), tuple(COMPANIONS.split())).values()
-        found = [str(path) for path in files if path.name.lower().endswith(audio_endings()) and path.is_file()]
-        if other := sorted({*map(str, files)}.difference(found)):
-            warn(f"Left out of {printable(source)}: {len(other)} file(s) that may be audio{quote_first(other)}.")
-    elif glob.has_magic(source) and not os.path.exists(source):
+    found, other, endings, ignored = [source], [], audio_endings(), tuple(COMPANIONS.split())
+    if is_url(source) and ("*" in source or not base_name(source).lower().endswith(endings)):
+        audio, other = find_urls(source, endings, ignored)
+        found = list(audio.values())
+    elif os.path.isdir(source):
+        files = find_audio(Path(source), endings, ignored).values()
+        found = [str(path) for path in files if path.name.lower().endswith(endings) and path.is_file()]
+        other = sorted({*map(str, files)}.difference(found))
+    elif not is_url(source) and glob.has_magic(source) and not os.path.exists(source):
         found = sorted(filter(os.path.isfile, glob.iglob(source, recursive=True)))
+    if other:
+        warn(f"Left out of {printable(source)}: {len(other)} file(s) that may be audio{quote_first(other)}.")
     if not found:
         raise ValueError(f"there are no recordings in {printable(source)}; name a file, folder or pattern.")
     return found

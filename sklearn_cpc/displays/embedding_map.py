@@ -20,15 +20,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array
 
 from .._extras import import_extra
-from .._files import atomic_write
+from .._files import atomic_write, is_url
 from .._warnings import warn
 from ..audio.clips import Clip, as_clips
+from ..audio.files import base_name
 from ..audio.reading import UnreadableAudioError
-from ..audio.samples import as_samples
 from ..audio.store import AudioSource, map_in_threads
 from ._drawing import COLOURS
 from .embedding import DTYPES, embed, find_finite_rows, project
-from .recording import check_samples
 
 MAX_POINTS = 20_000
 N_NEIGHBOURS = 10
@@ -55,12 +54,10 @@ class EmbeddingMap:
     neighbours : int ndarray of shape (n_points, n_neighbours)
         The points with the most similar embeddings, best first.
     windows : dict of {str: ndarray of shape (n_points,)}
-        ``path`` ("row 0" for arrays), ``onset`` and ``duration`` in seconds (NaN: to the end), ``row`` of X, and
+        ``path``, ``onset`` and ``duration`` in seconds (NaN: to the end), ``row`` of what was embedded, and
         whatever else points can be coloured by.
-    samples : list of float ndarrays, default=None
-        Sound of each point. None: it is read from the paths.
     sample_rate : int, default=24000
-        Rate of the samples, or to which recordings are resampled, in Hz.
+        Rate to which recordings are resampled, in Hz.
 
     Examples
     --------
@@ -69,22 +66,21 @@ class EmbeddingMap:
     >>> display.save("map.html")  # doctest: +SKIP
     """
 
-    def __init__(self, points, neighbours, windows, *, samples=None, sample_rate=24_000):
+    def __init__(self, points, neighbours, windows, *, sample_rate=MP3_RATE):
         self.points = points
         self.neighbours = neighbours
         self.windows = windows
-        self.samples = samples
         self.sample_rate = sample_rate
 
     @classmethod
-    def from_estimator(cls, estimator, X, **kwargs):
+    def from_estimator(cls, estimator, paths, **kwargs):
         """Embed recordings with a fitted transformer, and project the embeddings.
 
         Parameters
         ----------
         estimator : fitted transformer or Pipeline
             If a Pipeline ends in a classifier, only the steps before it are used.
-        X : paths, clips, table of windows, or array of shape (n_windows, n_samples)
+        paths : sequence of paths or clips, or table of windows
         **kwargs : further parameters of :meth:`from_embeddings`
 
         Returns
@@ -96,11 +92,19 @@ class EmbeddingMap:
         NotFittedError, TypeError, ValueError
             If the estimator is not fitted or has no ``transform``, or as in :meth:`from_embeddings`.
         """
-        return cls.from_embeddings(embed(estimator, X), X, **kwargs)
+        return cls.from_embeddings(embed(estimator, paths), paths, **kwargs)
 
     @classmethod
     def from_embeddings(
-        cls, embeddings, X, *, labels=None, columns=None, sample_rate=None, projection=None, random_state=None
+        cls,
+        embeddings,
+        paths,
+        *,
+        labels=None,
+        columns=None,
+        sample_rate=MP3_RATE,
+        projection=None,
+        random_state=None,
     ):
         """Project embeddings, and find the 10 most similar ones of each by cosine similarity.
 
@@ -108,16 +112,15 @@ class EmbeddingMap:
         ----------
         embeddings : array-like of shape (n_windows, n_features)
             At most 20,000 rows. Rows with NaN, such as those of unusable recordings, are left out with a warning.
-        X : paths, clips, table of windows, or array of shape (n_windows, n_samples)
+        paths : sequence of paths or clips, or table of windows
             What was embedded, such as the table of :func:`~sklearn_cpc.archive.read_archive`.
         labels : array-like of shape (n_windows,), default=None
             Classes; missing values are unknown.
         columns : DataFrame or dict of {str: array-like of shape (n_windows,)}, default=None
             What else points can be coloured by: clusters, sites, scores, dates. Floats, dates and integers of
             more than 70 values have a colour bar, others are categories.
-        sample_rate : int, default=None
-            Rate in Hz of an array, or to which recordings are resampled; spectrograms show frequencies up to half
-            of it. None: 24000, but arrays need it.
+        sample_rate : int, default=24000
+            Rate in Hz to which recordings are resampled; spectrograms show frequencies up to half of it.
         projection : estimator with fit_transform, default=None
             As in :meth:`EmbeddingDisplay.from_embeddings`: None is t-SNE, which takes minutes for 20,000 rows.
             ``PCA(2)`` takes seconds; ``umap.UMAP()`` of the package umap-learn works too.
@@ -131,22 +134,19 @@ class EmbeddingMap:
         Raises
         ------
         TypeError, ValueError
-            If there are too many rows, their numbers do not match, all hold NaN, or X is invalid.
+            If there are too many rows, their numbers do not match, all hold NaN, or ``paths`` are invalid.
         """
         n_rows = len(embeddings)
         if n_rows > MAX_POINTS:
             raise ValueError(
                 f"a map shows {MAX_POINTS} rows at most, not {n_rows}. Draw a sample, for example rows = np.sort("
                 f"np.random.default_rng(0).choice({n_rows}, {MAX_POINTS}, replace=False)); pass embeddings[rows] "
-                "with the same rows of X (X.iloc[rows] of a table), labels and columns."
+                "with the same rows of paths (paths.iloc[rows] of a table), labels and columns."
             )
         embeddings = check_array(embeddings, dtype=DTYPES, ensure_all_finite=False, input_name="embeddings")
-        clips, samples = as_clips(X), None
+        clips = as_clips(paths)
         if clips is None:
-            if sample_rate is None:
-                raise ValueError("X is an array, so pass its sample_rate in Hz.")
-            samples = [check_samples(row) for row in np.asarray(as_samples(X))]
-            clips = [Clip(f"row {i}", 0.0, len(row) / sample_rate) for i, row in enumerate(samples)]
+            raise TypeError("paths must be paths or clips of recordings, to be played; write samples to files.")
         windows = {} if columns is None else dict(columns)
         given = {*Clip._fields, "row"} | ({"label"} if labels is not None else set())
         if taken := sorted(given & windows.keys()):
@@ -157,7 +157,7 @@ class EmbeddingMap:
         windows["duration"] = np.array(windows["duration"], float)
         for name, values in windows.items():
             if len(values) != n_rows:
-                name = "X" if name == "path" else name
+                name = "paths" if name == "path" else name
                 raise ValueError(f"{name} has {len(values)} rows, but embeddings have {n_rows}; they must agree.")
         rows = find_finite_rows(embeddings, "embeddings")
         points, _ = project(embeddings[rows], projection, check_random_state(random_state))
@@ -165,8 +165,7 @@ class EmbeddingMap:
         n_neighbours = min(N_NEIGHBOURS, len(rows) - 1)
         neighbours = search.kneighbors(None, n_neighbours, False) if n_neighbours else np.empty((1, 0), int)
         windows = {str(name): np.asarray(values)[rows] for name, values in windows.items()}
-        samples = samples and [samples[row] for row in rows]
-        return cls(points, neighbours, windows, samples=samples, sample_rate=sample_rate or MP3_RATE)
+        return cls(points, neighbours, windows, sample_rate=sample_rate)
 
     def save(self, path, *, megabytes=50, on_error="raise", n_jobs=None):
         """Write the page: one HTML file that needs no network. Needs bokeh: ``pip install 'sklearn-cpc[map]'``.
@@ -190,8 +189,10 @@ class EmbeddingMap:
             If bokeh is not installed, or recordings cannot be used and ``on_error="raise"``.
         """
         import_extra("bokeh", "map")
-        reader = SimpleNamespace(on_error=on_error, memory=None, n_jobs=n_jobs, verbose=0, _unusable={})
-        reader.get_params = lambda: ["sample_rate"]  # a warning about lost frequencies advises to set it
+        reasons: dict[str, str] = {}
+        on_error = reasons.update if on_error == "nan" else on_error
+        options = {"memory": None, "on_error": on_error, "n_jobs": n_jobs, "verbose": 0}
+        reader = SimpleNamespace(**options, get_params=lambda: {"sample_rate": self.sample_rate})
         media, n_bytes = {}, 1e6 * megabytes
         order = np.random.default_rng(0).permutation(len(self.points))
         for batch in np.split(order, range(BATCH, len(order), BATCH)):
@@ -201,9 +202,9 @@ class EmbeddingMap:
                 size = sum(map(len, uris))
                 if 0 < size <= n_bytes:
                     media[point], n_bytes = uris, n_bytes - size
-        if reader._unusable:
+        if reasons:
             advice = "their windows have no sound"
-            warn(str(UnreadableAudioError(reader._unusable, len(set(self.windows["path"])), advice)))
+            warn(str(UnreadableAudioError(reasons, len(set(self.windows["path"])), advice)))
         path = os.path.abspath(path)
         with atomic_write(path, durable=False) as file:
             page = self._make_page(media, os.path.dirname(path))
@@ -211,9 +212,6 @@ class EmbeddingMap:
 
     def _read_sounds(self, batch, reader):
         """Yield points and their samples, as far as their recordings can be used."""
-        if self.samples is not None:
-            yield from ((point, self.samples[point]) for point in batch)
-            return
         clips = [Clip(*(self.windows[name][point] for name in Clip._fields)) for point in batch]
         for chunk in AudioSource(reader, clips, self.sample_rate, reset=False).chunks():
             yield from ((batch[chunk.rows[i]], np.asarray(chunk.samples[i])) for i in chunk.readable)
@@ -224,7 +222,7 @@ class EmbeddingMap:
         bokeh = SimpleNamespace(**{name: import_extra(f"bokeh.{name}", "map") for name in names})
         (x, y), n_points = self.points.T, len(self.points)
         clips = zip(*(self.windows[name] for name in Clip._fields), strict=True)
-        files = ["" if self.samples else _find_url(folder, *clip) for clip in clips]
+        files = [_find_url(folder, *clip) for clip in clips]
         windows = {
             **{name: self.windows[name].tolist() for name in ("path", "onset", "duration", "row")},
             "thumbnail": [media.get(point, [""])[0] for point in range(n_points)],
@@ -274,11 +272,12 @@ def _encode_media(sample_rate, space, sound):
 
 
 def _find_url(folder, path, onset, duration):
-    """Return the URL of a stretch of a file, relative to a folder if that is possible; "" for some formats."""
-    if not path.lower().endswith(BROWSER_FORMATS):
+    """Return the URL of a stretch of a file, relative to a folder if possible, or "" if no browser plays it."""
+    is_page = path.startswith(("http://", "https://"))
+    if not base_name(path).lower().endswith(BROWSER_FORMATS) or (is_url(path) and not is_page):
         return ""
     try:
-        url = quote(os.fsencode(os.path.relpath(path, folder).replace(os.sep, "/")))
+        url = path if is_page else quote(os.fsencode(os.path.relpath(path, folder).replace(os.sep, "/")))
     except ValueError:  # another drive of Windows
         url = Path(os.path.abspath(path)).as_uri()
     return f"{url}#t={onset:.3f}" + ("" if np.isnan(duration) else f",{onset + duration:.3f}")

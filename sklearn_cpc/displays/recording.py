@@ -1,7 +1,6 @@
 """RecordingDisplay: one recording over time, as sound and as embeddings."""
 
 import copy
-import os
 
 import numpy as np
 from sklearn.utils.validation import check_array, check_is_fitted
@@ -10,6 +9,7 @@ from .._constraints import POSITIVE, check_parameters
 from .._librosa import import_librosa
 from .._pipelines import find_nested
 from ..audio.clips import holds_path
+from ..audio.files import base_name
 from ..audio.samples import as_samples, name_types, scale_to_full_scale
 from ..audio.store import AudioSource
 from ._drawing import COLOURS, PLAIN, add_beside, make_panels
@@ -147,7 +147,7 @@ class RecordingDisplay:
         onset = 0.0
         if source.clips:
             onset = source.clips[0].onset
-            name = os.path.basename(source.clips[0].path) if name is None else name
+            name = base_name(source.clips[0].path) if name is None else name
         return cls.from_frames(np.asarray(samples), cpc.sample_rate_, frames, onset=onset, name=name, **plot_kw)
 
     @classmethod

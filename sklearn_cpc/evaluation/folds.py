@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import column_or_1d
 
+from .._files import locate
 from .._warnings import warn
 from ..audio.clips import as_clips
 
@@ -22,7 +23,7 @@ def make_folds(X, y, groups, cv, unlabelled=None):
     check_consistent_length(X, check_labels(y, "y"), groups)
     clips, more_clips = as_clips(X), None if unlabelled is None else as_clips(unlabelled)
     files, more_files = (
-        None if one is None else np.array([os.path.realpath(clip.path) for clip in one])
+        None if one is None else np.array([locate(clip.path, os.path.realpath) for clip in one])
         for one in (clips, more_clips)
     )
     if both := set(() if files is None else files) & set(() if more_files is None else more_files):

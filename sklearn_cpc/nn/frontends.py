@@ -1,7 +1,5 @@
 """Front ends: raw samples to log-mel frames, in batches and on their device."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import torch
@@ -10,12 +8,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from .._librosa import import_librosa
+from .._threads import compute_in_threads
 
 BANDS_PER_MATMUL = 16  # neighbouring bands share one matrix product over their bins: a mel matrix is mostly zeros
 SAMPLES_PER_BLOCK = 2**19  # size of a block of frames: with its spectrum, it fits in a processor's cache
 BLOCKS_PER_THREAD = 16  # starting another thread takes longer than computing fewer blocks
-
-thread_count = threading.Lock()  # held while torch's number of threads is another one for a moment
 
 
 def without_autocast(device):
@@ -65,7 +62,7 @@ class LogMel(nn.Module):
             window = torch.hann_window(n_fft, dtype=torch.float64).to(samples.dtype).to(samples.device)
             groups = zip(self._bins, self.mel.split(BANDS_PER_MATMUL), strict=True)
             bands = [(bins, mel[:, bins].T.contiguous()) for bins, mel in groups]
-            power = torch.cat(map_in_threads(lambda block: mel_power(block, window, bands), blocks, n_threads))
+            power = torch.cat(compute_in_threads(lambda block: mel_power(block, window, bands), blocks, n_threads))
             power = power.unflatten(0, (n_clips, n_cut))[:, :n_frames].transpose(1, 2)
             return power.clamp_min(self.floor).log10_().mul_(10).contiguous()
 
@@ -78,43 +75,6 @@ def mel_power(frames, window, bands):
     parts = torch.view_as_real(torch.fft.rfft(frames * window)).square_()
     power = parts[..., 0] + parts[..., 1]  # sum(-1) and abs() are several times slower
     return torch.cat([power[:, bins] @ weights for bins, weights in bands], dim=1)
-
-
-def map_in_threads(function, items, n_threads):
-    """Return the results of a function for all items, computed by this thread and ``n_threads - 1`` others.
-
-    Torch's own threads split every small operation and wait for each other after it, which is slower. So is a pool
-    with a future for each item, whose threads do not keep their memory.
-    """
-    if n_threads <= 1:
-        return list(map(function, items))
-    n_torch_threads = torch.get_num_threads()
-    results, indices = [None] * len(items), iter(range(len(items)))
-
-    def work():
-        compute_alone()
-        for i in indices:  # shared by all threads: each takes the next
-            results[i] = function(items[i])
-
-    try:
-        with ThreadPoolExecutor(n_threads - 1) as pool:
-            others = [pool.submit(work) for _ in range(n_threads - 1)]
-            work()
-        for other in others:
-            other.result()
-        return results
-    finally:
-        torch.set_num_threads(n_torch_threads)
-
-
-def compute_alone():
-    """Let torch compute in this thread alone. The others keep their number of threads."""
-    with thread_count:
-        n_torch_threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # also for threads that start later, which a further thread sets back
-        other = threading.Thread(target=torch.set_num_threads, args=(n_torch_threads,))
-        other.start()
-        other.join()
 
 
 class Scale(nn.Module):

@@ -113,8 +113,9 @@ class InfoNCELoss(nn.Module):
         """Return the loss and a dict of metrics: mean accuracy and accuracy per future step."""
         loss, accuracy = info_nce(*forecast, **self.options, ranks=own_ranks())
         # A step that no clip of the batch is long enough for has no accuracy.
-        values = torch.cat([accuracy.nanmean()[None], accuracy]).nan_to_num(0.0).tolist()
-        return loss, dict(zip(self.metrics, values, strict=True))
+        values = torch.cat([accuracy.nanmean()[None], accuracy]).nan_to_num(0.0)
+        metrics = values.unbind() if values.is_cuda else values.tolist()  # tolist would wait for a GPU
+        return loss, dict(zip(self.metrics, metrics, strict=True))
 
 
 class LossAndAccuracy(NamedTuple):
@@ -248,7 +249,11 @@ def info_nce(
 def draw_windows(n_valid, n_windows):
     """Draw windows that hold sound, uniformly and with replacement: their clips and steps, (n_windows,) each."""
     end = n_valid.cumsum(0)
-    window = torch.randint(int(end[-1]), (n_windows,), device=n_valid.device, generator=own_generator())
+    how = {"device": n_valid.device, "generator": own_generator()}
+    if n_valid.is_cuda:  # int would wait for a GPU
+        window = torch.randint(1 << 62, (n_windows,), **how) % end[-1]
+    else:
+        window = torch.randint(int(end[-1]), (n_windows,), **how)
     clips = torch.searchsorted(end, window, right=True)
     return clips, window - (end - n_valid)[clips]
 

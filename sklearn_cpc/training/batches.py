@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset
 
+from .._files import locate
 from .._generators import own_generator
 from .._ranks import own_ranks
 from .._warnings import warn
@@ -38,20 +39,20 @@ class ClipBatches(IterableDataset):
 
     def __init__(self, recordings, shape, batch_size, random, names=()):
         self.recordings, self.shape, self.batch_size, self.random = recordings, shape, batch_size, random
-        self.names, self._rows = names, []
+        self.names, self._rows = names, []  # _rows: recordings of the clips of each batch of this epoch
         self.n_batches = -(-sum(map(shape.count_full, recordings)) // batch_size)  # of an epoch
 
-    @property
-    def names_in_batch(self):
-        """Names of the recordings of the last batch."""
-        return [self.names[row] for row in dict.fromkeys(self._rows)] if self.names else []
+    def name_batch(self, number=-1):
+        """Return the names of the recordings of a batch of this epoch."""
+        return [self.names[row] for row in dict.fromkeys(self._rows[number])] if self.names else []
 
     def __iter__(self):
         rows, starts, lengths = self._draw()
+        self._rows = []
         order = self._sort_by_length(self.random.permutation(len(rows)), lengths)
         batches = split_evenly(torch.from_numpy(order), self.batch_size)
         for number in self.random.permutation(len(batches)):
-            self._rows = [rows[i] for i in batches[number]]
+            self._rows.append([rows[i] for i in batches[number]])
             pieces = [(self.recordings[rows[i]], starts[i]) for i in batches[number]]
             own = own_ranks().share(len(pieces)) if own_ranks() else slice(None)
             clips, n_valid = self.shape.stack(pieces, np.float32, own)
@@ -136,7 +137,7 @@ def hold_out(estimator, identities, random, resume):
 
 def _hash(seed, identity):
     if isinstance(identity, str):
-        content = os.fsencode(os.path.realpath(identity))
+        content = os.fsencode(locate(identity, os.path.realpath))
     else:
         content = np.asarray(identity, np.float32).tobytes()
     digest = hashlib.blake2b(str(seed).encode(), digest_size=7)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .._generators import use_generator
-from ..nn.frontends import thread_count
+from .._threads import keep_thread_count
 
 _dtypes: list[torch.dtype] = []  # default ones before each block in progress, in all threads: they share it
 _dtypes_lock = threading.Lock()
@@ -30,6 +30,15 @@ def resolve_device(device):
         return probe.device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"device={device!r} cannot be used here ({error}); use 'auto' or 'cpu'.") from error
+
+
+def move(tensor, device):
+    """Copy a tensor or a dict of them to a device; to a GPU without waiting until they are there."""
+    if isinstance(tensor, dict):
+        return {name: move(part, device) for name, part in tensor.items()}
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def resolve_precision(precision, device):
@@ -62,8 +71,7 @@ def standard_settings(device):
     These are: new tensors are float32 and on the CPU, gradients are on, inference mode and autocast are off.
     """
     kind = torch.device(device).type
-    with thread_count:  # a thread asks once, and goes by the answer ever after
-        torch.get_num_threads()
+    keep_thread_count()
     # Change only what is unusual: a default device slows every operation down, and inside of another autocast,
     # weights that were cast once are never cast anew.
     with contextlib.ExitStack() as settings:

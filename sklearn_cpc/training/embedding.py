@@ -8,7 +8,7 @@ from ..nn.pooling import Pooler, n_features
 from .allocator import keep_freed_memory
 from .batches import clips_in_order
 from .clip_geometry import ClipShape
-from .device import for_inference
+from .device import for_inference, move
 from .scoring import contrastive_accuracy
 
 
@@ -52,9 +52,9 @@ def embed_pooled(network, samples, *, pooling, n_clips, batch_size, dtype, devic
     max_samples = batch_size * shape.n_samples
     shape = shape if n_clips else shape.for_embedding(network, pooler.layers)
     for clips, n_valid, rows, n_shared, heard in clips_in_order(samples, shape, n_clips, max_samples, dtype):
-        n_valid = n_valid.to(device)
-        layers = network.layers(clips.to(device), n_valid, pooler.layers)
-        pooler.update(rows, layers, n_valid, n_shared.to(device), heard.to(device))
+        n_valid = move(n_valid, device)
+        layers = network.layers(move(clips, device), n_valid, pooler.layers)
+        pooler.update(rows, layers, n_valid, move(n_shared, device), move(heard, device))
     return pooler.result()
 
 
@@ -66,7 +66,7 @@ def embed_frames(network, samples, *, layer, batch_size, dtype, device):
     max_samples, shape = batch_size * shape.n_samples, shape.for_embedding(network, {layer})
     clips_embedded = []
     for clips, n_valid, _, n_shared, _ in clips_in_order([samples], shape, None, max_samples, dtype):
-        steps = network.layers(clips.to(device), n_valid.to(device), [layer])[layer].cpu().numpy()
+        steps = network.layers(move(clips, device), move(n_valid, device), [layer])[layer].cpu().numpy()
         clips_embedded += [clip[start:stop] for clip, start, stop in zip(steps, n_shared, n_valid, strict=True)]
     embeddings = np.concatenate(clips_embedded)
     step = shape.n_samples / shape.n_steps / network.sample_rate  # seconds
@@ -86,4 +86,4 @@ def make_forecasts(network, samples, *, n_clips, batch_size, device):
     max_samples = batch_size * shape.n_samples
     # Without overlap: a window must not be among its own negatives.
     for clips, n_valid, *_ in clips_in_order(samples, shape, n_clips, max_samples, np.float32, overlap=False):
-        yield network(clips.to(device), n_valid.to(device))
+        yield network(move(clips, device), move(n_valid, device))

@@ -125,7 +125,7 @@ def _run(net, batches):
             ended = bool(net.history) and "train_loss" in net.history[-1]
             return None if ended and _is_raised_by_callback(error) and not interrupts else error
         except NonFiniteLossError as error:
-            in_batch = getattr(batches, "names_in_batch", [])
+            in_batch = batches.name_batch(error.batch) if hasattr(batches, "name_batch") else []
             return NonFiniteLossError(f"{error} In the batch: {', '.join(in_batch)}.") if in_batch else error
         except Exception as error:
             return error

@@ -6,13 +6,23 @@ import math
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from skorch.utils import to_device
 
 from .._processes import progress
+from .device import move
 
 
 class NonFiniteLossError(ValueError):
-    """The loss became infinite or NaN."""
+    """The loss became infinite or NaN in a ``batch`` of the epoch."""
+
+    batch = -1  # the last one
+
+
+class LateLoss(torch.Tensor):
+    """A loss on a GPU. Its ``item`` does not wait for the number, so skorch records this tensor instead."""
+
+    def item(self):
+        """Return the loss as a tensor."""
+        return self.detach().as_subclass(torch.Tensor)
 
 
 class Net(NeuralNet):
@@ -24,13 +34,18 @@ class Net(NeuralNet):
     precision = "float32"
     embedder = None
 
+    @property
+    def is_late(self):
+        """Whether numbers are read once per epoch: waiting for a GPU in every batch would let it idle."""
+        return self.device.type == "cuda"
+
     def get_iterator(self, dataset, training=False):
         """Return the dataset itself for training: it yields batches, to which a DataLoader adds nothing."""
         return dataset if training else super().get_iterator(dataset, training)
 
     def infer(self, x, **_):
         """Call the module, in bfloat16 if that is the precision."""
-        x = to_device(x, self.device)
+        x = move(x, self.device)
         kind, in_bfloat16 = self.device.type, self.precision == "bfloat16"
         precision: contextlib.AbstractContextManager = contextlib.nullcontext()
         # Entering autocast takes 5 % of the time of a small network, so do it only where it changes something.
@@ -41,15 +56,33 @@ class Net(NeuralNet):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Compute the loss of a batch and record its metrics."""
-        loss, metrics = self.criterion_(y_pred, to_device(y_true, self.device))
-        if not math.isfinite(loss.item()):
-            raise NonFiniteLossError(
-                f"the loss became {loss.item()} in epoch {len(self.history)}; lower lr={self.lr} or look for "
-                "samples of extreme size."
-            )
+        loss, metrics = self.criterion_(y_pred, move(y_true, self.device))
+        if not self.is_late:
+            self._check_loss(loss.item())
         for name, value in metrics.items():
             self.history.record_batch(f"train_{name}", value)
-        return loss
+        return loss.as_subclass(LateLoss) if self.is_late else loss
+
+    def _check_loss(self, loss, batch=-1):
+        if not math.isfinite(loss):
+            error = NonFiniteLossError(
+                f"the loss became {loss} in epoch {len(self.history)}; lower lr={self.lr} or look for samples of "
+                "extreme size."
+            )
+            error.batch = batch
+            raise error
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Run an epoch, and read the numbers of all its batches at once if they are on a GPU."""
+        super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
+        if iterator is None or not self.is_late:
+            return
+        rows = self.history[-1]["batches"]
+        names = [name for name, value in rows[0].items() if isinstance(value, torch.Tensor)]
+        values = torch.stack([torch.stack([row[name].double() for name in names]) for row in rows]).tolist()
+        for number, (row, numbers) in enumerate(zip(rows, values, strict=True)):
+            row.update(zip(names, numbers, strict=True))
+            self._check_loss(row["train_loss"], number)
 
 
 def check_callbacks(callbacks, *, validates):

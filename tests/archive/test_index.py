@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from corpus import rising_tones, small_cpc, write_samples
 
 from sklearn_cpc.archive import EmbeddingIndex, cut_windows, embed_archive, embedding, index
@@ -44,6 +45,14 @@ def small_blocks(monkeypatch):
 def test_result_is_that_of_brute_force(dtype, k):
     random = np.random.default_rng(0)
     check(random.standard_normal((300, 24)).astype(dtype), random.standard_normal((5, 24)), k)
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_any_number_of_threads_finds_the_same(n_threads, monkeypatch):
+    random = np.random.default_rng(0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    for n_rows in (20, 300):
+        check(random.standard_normal((n_rows, 24)).astype("float32"), random.standard_normal((5, 24)), 7)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -152,6 +161,30 @@ def test_unsuitable_embeddings_are_refused(embeddings, message):
 def test_unsuitable_queries_are_refused(query, k, message):
     with pytest.raises(ValueError, match=message):
         EmbeddingIndex(np.eye(3)).query(query, k)
+
+
+def test_recordings_can_be_searched_for_with_the_estimator_of_a_dataset(tmp_path):
+    paths = write_samples(tmp_path, rising_tones(6))
+    one, other = (small_cpc(max_epochs=0, random_state=seed).fit(paths) for seed in range(2))
+    windows = cut_windows(paths, 0.15)
+    embed_archive(one, windows, tmp_path / "data")
+    index = EmbeddingIndex(tmp_path / "data", one)
+    found = index.query(windows[2:5], k=3)
+    pd.testing.assert_frame_equal(found, index.query(one.transform(windows[2:5]), k=3))
+    with pytest.raises(ValueError, match="has embeddings of another estimator; load the one"):
+        EmbeddingIndex(tmp_path / "data", other)
+
+
+def test_damaged_copy_is_named(tmp_path):
+    paths = write_samples(tmp_path, rising_tones(6))
+    embed_archive(small_cpc(max_epochs=0).fit(paths), cut_windows(paths, 0.15), tmp_path / "data")
+    EmbeddingIndex(tmp_path / "data")
+    (copy,) = tmp_path.glob(".data-*.npy")
+    data = bytearray(copy.read_bytes())
+    data[-3] ^= 4
+    copy.write_bytes(data)
+    with pytest.raises(ValueError, match=rf"{copy.name} is damaged.*checksum.*delete it"):
+        EmbeddingIndex(tmp_path / "data")
 
 
 def test_windows_of_a_dataset_are_found_again(tmp_path, monkeypatch):

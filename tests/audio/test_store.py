@@ -468,6 +468,13 @@ def test_on_error_nan_keeps_rows_and_lists_unusable_files(paths, bad):
     assert len(caught) == 1
 
 
+def test_callable_on_error_gets_the_reasons_in_place_of_a_warning(paths, bad):
+    reasons = {}
+    recordings = read([*paths, *bad], on_error=reasons.update)
+    assert_array_equal(recordings.readable, range(6))
+    assert list(reasons) == [*bad]
+
+
 @pytest.mark.parametrize("on_error", ["raise", "nan"])
 def test_no_usable_file_is_an_error_for_any_on_error(bad, on_error):
     with pytest.raises(UnreadableAudioError, match="6 of 6 recordings cannot be used"):

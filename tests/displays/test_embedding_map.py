@@ -86,7 +86,7 @@ def read_page(path):
 
 def test_neighbours_are_the_most_similar_by_cosine():
     X = RANDOM.standard_normal((60, 7))
-    display = EmbeddingMap.from_embeddings(X, np.zeros((60, 100)), sample_rate=RATE, projection=PCA(2))
+    display = EmbeddingMap.from_embeddings(X, paths=["a.wav"] * 60, projection=PCA(2))
     unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     similarities = unit @ unit.T
     np.fill_diagonal(similarities, -np.inf)
@@ -133,15 +133,19 @@ def test_one_window_is_a_map(paths, tmp_path):
 @pytest.mark.parametrize(
     ("message", "X", "how"),
     [
-        ("X has 3 rows, but embeddings have 12", ["a.wav", "b.wav", "c.wav"], {}),
-        ("label has 2 rows, but embeddings have 12", np.zeros((12, 9)), {"labels": [0, 1], "sample_rate": RATE}),
-        ("site has 1 rows", np.zeros((12, 9)), {"columns": {"site": [0]}, "sample_rate": RATE}),
-        ("X is an array, so pass its sample_rate in Hz", np.zeros((12, 9)), {}),
+        ("paths has 3 rows, but embeddings have 12", ["a.wav", "b.wav", "c.wav"], {}),
+        ("label has 2 rows, but embeddings have 12", ["a.wav"] * 12, {"labels": [0, 1]}),
+        ("site has 1 rows", ["a.wav"] * 12, {"columns": {"site": [0]}}),
     ],
 )
 def test_rows_that_do_not_match_are_refused(message, X, how):
     with pytest.raises(ValueError, match=message):
         make_map(X, **how)
+
+
+def test_samples_are_refused_as_they_have_no_file_to_play():
+    with pytest.raises(TypeError, match="paths must be paths or clips of recordings"):
+        make_map(np.zeros((12, 9)))
 
 
 @pytest.mark.parametrize("name", ["label", "path", "onset", "duration", "row"])
@@ -202,7 +206,7 @@ def test_unusable_recordings_are_listed(paths, tmp_path):
         display.save(tmp_path / "map.html", on_error="nan")
 
 
-def test_columns_become_colour_bars_or_categories(tmp_path):
+def test_columns_become_colour_bars_or_categories(paths, tmp_path):
     numbers = np.array([0.0, np.nan, *np.linspace(0.5, 2, 10)])
     columns = {
         "score": numbers,
@@ -210,8 +214,7 @@ def test_columns_become_colour_bars_or_categories(tmp_path):
         "cluster": np.arange(12) % 3,
         3: ["x", None] * 6,
     }
-    clips = RANDOM.uniform(-1, 1, (12, 4000))
-    make_map(clips, columns=columns, sample_rate=RATE).save(tmp_path / "map.html")
+    make_map(paths, columns=columns).save(tmp_path / "map.html")
     found = {column["name"]: column for column in read_page(tmp_path / "map.html")["columns"]}
     assert list(found) == ["score", "date", "cluster", "3", "path", "onset", "duration", "row"]
     assert found["score"]["ends"] == ["0", "2"]
@@ -223,12 +226,10 @@ def test_columns_become_colour_bars_or_categories(tmp_path):
     assert found["3"]["names"] == ["", "x"]
 
 
-def test_integers_of_many_values_have_a_colour_bar_and_rare_classes_keep_their_names(tmp_path):
+def test_integers_of_many_values_have_a_colour_bar_and_rare_classes_keep_their_names(paths, tmp_path):
     X = RANDOM.standard_normal((200, 3))
     columns = {"many": np.arange(200), "classes": [f"class {i // 2}" for i in range(200)]}
-    display = EmbeddingMap.from_embeddings(
-        X, np.zeros((200, 50)), columns=columns, sample_rate=RATE, projection=Keep()
-    )
+    display = EmbeddingMap.from_embeddings(X, paths[3:4] * 200, columns=columns, projection=Keep())
     display.save(tmp_path / "map.html")
     many, classes = read_page(tmp_path / "map.html")["columns"][:2]
     assert many["ends"] == ["0", "199"]

@@ -14,7 +14,6 @@ from sklearn_cpc.nn.frontends import (
     BandStandardizer,
     LogMel,
     Scale,
-    map_in_threads,
 )
 
 SETTINGS = [  # sample_rate, n_fft, hop_length, n_mels, n_samples
@@ -339,53 +338,3 @@ def test_log_mel_restores_the_number_of_torch_threads(threads):
     thread.start()
     thread.join()
     assert seen == [3, 3]
-
-
-def test_threads_that_start_during_the_work_have_all_of_torchs_threads(threads):
-    def look(_):
-        inner = []
-        other = threading.Thread(target=lambda: inner.append(torch.get_num_threads()))
-        other.start()
-        other.join()
-        return torch.get_num_threads(), *inner
-
-    threads(3)
-    barrier = threading.Barrier(2)  # both threads have begun
-    seen = map_in_threads(lambda item: (barrier.wait(10), look(item))[1], range(2), 2)
-    assert seen == [(1, 3), (1, 3)]
-
-
-def test_error_in_a_thread_restores_the_number_of_threads(threads):
-    threads(2)
-    with pytest.raises(ZeroDivisionError):
-        map_in_threads(lambda item: 1 / item, [1, 0, 2], 2)
-    assert torch.get_num_threads() == 2
-
-
-@pytest.mark.parametrize("here", [True, False])
-def test_error_in_any_thread_is_raised(here):
-    failed, this = threading.Event(), threading.current_thread()
-
-    def fail_in_one_thread(item):
-        if (threading.current_thread() is this) == here:
-            failed.set()
-            raise ZeroDivisionError
-        assert failed.wait(60)  # so that both threads have an item
-
-    with pytest.raises(ZeroDivisionError):
-        map_in_threads(fail_in_one_thread, [1, 2], 2)
-
-
-def test_results_of_all_threads_keep_the_order_of_items():
-    n_threads, together = 3, threading.Barrier(3)
-
-    def identify(item):
-        if item < n_threads:
-            together.wait(60)  # each thread has one of the first
-        return item, threading.get_ident(), torch.get_num_threads()
-
-    items, idents, n_torch_threads = zip(*map_in_threads(identify, range(100), n_threads), strict=True)
-    assert items == tuple(range(100))
-    assert len(set(idents)) == n_threads
-    assert threading.get_ident() in idents
-    assert set(n_torch_threads) == {1}

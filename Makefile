@@ -12,7 +12,7 @@ demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figu
 
 # Networks of tests are small: processes with one thread each are faster than threads. WORKERS=0 is for debuggers.
 test: $(VENV)/.installed  ## Run all tests, including doctests, or only TESTS="files", in WORKERS processes
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=worksteal $(TESTS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile $(TESTS)
 
 test-floors:  ## Run all tests with the oldest releases that pyproject.toml allows
 	$(MAKE) test VENV=.venv-floors CONSTRAINTS=constraints-floors.txt

@@ -5,6 +5,7 @@ however it ends, so a later process knows what it may remove.
 """
 
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -56,6 +57,16 @@ def claim(path):
             if os.path.samestat(os.fstat(file.fileno()), os.lstat(path)):
                 return file
         file.close()
+
+
+def is_locked(path):
+    """Whether a process that is known to live has locked a file; False on file systems without locks."""
+    with contextlib.suppress(OSError), open(path, "r+b", opener=only_regular) as file:
+        try:
+            _lock(file, wait=False)
+        except OSError as error:
+            return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+    return False
 
 
 def release(lock, protected=None):

@@ -107,8 +107,11 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         Threads that decode recordings.
     checkpoint : str, path-like or Checkpoint, default=None
         Directory in which ``fit`` keeps its state. After a stop, the next ``fit`` with the same parameters and
-        recordings resumes from there. Give each training its own directory, which it locks, and none in a grid
-        search. :class:`Checkpoint` sets how often it is written. Needs an int as ``random_state``.
+        recordings resumes from there; one that has ended is not trained again. Each training has a folder of its
+        own in the directory, named by a digest of these, so that those of a grid search may share the directory.
+        With other parameters or recordings ``fit`` starts afresh, and warns if a training was stopped there, or
+        differs in ``max_epochs`` alone. Folders are never removed: delete the directory when you are done.
+        :class:`Checkpoint` sets how often it is written. Needs an int as ``random_state``.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, clips, order and dropout. Pass an int for the same result in every fit.
     verbose : int, default=0

@@ -8,6 +8,7 @@ import os
 import time
 import types
 from dataclasses import dataclass
+from multiprocessing import parent_process
 from numbers import Integral
 from pathlib import Path
 from typing import Annotated
@@ -77,7 +78,8 @@ class CheckpointWriter(Callback):
             self._state = self._read()
             self._n_epochs = net.max_epochs
             if self._state is None:
-                self._tell_others()
+                if parent_process() is None:  # in a worker, others resume what was stopped
+                    self._tell_others()
                 self.summarize(ended=False)
             else:
                 net.module_.load_state_dict(self._state["weights"])

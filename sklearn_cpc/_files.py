@@ -5,7 +5,6 @@ however it ends, so a later process knows what it may remove.
 """
 
 import contextlib
-import errno
 import functools
 import os
 import re
@@ -65,7 +64,7 @@ def is_locked(path):
         try:
             _lock(file, wait=False)
         except OSError as error:
-            return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+            return isinstance(error, (BlockingIOError, PermissionError))
     return False
 
 

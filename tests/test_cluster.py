@@ -34,7 +34,7 @@ def workers():
     with config.set(
         {"distributed.deploy.lost-worker-timeout": "10 minutes"}
     ):  # the replacement may be slow to start
-        cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+        cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
         with cluster, distributed.Client(cluster) as client:
             yield client
 
@@ -182,7 +182,7 @@ def test_fits_in_the_threads_of_one_dask_worker_equal_fits_alone(paths):
     distributed = pytest.importorskip("distributed", reason="needs the extra 'distributed'")
     models = [small_cpc(encoder__dropout=0.5, random_state=seed) for seed in range(4)]
     expected = [model.fit_transform(paths) for model in models]
-    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
+    cluster = distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0")
     with cluster, distributed.Client(cluster), parallel_config("dask"):
         found = Parallel(2)(delayed(clone(model).fit_transform)(paths) for model in models)
     for one, other in zip(found, expected, strict=True):

@@ -8,7 +8,6 @@ import os
 import time
 import types
 from dataclasses import dataclass
-from multiprocessing import parent_process
 from numbers import Integral
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +29,7 @@ from ..persistence.values import encode
 
 FILE, LOCK, SUMMARY = "checkpoint.safetensors", "checkpoint.lock", "training.json"
 POLL_SECONDS = 0.1  # between looks at a lock
+TELL_SECONDS = 60.0  # until a training tells of another that was stopped: a cluster may be about to resume that
 # Parameters that do not change the weights at the end: of reading and of embedding
 IRRELEVANT = {"checkpoint", "device", "memory", "n_clips", "n_jobs", "on_error", "pooling", "verbose"}
 # What does not change the output of a fitted estimator: how it reads, and how it was trained
@@ -77,11 +77,9 @@ class CheckpointWriter(Callback):
             stack.callback(release, self._lock())
             self._state = self._read()
             self._n_epochs = net.max_epochs
-            if self._state is None:
-                if parent_process() is None:  # in a worker, others resume what was stopped
-                    self._tell_others()
-                self.summarize(ended=False)
-            else:
+            self._tell_at = time.monotonic() + TELL_SECONDS if self._state is None else np.inf
+            self.summarize(ended=False)
+            if self._state is not None:
                 net.module_.load_state_dict(self._state["weights"])
                 net.optimizer_.load_state_dict(self._state["optimizer"])
                 net.history_ = History(self._state["history"])
@@ -105,6 +103,25 @@ class CheckpointWriter(Callback):
         if "cuda" in generators and torch.device(net.device).type == "cuda":
             torch.cuda.set_rng_state(generators["cuda"], net.device)
         self._state = None
+
+    def on_batch_end(self, net, **_):
+        """After a minute, warn of another training here that the user may expect to be resumed."""
+        if time.monotonic() < self._tell_at:
+            return
+        self._tell_at, others = np.inf, []
+        for path in self.path.parents[1].glob(f"*/{SUMMARY}"):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # removed, or none of ours
+                summary = json.loads(path.read_text())
+                changed = _find_changes(summary["settings"], self.settings)
+                stopped = not summary["ended"] and not is_locked(path.with_name(LOCK))
+                if path.with_name(FILE).exists() and (stopped or list(changed) == ["max_epochs"]):
+                    others.append((len(changed), str(path.parent), ", ".join(changed.values())))
+        if others:
+            _, folder, told = min(others)
+            warn(
+                f"this training started afresh: it does not continue that in {folder!r}, which had other settings "
+                f"or recordings ({told}). Set them back to resume that one, or delete its folder."
+            )
 
     def on_epoch_end(self, net, **_):
         """Write the checkpoint, if it is time to."""
@@ -147,9 +164,8 @@ class CheckpointWriter(Callback):
                 return claim(path)
             except OSError as error:
                 if not isinstance(error, FileExistsError) or not folder.is_dir():
-                    where = str(folder.parent)
                     raise ValueError(
-                        f"checkpoint={where!r} is no directory that can be written to ({error}); give another."
+                        f"checkpoint={str(folder.parent)!r} is no directory to write to ({error}); give another."
                     ) from error
             n_locked, n_unlocked = (n_locked + 1, 0) if is_locked(path) else (n_locked, n_unlocked + 1)
             if n_locked == 5:
@@ -160,23 +176,6 @@ class CheckpointWriter(Callback):
                     "another user runs it. Wait until it ends; if it does not run, delete this file."
                 )
             time.sleep(POLL_SECONDS)
-
-    def _tell_others(self):
-        """Warn if there is another training here that the user may expect to be resumed."""
-        others = []
-        for path in self.path.parents[1].glob(f"*/{SUMMARY}"):
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # removed, or none of ours
-                summary = json.loads(path.read_text())
-                changed = _find_changes(summary["settings"], self.settings)
-                stopped = not summary["ended"] and not is_locked(path.with_name(LOCK))
-                if path.with_name(FILE).exists() and (stopped or list(changed) == ["max_epochs"]):
-                    others.append((len(changed), str(path.parent), ", ".join(changed.values())))
-        if others:
-            _, folder, told = min(others)
-            warn(
-                f"this training starts afresh: it does not continue that in {folder!r}, which had other settings "
-                f"or recordings ({told}). Set them back to resume that one, or delete its folder."
-            )
 
     def _read(self):
         if not os.path.lexists(self.path):
@@ -254,23 +253,22 @@ def describe(value):
         value = (type(value).__qualname__, state)
     elif isinstance(value, Callback):
         value = (type(value).__qualname__, vars(value))
+    elif isinstance(value, types.CodeType):
+        value = value.co_code, value.co_names, value.co_consts
+    elif isinstance(value, (set, frozenset)):
+        value = sorted(value, key=repr)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {describe(entry)}" for key, entry in sorted(value.items())) + "}"
-    if isinstance(value, (set, frozenset)):
-        value = sorted(value, key=repr)
     if isinstance(value, (list, tuple)):
         return "(" + ", ".join(map(describe, value)) + ")"
     if isinstance(value, np.ndarray):
         return hash_arrays({"": value}).hex() if value.dtype != object else describe(value.tolist())
     if isinstance(value, functools.partial):
         return f"partial {describe((value.func, value.args, value.keywords))}"
-    if isinstance(value, types.CodeType):
-        parts = value.co_code.hex(), value.co_names, value.co_consts
-        return hashlib.sha256(describe(parts).encode()).hexdigest()
     if isinstance(value, types.FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        values = value.__defaults__, value.__kwdefaults__, [entry for entry in cells if entry is not value]
-        return f"{value.__module__}.{value.__qualname__} {describe((value.__code__, *values))}"
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]
+        made_of = describe((value.__code__, value.__defaults__, value.__kwdefaults__, cells))
+        return f"{value.__module__}.{value.__qualname__} {hashlib.sha256(made_of.encode()).hexdigest()}"
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     if type(value).__repr__ is object.__repr__:  # which would say where the object is in memory

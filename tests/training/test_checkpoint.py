@@ -168,29 +168,37 @@ def test_grid_search_stopped_anywhere_resumes_each_training(tmp_path, monkeypatc
     grid = {"cpc__lr": [1e-3, 2e-3], "cpc__pooling": ["context", "z_mean"]}
 
     def search(n_epochs=None, **changes):
-        cpc = small_cpc(max_epochs=3, callbacks=[StopAfter(n_epochs)], **changes)
+        cpc = small_cpc(max_epochs=2, callbacks=[StopAfter(n_epochs)], **changes)
         chain = Pipeline([("cpc", cpc), ("probe", LogisticRegression())])
         return GridSearchCV(chain, grid, cv=2, error_score="raise").fit(X, y)
 
     expected = results(search())
     StopAfter.epochs.clear()
-    for n_epochs in (1, 5, 11):
+    for n_epochs in (2, 6):
         with pytest.raises(KeyboardInterrupt):
             search(n_epochs, checkpoint=tmp_path)
     (table, refitted), (expected_table, expected_weights) = results(search(checkpoint=tmp_path)), expected
     np.testing.assert_equal(table, expected_table)
     assert_same(refitted, expected_weights)
     # Two rates in two folds, whatever the pooling, and the best on all; stopped epochs are trained again.
-    assert len(StopAfter.epochs) == 3 * (2 * 2 + 1) + 3
+    assert len(StopAfter.epochs) == 2 * (2 * 2 + 1) + 2
     assert len(list(tmp_path.glob(f"*/{FILE}"))) == 5
 
 
-def test_stopped_training_with_other_settings_is_told(tmp_path, monkeypatch):
+@pytest.fixture
+def at_once(monkeypatch):
+    """Let trainings tell of others at once, not after a minute."""
+    monkeypatch.setattr(module, "TELL_SECONDS", 0)
+
+
+def test_stopped_training_with_other_settings_is_told(tmp_path, monkeypatch, at_once):
     ignore_callbacks(monkeypatch)
     cpc = small_cpc(max_epochs=3, checkpoint=tmp_path)
     stopped(cpc, 2)
     folder = only_file(tmp_path).parent
-    with pytest.warns(UserWarning, match=r"starts afresh: .* \(lr was 0.001, is 0.002\). Set them back") as caught:
+    with pytest.warns(
+        UserWarning, match=r"started afresh: .* \(lr was 0.001, is 0.002\). Set them back"
+    ) as caught:
         other = clone(cpc).set_params(lr=2e-3).fit(X)
     assert repr(str(folder)) in str(caught[0].message)
     assert_same(weights(other), weights(clone(other).set_params(checkpoint=None).fit(X)))
@@ -208,24 +216,24 @@ def test_stopped_training_with_other_settings_is_told(tmp_path, monkeypatch):
         ({"X": np.flipud(X)}, "recordings was"),
     ],
 )
-def test_what_differs_from_a_stopped_training_is_named(changes, told, tmp_path, monkeypatch):
+def test_what_differs_from_a_stopped_training_is_named(changes, told, tmp_path, monkeypatch, at_once):
     ignore_callbacks(monkeypatch)
     cpc = small_cpc(max_epochs=2, checkpoint=tmp_path)
     stopped(cpc, 2)
     changes = dict(changes)
     recordings = changes.pop("X", X)
-    with pytest.warns(UserWarning, match=rf"starts afresh: .*\(.*{told}"):
+    with pytest.warns(UserWarning, match=rf"started afresh: .*\(.*{told}"):
         clone(cpc).set_params(**changes).fit(recordings)
 
 
-def test_more_epochs_than_a_finished_training_had_are_told(tmp_path):
+def test_more_epochs_than_a_finished_training_had_are_told(tmp_path, at_once):
     cpc = small_cpc(max_epochs=2, checkpoint=tmp_path).fit(X)
-    with pytest.warns(UserWarning, match=r"starts afresh: .*\(max_epochs was 2, is 3\)"):
+    with pytest.warns(UserWarning, match=r"started afresh: .*\(max_epochs was 2, is 3\)"):
         assert clone(cpc).set_params(max_epochs=3).fit(X).n_iter_ == 3
 
 
 @pytest.mark.parametrize("changes", [{"lr": 2e-3}, {"random_state": 1}, {"max_epochs": 0}, {"n_context": 5}])
-def test_finished_and_failed_trainings_stay_beside_others_without_a_word(changes, tmp_path, monkeypatch):
+def test_finished_and_failed_trainings_are_not_told(changes, tmp_path, monkeypatch, at_once):
     ignore_callbacks(monkeypatch)
     cpc = small_cpc(max_epochs=2, checkpoint=tmp_path)
     stopped(cpc, 2, ValueError)
@@ -233,6 +241,13 @@ def test_finished_and_failed_trainings_stay_beside_others_without_a_word(changes
     clone(cpc).set_params(**changes).fit(X)
     clone(cpc).fit(X[:-1])
     assert kept.exists()
+
+
+def test_stopped_training_that_is_resumed_within_a_minute_is_not_told(tmp_path, monkeypatch):
+    ignore_callbacks(monkeypatch)
+    cpc = small_cpc(max_epochs=3, checkpoint=tmp_path)
+    stopped(cpc, 2)
+    clone(cpc).set_params(lr=2e-3).fit(X)
 
 
 def test_summary_of_a_training_says_what_it_was(tmp_path):
@@ -243,7 +258,7 @@ def test_summary_of_a_training_says_what_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"ended": false, "settings": [1]}', "\xff"])
-def test_damaged_summaries_do_no_harm(text, tmp_path):
+def test_damaged_summaries_do_no_harm(text, tmp_path, at_once):
     small_cpc(checkpoint=tmp_path).fit(X)
     only_file(tmp_path).with_name(SUMMARY).write_text(text)
     assert small_cpc(checkpoint=tmp_path, max_epochs=2).fit(X).n_iter_ == 2
@@ -280,7 +295,7 @@ def while_waiting(monkeypatch):
     return actions
 
 
-def test_fit_waits_for_the_same_training_in_another_thread(tmp_path, monkeypatch, while_waiting):
+def test_fit_waits_for_the_same_training_in_another_thread(tmp_path, monkeypatch, while_waiting, at_once):
     ignore_callbacks(monkeypatch)
     cpc, arrived, go_on = small_cpc(max_epochs=2, checkpoint=tmp_path), threading.Event(), threading.Event()
     first = clone(cpc).set_params(callbacks=[Wait(arrived, go_on)])
@@ -465,7 +480,7 @@ def test_parameters_that_cannot_be_resumed_are_named(changes, error, message, tm
 
 def test_a_place_that_is_no_directory_is_told_before_training(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"file' is no directory that can be written to"):
+    with pytest.raises(ValueError, match=r"file' is no directory to write to"):
         small_cpc(checkpoint=tmp_path / "file").fit(X)
 
 

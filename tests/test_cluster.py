@@ -55,6 +55,7 @@ def ray():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # workers import this module
         patch.setenv("RAY_AUTH_MODE", "disabled")  # writes no token to the home folder
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     register_ray()
     yield {"backend": "ray", "n_jobs": 2}

@@ -21,7 +21,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from .._constraints import Constrained, integers
-from .._files import atomic_write, claim, is_locked, release
+from .._files import claim, is_locked, release
 from .._generators import own_generator
 from .._warnings import warn
 from ..persistence.container import hash_arrays, library_versions, pack, read_file, unpack, write_file
@@ -151,8 +151,8 @@ class CheckpointWriter(Callback):
     def summarize(self, *, ended):
         """Write the settings, and whether the training has ended: for people, and for the warnings of others."""
         text = json.dumps({"ended": ended, "settings": self.settings}, indent=1)
-        with contextlib.suppress(OSError), atomic_write(self.path.with_name(SUMMARY), durable=False) as file:
-            file.write(text.encode())
+        with contextlib.suppress(OSError):
+            write_file(self.path.with_name(SUMMARY), text.encode())
 
     def _lock(self):
         """Claim the folder. If the same training runs elsewhere, wait: its result is this one's, too."""

@@ -117,10 +117,10 @@ class CheckpointWriter(Callback):
                 if path.with_name(FILE).exists() and (stopped or list(changed) == ["max_epochs"]):
                     others.append((len(changed), str(path.parent), ", ".join(changed.values())))
         if others:
-            _, folder, told = min(others)
+            _, folder, differences = min(others)
             warn(
                 f"this training started afresh: it does not continue that in {folder!r}, which had other settings "
-                f"or recordings ({told}). Set them back to resume that one, or delete its folder."
+                f"or recordings ({differences}). Set them back to resume that one, or delete its folder."
             )
 
     def on_epoch_end(self, net, **_):

@@ -117,7 +117,7 @@ class CheckpointWriter(Callback):
                 if path.with_name(FILE).exists() and (stopped or list(changed) == ["max_epochs"]):
                     others.append((len(changed), str(path.parent), ", ".join(changed.values())))
         if others:
-            _, folder, differences = min(others)
+            folder, differences = min(others)[1:]
             warn(
                 f"this training started afresh: it does not continue that in {folder!r}, which had other settings "
                 f"or recordings ({differences}). Set them back to resume that one, or delete its folder."

@@ -29,7 +29,7 @@ from ..persistence.values import encode
 
 FILE, LOCK, SUMMARY = "checkpoint.safetensors", "checkpoint.lock", "training.json"
 POLL_SECONDS = 0.1  # between looks at a lock
-TELL_SECONDS = 60.0  # until a training tells of another that was stopped: a cluster may be about to resume that
+TELL_SECONDS = 60.0  # until a training tells of others: a search may be about to end or to resume them
 # Parameters that do not change the weights at the end: of reading and of embedding
 IRRELEVANT = {"checkpoint", "device", "memory", "n_clips", "n_jobs", "on_error", "pooling", "verbose"}
 # What does not change the output of a fitted estimator: how it reads, and how it was trained
@@ -157,7 +157,7 @@ class CheckpointWriter(Callback):
     def _lock(self):
         """Claim the folder. If the same training runs elsewhere, wait: its result is this one's, too."""
         folder, path = self.path.parent, self.path.with_name(LOCK)
-        n_locked = n_unlocked = 0
+        tell_at, n_unlocked = time.monotonic() + TELL_SECONDS, 0
         while True:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -167,8 +167,9 @@ class CheckpointWriter(Callback):
                     raise ValueError(
                         f"checkpoint={str(folder.parent)!r} is no directory to write to ({error}); give another."
                     ) from error
-            n_locked, n_unlocked = (n_locked + 1, 0) if is_locked(path) else (n_locked, n_unlocked + 1)
-            if n_locked == 5:
+            n_unlocked = 0 if is_locked(path) else n_unlocked + 1
+            if not n_unlocked and time.monotonic() >= tell_at:
+                tell_at = np.inf
                 warn(f"the same training is running elsewhere, in {str(folder)!r}; waiting for its result.")
             if n_unlocked == 20:  # neither being locked nor being removed
                 raise RuntimeError(

@@ -292,10 +292,11 @@ def while_waiting(monkeypatch):
         actions.pop()()
 
     monkeypatch.setattr(module, "warn", act)
+    monkeypatch.setattr(module, "TELL_SECONDS", 0)
     return actions
 
 
-def test_fit_waits_for_the_same_training_in_another_thread(tmp_path, monkeypatch, while_waiting, at_once):
+def test_fit_waits_for_the_same_training_in_another_thread(tmp_path, monkeypatch, while_waiting):
     ignore_callbacks(monkeypatch)
     cpc, arrived, go_on = small_cpc(max_epochs=2, checkpoint=tmp_path), threading.Event(), threading.Event()
     first = clone(cpc).set_params(callbacks=[Wait(arrived, go_on)])

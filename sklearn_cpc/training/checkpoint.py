@@ -28,8 +28,7 @@ from ..persistence.container import hash_arrays, library_versions, pack, read_fi
 from ..persistence.values import encode
 
 FILE, LOCK, SUMMARY = "checkpoint.safetensors", "checkpoint.lock", "training.json"
-POLL_SECONDS = 0.1  # between looks at a lock
-TELL_SECONDS = 60.0  # until a training tells of others: a search may be about to end or to resume them
+POLL_SECONDS, TELL_SECONDS = 0.1, 60.0  # from one look at a lock to the next; until fit tells of other trainings
 # Parameters that do not change the weights at the end: of reading and of embedding
 IRRELEVANT = {"checkpoint", "device", "memory", "n_clips", "n_jobs", "on_error", "pooling", "verbose"}
 # What does not change the output of a fitted estimator: how it reads, and how it was trained

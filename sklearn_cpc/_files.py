@@ -70,6 +70,16 @@ def claim(path):
         file.close()
 
 
+def is_locked(path):
+    """Whether a process that is known to live has locked a file; False on file systems without locks."""
+    with contextlib.suppress(OSError), open(path, "r+b", opener=only_regular) as file:
+        try:
+            _lock(file, wait=False)
+        except OSError as error:
+            return isinstance(error, (BlockingIOError, PermissionError))
+    return False
+
+
 def release(lock, protected=None):
     """Remove a file that was claimed, after the file or folder that it protects."""
     if protected is not None:

@@ -111,9 +111,11 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     n_jobs : int, default=None
         Threads that decode recordings.
     checkpoint : str, path-like or Checkpoint, default=None
-        Directory in which ``fit`` keeps its state. After a stop, the next ``fit`` with the same parameters and
-        recordings resumes from there. Give each training its own directory, which it locks, and none in a grid
-        search. :class:`Checkpoint` sets how often it is written. Needs an int as ``random_state``.
+        Directory in which ``fit`` keeps its state, in a folder for each training, so grid searches may use it too.
+        After a stop, the next ``fit`` with the same parameters and recordings resumes; a training that has ended
+        is not repeated. With others, ``fit`` starts afresh, and warns after a minute if another training was
+        stopped there or differs in ``max_epochs`` alone. Folders stay: delete the directory when you are done.
+        :class:`Checkpoint` sets how often it is written. Needs an int as ``random_state``.
     random_state : int, RandomState instance or None, default=None
         Seeds weights, clips, order and dropout. Pass an int for the same result in every fit.
     verbose : int, default=0

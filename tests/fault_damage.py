@@ -81,7 +81,7 @@ def prepare(folder):
 
     kinds = {
         "model": (store_models, use_model, "model"),
-        "checkpoint": (store_checkpoints, use_checkpoint, "checkpoint/*"),
+        "checkpoint": (store_checkpoints, use_checkpoint, "checkpoint/*/*.safetensors"),
         "entry of memory=": (use_memory, use_memory, "*/*.f32"),
         "part of an archive": (use_archive, use_archive, "data/*.parquet"),
         "copy of an archive": (use_archive, use_archive, ".data-*.npy"),

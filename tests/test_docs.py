@@ -11,6 +11,7 @@ from sklearn_cpc.datasets import make_synthetic_corpus
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXTRAS = {"clusters.md": ["distributed", "ray"]}  # modules that a page needs
 AUTOMATIC = r"make_cpc\((?=\)|verbose)"  # chooses its epochs
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -30,6 +31,10 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_of_every_page_runs(page, folder, monkeypatch):
+    for module in EXTRAS.get(page.name, ()):
+        pytest.importorskip(module, reason="needs the extra 'distributed'")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # writes no token to the home folder
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.chdir(folder)
     names = {}
     with parallel_config("threading"):  # processes take seconds to start

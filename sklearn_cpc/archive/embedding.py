@@ -86,9 +86,9 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
     remove_abandoned(directory)
     settings["parameters"] = {name: repr(value) for name, value in sorted(estimator.get_params().items())}
     settings["versions"] = library_versions()
-    tasks = []
+    columns, tasks = (paths, onsets.tolist(), durations.tolist()), []  # Dask loses arrays with a worker, no lists
     for part in sorted(set(range(len(borders) - 1)) - done.keys()):
-        clips = [column[borders[part] : borders[part + 1]] for column in (paths, onsets, durations)]
+        clips = [column[borders[part] : borders[part + 1]] for column in columns]
         file, metadata = directory / PART.format(part), {**settings, "part": part}
         tasks.append(joblib.delayed(_write_part)(estimator, *clips, os.getcwd(), file, metadata))
     results = joblib.Parallel(n_jobs, return_as="generator" if verbose else "list")(tasks)

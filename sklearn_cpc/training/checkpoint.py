@@ -3,7 +3,10 @@
 import contextlib
 import functools
 import hashlib
+import json
 import os
+import time
+import types
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -18,14 +21,15 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from .._constraints import Constrained, integers
-from .._files import claim, release
+from .._files import claim, is_locked, release
 from .._generators import own_generator
-from .._ranks import run_once
+from .._ranks import own_ranks, run_once
 from .._warnings import warn
 from ..persistence.container import hash_arrays, library_versions, pack, read_file, unpack, write_file
 from ..persistence.values import encode
 
-FILE, LOCK = "checkpoint.safetensors", "checkpoint.lock"
+FILE, LOCK, SUMMARY = "checkpoint.safetensors", "checkpoint.lock", "training.json"
+POLL_SECONDS, TELL_SECONDS = 0.1, 60.0  # from one look at a lock to the next; until fit tells of other trainings
 # How an estimator reads and runs, which changes no result
 HOW = {"checkpoint", "device", "distributed", "memory", "n_jobs", "on_error", "verbose"}
 IRRELEVANT = HOW | {"n_clips", "pooling"}  # parameters that do not change the weights at the end
@@ -35,12 +39,12 @@ RUNNING = HOW | {"_optimizer_state", "_random", "callbacks", "history_", "interr
 
 @dataclass(repr=False, eq=False)
 class Checkpoint(Constrained, BaseEstimator):
-    """Recipe of checkpoints: where a training keeps its state, and how often it writes it.
+    """Recipe of checkpoints: where trainings keep their state, and how often they write it.
 
     Parameters
     ----------
     directory : str or path-like
-        Made if need be. Give every training its own.
+        Made if need be. Each training has a folder of its own in it, so any number of them may share it.
     every : int, default=1
         Epochs from one checkpoint to the next; the last epoch is always written.
 
@@ -58,19 +62,22 @@ class CheckpointWriter(Callback):
     """Write all that a training needs to continue exactly, and resume from what an earlier one wrote.
 
     Must be the last of the callbacks: what the others did in an epoch is part of its state. ``settings`` are what
-    the result depends on; a checkpoint of other settings is refused. ``random`` draws the clips. Rank 0 writes.
+    the result depends on, and name the folder of the training. ``random`` draws the clips. Rank 0 writes.
     """
 
     def __init__(self, directory, settings, random, every):
-        self.path = Path(directory) / FILE
+        name = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        self.path = Path(directory) / name / FILE
         self.settings, self.random, self.every = settings, random, every
 
     @contextlib.contextmanager
     def resume(self, net):
-        """Lock the directory while a net is trained, and give it the state of the checkpoint, if there is one."""
+        """Lock the folder while a net is trained, and give it the state of the checkpoint, if there is one."""
         with contextlib.ExitStack() as stack:
             self._state = run_once(lambda: self._open(stack))
             self._n_epochs = net.max_epochs
+            self._tell_at = time.monotonic() + TELL_SECONDS if self._state is None else np.inf
+            self.summarize(ended=False)
             if self._state is not None:
                 net.module_.load_state_dict(self._state["weights"])
                 net.optimizer_.load_state_dict(self._state["optimizer"])
@@ -95,6 +102,25 @@ class CheckpointWriter(Callback):
         if "cuda" in generators and torch.device(net.device).type == "cuda":
             torch.cuda.set_rng_state(generators["cuda"], net.device)
         self._state = None
+
+    def on_batch_end(self, net, **_):
+        """After a minute, warn of another training here that the user may expect to be resumed."""
+        if time.monotonic() < self._tell_at:
+            return
+        self._tell_at, others = np.inf, []
+        for path in self.path.parents[1].glob(f"*/{SUMMARY}"):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # removed, or none of ours
+                summary = json.loads(path.read_text())
+                changed = _find_changes(summary["settings"], self.settings)
+                stopped = not summary["ended"] and not is_locked(path.with_name(LOCK))
+                if path.with_name(FILE).exists() and (stopped or list(changed) == ["max_epochs"]):
+                    others.append((len(changed), str(path.parent), ", ".join(changed.values())))
+        if others:
+            folder, differences = min(others)[1:]
+            warn(
+                f"this training started afresh: it does not continue that in {folder!r}, which had other settings "
+                f"or recordings ({differences}). Set them back to resume that one, or delete its folder."
+            )
 
     def on_epoch_end(self, net, **_):
         """Write the checkpoint, if it is time to."""
@@ -125,21 +151,37 @@ class CheckpointWriter(Callback):
         stack.callback(release, self._lock())
         return self._read()
 
+    def summarize(self, *, ended):
+        """Write the settings, and whether the training has ended: for people, and for the warnings of others."""
+        if own_ranks() and own_ranks().rank:
+            return
+        text = json.dumps({"ended": ended, "settings": self.settings}, indent=1)
+        with contextlib.suppress(OSError):
+            write_file(self.path.with_name(SUMMARY), text.encode())
+
     def _lock(self):
+        """Claim the folder. If the same training runs elsewhere, wait: its result is this one's, too."""
         folder, path = self.path.parent, self.path.with_name(LOCK)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return claim(path)
-        except OSError as error:
-            if isinstance(error, FileExistsError) and folder.is_dir():
+        tell_at, n_unlocked = time.monotonic() + TELL_SECONDS, 0
+        while True:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                return claim(path)
+            except OSError as error:
+                if not isinstance(error, FileExistsError) or not folder.is_dir():
+                    raise ValueError(
+                        f"checkpoint={str(folder.parent)!r} is no directory to write to ({error}); give another."
+                    ) from error
+            n_unlocked = 0 if is_locked(path) else n_unlocked + 1
+            if not n_unlocked and time.monotonic() >= tell_at:
+                tell_at = np.inf
+                warn(f"the same training is running elsewhere, in {str(folder)!r}; waiting for its result.")
+            if n_unlocked == 20:  # neither being locked nor being removed
                 raise RuntimeError(
-                    f"another process or thread is training in checkpoint={str(folder)!r}. Wait until it ends, or "
-                    "give another directory; a grid search needs checkpoint=None, because it trains copies in one "
-                    f"directory. If no training is running, delete {str(path)!r}."
-                ) from None
-            raise ValueError(
-                f"checkpoint={str(folder)!r} is no directory that can be written to ({error}); give another."
-            ) from error
+                    f"{str(path)!r} says that this training is running, but the file system has no locks, or "
+                    "another user runs it. Wait until it ends; if it does not run, delete this file."
+                )
+            time.sleep(POLL_SECONDS)
 
     def _read(self):
         if not os.path.lexists(self.path):
@@ -148,25 +190,25 @@ class CheckpointWriter(Callback):
             if self.path.is_symlink():
                 raise ValueError("it is a link")
             state, versions = unpack(read_file(self.path))
-            stored = state["settings"]
+            if changed := _find_changes(state["settings"], self.settings):
+                raise ValueError(f"it is of another training: {', '.join(changed.values())}")
             _check_finite(state)
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{str(self.path)!r} is damaged or no checkpoint ({error}); delete it to start afresh."
             ) from error
-        keys = sorted({**self.settings, **stored})
-        if changed := [key for key in keys if self.settings.get(key) != stored.get(key)]:
-            told = ", ".join(f"{key} was {stored.get(key)}, is {self.settings.get(key)}" for key in changed)
-            raise ValueError(
-                f"{str(self.path)!r} is of a training with other settings or recordings ({told}); give another "
-                "checkpoint directory, or delete the file to start afresh."
-            )
         if versions != library_versions():
             warn(
                 f"{str(self.path)!r} was written by {versions}, and is being resumed with {library_versions()}: "
                 "the result may differ from that of a training in one go."
             )
         return state
+
+
+def _find_changes(before, now):
+    """Return texts about the settings that differ, by name."""
+    pairs = {key: (before.get(key), now.get(key)) for key in sorted({**before, **now})}
+    return {key: f"{key} was {old}, is {new}" for key, (old, new) in pairs.items() if old != new}
 
 
 def _check_finite(state):
@@ -192,7 +234,7 @@ def check_resumable(estimator):
 
 def make_checkpoint(estimator, network, recordings, random):
     """Build the callback of an estimator that writes checkpoints; None if it writes none."""
-    if estimator.checkpoint is None:
+    if estimator.checkpoint is None or estimator.max_epochs == 0:
         return None
     is_recipe = isinstance(estimator.checkpoint, Checkpoint)
     recipe = estimator.checkpoint if is_recipe else Checkpoint(estimator.checkpoint)
@@ -217,6 +259,10 @@ def describe(value):
         value = (type(value).__qualname__, state)
     elif isinstance(value, Callback):
         value = (type(value).__qualname__, vars(value))
+    elif isinstance(value, types.CodeType):
+        value = value.co_code, value.co_names, value.co_consts
+    elif isinstance(value, (set, frozenset)):
+        value = sorted(value, key=repr)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {describe(entry)}" for key, entry in sorted(value.items())) + "}"
     if isinstance(value, (list, tuple)):
@@ -225,12 +271,14 @@ def describe(value):
         return hash_arrays({"": value}).hex() if value.dtype != object else describe(value.tolist())
     if isinstance(value, functools.partial):
         return f"partial {describe((value.func, value.args, value.keywords))}"
-    if callable(value):
-        code = getattr(value, "__code__", None)
-        made_of = hashlib.sha256(code.co_code + repr(code.co_consts).encode()).hexdigest() if code else ""
-        return (
-            f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value))} {made_of}".strip()
-        )
+    if isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]
+        made_of = describe((value.__code__, value.__defaults__, value.__kwdefaults__, cells))
+        return f"{value.__module__}.{value.__qualname__} {hashlib.sha256(made_of.encode()).hexdigest()}"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    if type(value).__repr__ is object.__repr__:  # which would say where the object is in memory
+        return describe((type(value).__qualname__, getattr(value, "__dict__", None)))
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 

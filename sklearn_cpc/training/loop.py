@@ -92,6 +92,8 @@ def train(
         net.optimizer_.load_state_dict({**net.optimizer_.state_dict(), "state": moments})
     with checkpoint.resume(net) if checkpoint else contextlib.nullcontext(), keep_freed_memory():
         stopped_by = _run(net, batches) if max_epochs else None  # callbacks may not expect a training of no epoch
+    if checkpoint and not isinstance(stopped_by, KeyboardInterrupt):
+        checkpoint.summarize(ended=True)
     if stopped_by is None:
         return Training(run_once(lambda: _plain_history(net.history)), net.optimizer_.state_dict())
     if last_epoch.weights is None:

@@ -30,8 +30,8 @@ from .training.device import standard_settings
 
 TOLERANCE = 1e-3  # of the check before a file is written, relative to the largest number; rounding stays far below
 ADVICE = (
-    "A module of your own can be exported if it uses torch's operations only, takes sizes from tensor.shape and not "
-    "from len(tensor), and has no if or loop that depends on the batch or on numbers in a tensor."
+    "A module of your own can be exported if it uses torch's operations only, takes sizes from tensor.shape and "
+    "not from len(tensor), and has no if or loop that depends on the batch or on numbers in a tensor."
 )
 
 
@@ -139,8 +139,8 @@ def trace(graph, n_samples, lengths, output):
             kind.__name__ for kind in kinds if kind.__module__.split(".")[0] not in ("torch", "sklearn_cpc")
         )
         raise ValueError(
-            f"torch cannot export the network to ONNX. {ADVICE} Your own modules: {', '.join(own) or 'none'}. Torch "
-            f"says: {error}"
+            f"torch cannot export the network to ONNX. {ADVICE} Your own modules: {', '.join(own) or 'none'}. "
+            f"Torch says: {error}"
         ) from error
 
 

@@ -82,7 +82,11 @@ def test_every_pooling_and_autoregressor_computes_the_same(autoregressor, tmp_pa
 
 
 def test_half_filled_clips_of_the_other_encoder_compute_the_same(tmp_path):
-    changes = {"autoregressor": AttentionContext(n_heads=1, dense_units=(4,)), "n_clips": 3, "pooling": ("context",)}
+    changes = {
+        "autoregressor": AttentionContext(n_heads=1, dense_units=(4,)),
+        "n_clips": 3,
+        "pooling": ("context",),
+    }
     cpc = fit(small_cpc(encoder=conv2d(), **changes), 400)
     model, _ = export(cpc, tmp_path)
     assert_same(model, cpc, (3, 400), (2, 225), (1, 224), (5, 130))

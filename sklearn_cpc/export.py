@@ -66,10 +66,6 @@ def export_onnx(estimator, path, *, frames=None):
     UserWarning
         If the estimator has ``trim``, which is not part of the model.
 
-    See Also
-    --------
-    save : Keeps the estimator for Python.
-
     Notes
     -----
     The longest recording is what ``transform`` embeds in one clip: 20 times the ``clip_duration`` for "logmel" and
@@ -83,11 +79,8 @@ def export_onnx(estimator, path, *, frames=None):
     """
     import_extra("onnxscript", "onnx")
     runtime = import_extra("onnxruntime", "onnx")
-    cpc, *steps = (
-        [step for _, step in estimator.steps if step not in (None, "passthrough")]
-        if isinstance(estimator, Pipeline)
-        else [estimator]
-    )
+    steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
+    cpc, *steps = (step for step in steps if step not in (None, "passthrough"))
     if type(cpc) is not CPCTransformer or not all(type(step) in MODULES for step in steps) or (frames and steps):
         came = " and ".join(type(step).__name__ for step in [cpc, *steps]) + (f" with {frames=}" if frames else "")
         known = ", ".join(kind.__name__ for kind in MODULES)
@@ -122,7 +115,7 @@ def export_onnx(estimator, path, *, frames=None):
         session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
         for shape in ((3, min(n_samples, longest)), (1, max(shortest, n_samples * 2 // 3))):
             noise = np.random.default_rng(0).normal(0, 0.1, shape).astype(np.float32)
-            check_same(session, noise, compute(cpc, steps, frames, noise))
+            check_same(session, cpc, steps, frames, noise)
     write_file(os.path.realpath(os.fsdecode(path)), data)
 
 
@@ -130,7 +123,7 @@ def trace(graph, n_samples, lengths, output):
     """Let torch turn the graph into an ONNX program for any batch, and recordings of a range of lengths."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports packages that it does without
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("n_samples", min=lengths[0], max=lengths[1])}
-    options = {"input_names": ["samples"], "output_names": [output], "dynamic_shapes": {"samples": sizes}}
+    options: dict = {"input_names": ["samples"], "output_names": [output], "dynamic_shapes": {"samples": sizes}}
     try:
         return torch.onnx.export(graph, (torch.zeros(2, n_samples - 1),), dynamo=True, verbose=False, **options)
     except Exception as error:  # torch has many for this
@@ -144,20 +137,16 @@ def trace(graph, n_samples, lengths, output):
         ) from error
 
 
-def compute(cpc, steps, frames, samples):
-    """Return what the steps compute for samples of any length, without trim."""
+def check_same(session, cpc, steps, frames, samples):
+    """Raise if the model does not compute what the steps do for samples of any length, without trim."""
     cpc = copy.copy(cpc).set_params(trim=None)
     vars(cpc).pop("n_features_in_", None)
     if frames:
-        return np.stack([row.embeddings for row in cpc.transform_frames(samples, frames)])
-    rows = cpc.transform(samples)
+        expected = np.stack([row.embeddings for row in cpc.transform_frames(samples, frames)])
+    else:
+        expected = np.asarray(cpc.transform(samples))
     for step in steps:
-        rows = step.predict_proba(rows) if is_classifier(step) else step.transform(rows)
-    return np.asarray(rows)
-
-
-def check_same(session, samples, expected):
-    """Raise if the model does not compute what is expected."""
+        expected = np.asarray(step.predict_proba(expected) if is_classifier(step) else step.transform(expected))
     try:
         (result,) = session.run(None, {"samples": samples})
         difference = np.abs(result - expected).max() if result.shape == expected.shape else np.inf
@@ -224,6 +213,8 @@ STATISTICS = {
 
 class Graph(nn.Module):
     """All that is exported: recordings of one length, each as one clip, through the network and further steps."""
+
+    zeros: torch.Tensor
 
     def __init__(self, cpc, steps, frames):
         super().__init__()

@@ -20,7 +20,6 @@ from sklearn_cpc import (
     CausalAttentionContext,
     CPCTransformer,
     GRUContext,
-    LSTMContext,
     export_onnx,
     make_cpc,
 )
@@ -71,7 +70,7 @@ def test_named_configuration_computes_the_same(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "autoregressor", [GRUContext(c_dim=6, n_layers=2), LSTMContext(c_dim=6), CausalAttentionContext(c_dim=8)]
+    "autoregressor", [GRUContext(c_dim=6, n_layers=2), CausalAttentionContext(c_dim=8)], ids=["gru", "attention"]
 )
 def test_every_pooling_and_autoregressor_computes_the_same(autoregressor, tmp_path):
     cpc = fit(small_cpc(encoder=logmel(z_dim=8), autoregressor=autoregressor, pooling=POOLING), 400)
@@ -102,8 +101,9 @@ def test_frames_are_those_of_transform_frames(layer, tmp_path):
     assert metadata["trim"] is None
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("classifier", [LogisticRegression(C=10), probe()], ids=["logistic", "probe"])
+@pytest.mark.parametrize(
+    ("classifier", "n_classes"), [(LogisticRegression(C=10), 2), (LogisticRegression(C=10), 3), (probe(), 3)]
+)
 def test_pipeline_returns_probabilities(classifier, n_classes, tmp_path):
     samples, y = noise(12, 400), np.arange(12) % n_classes
     steps = [small_cpc(), StandardScaler(), reducer(), classifier]
@@ -113,21 +113,17 @@ def test_pipeline_returns_probabilities(classifier, n_classes, tmp_path):
     assert metadata["classes"] == ["owl", "robin", "wren"][:n_classes]
 
 
-def test_lengths_outside_the_range_do_not_pass_unnoticed(tmp_path):
-    model, metadata = export(fit(small_cpc(), 400), tmp_path)
+def test_metadata_state_the_lengths_and_what_is_not_in_the_model(tmp_path):
+    cpc = fit(small_cpc(trim=30), 400)
+    with pytest.warns(UserWarning, match="trim=30 is not part"):
+        model, metadata = export(cpc, tmp_path)
+    assert (metadata["sample_rate"], metadata["trim"]) == (1000, 30)
+    assert metadata["feature_names"] == cpc.get_feature_names_out().tolist()
+    assert metadata["versions"]["torch"] == torch.__version__
     assert (metadata["min_samples"], metadata["max_samples"]) == (25, 400)
     with pytest.raises(Exception, match="out of data bounds"):
         model(noise(1, 500))
     assert np.isnan(model(noise(1, 24))).all()
-
-
-def test_metadata_describe_the_model(tmp_path):
-    cpc = fit(small_cpc(trim=30), 400)
-    with pytest.warns(UserWarning, match="trim=30 is not part"):
-        _, metadata = export(cpc, tmp_path)
-    assert (metadata["sample_rate"], metadata["trim"]) == (1000, 30)
-    assert metadata["feature_names"] == cpc.get_feature_names_out().tolist()
-    assert metadata["versions"]["torch"] == torch.__version__
 
 
 class Own(nn.Module):

@@ -219,6 +219,8 @@ class Graph(nn.Module):
     def __init__(self, cpc, steps, frames):
         super().__init__()
         self.network, self.frames, self.last = copy.deepcopy(cpc.network_), frames, [cpc, *steps][-1]
+        for part in self.network.modules():
+            part.for_onnx = True
         self.pooling = () if frames else cpc._check_pooling(self.network)
         self.layers = {frames} if frames else {POOLINGS[name].layer for name in self.pooling}
         self.shape = ClipShape.for_network(self.network)

@@ -194,6 +194,7 @@ class States(nn.Module):
     """A recurrent network that returns its hidden state after every step."""
 
     takes_any_length = True  # trained on clips, it also works on longer recordings
+    for_onnx = False
 
     def __init__(self, recurrent):
         super().__init__()
@@ -201,7 +202,7 @@ class States(nn.Module):
 
     def forward(self, z):
         """Map (batch, steps, z_dim) to (batch, steps, c_dim)."""
-        if torch.onnx.is_in_onnx_export():
+        if self.for_onnx:
             return self._to_onnx(z)
         if z.is_meta and not torch.is_grad_enabled():  # only its shape counts; torch would go through all steps
             width = max(self.recurrent.hidden_size, NUMBERS_PER_STEP)

@@ -29,6 +29,7 @@ class LogMel(nn.Module):
     """
 
     mel: torch.Tensor
+    for_onnx = False  # whether to compute the same numbers by operations that ONNX has
     floor = 1e-10  # power below this is silence: -100 dB, librosa's amin
 
     def __init__(self, sample_rate, n_fft, hop_length, n_mels, band_smoothing=1):
@@ -47,7 +48,7 @@ class LogMel(nn.Module):
         """Map samples of shape (batch, n_samples) to decibels of shape (batch, n_mels, n_frames)."""
         n_clips, n_samples = samples.shape
         n_fft, hop, half = self.n_fft, self.hop_length, self.n_fft // 2
-        if torch.onnx.is_in_onnx_export():  # the same numbers, by operations of ONNX
+        if self.for_onnx:
             window = torch.hann_window(n_fft, dtype=torch.float64).to(samples.dtype)
             padded = F.pad(samples, (half, n_fft - half))
             spectrum = torch.stft(padded, n_fft, hop, window=window, center=False, return_complex=True)
@@ -131,6 +132,7 @@ class BandStandardizer(nn.Module):
     """
 
     kernel: torch.Tensor
+    for_onnx = False
 
     def __init__(self, time_smoothing=0.0):
         super().__init__()
@@ -151,7 +153,7 @@ class BandStandardizer(nn.Module):
         if not self.time_smoothing:
             return bands
         reach = self.kernel.shape[-1] // 2
-        if torch.onnx.is_in_onnx_export():  # for any number of clips
+        if self.for_onnx:  # for any number of clips
             padded, n_mels = F.pad(bands, (reach, reach), mode="replicate"), bands.shape[1]
             return F.conv1d(padded, self.kernel.expand(n_mels, 1, -1), groups=n_mels)
         # Rows as channels of a single clip, each with its own kernel, are several times faster than rows as clips.

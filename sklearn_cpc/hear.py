@@ -1,10 +1,7 @@
 """A trained network under the common API of HEAR 2021 (hearbenchmark.com), for its benchmark and other tools."""
 
-import copy
-
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from ._pipelines import find_nested
@@ -13,14 +10,12 @@ from .persistence import load
 
 
 class Model(nn.Module):
-    """A fitted CPCTransformer with the attributes that HEAR asks for. It takes recordings of any length."""
+    """A loaded CPCTransformer with the attributes that HEAR asks for. From now on it takes arrays of any length."""
 
     def __init__(self, cpc):
         super().__init__()
-        check_is_fitted(cpc)
-        self.cpc = copy.copy(cpc)
-        vars(self.cpc).pop("n_features_in_", None)
-        self.network = self.cpc.network_ = copy.deepcopy(cpc.network_)  # moved to a device by to()
+        vars(cpc).pop("n_features_in_", None)
+        self.cpc, self.network = cpc, cpc.network_  # which to() moves to a device
         self.sample_rate = cpc.sample_rate_
         self.scene_embedding_size = cpc._n_features_out
         self.timestamp_embedding_size = cpc.network_.dims["z"]

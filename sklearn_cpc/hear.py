@@ -10,7 +10,7 @@ from .persistence import load
 
 
 class Model(nn.Module):
-    """A loaded CPCTransformer with the attributes that HEAR asks for. From now on it takes arrays of any length."""
+    """A loaded CPCTransformer with the attributes that HEAR asks for. It now takes arrays of any length."""
 
     def __init__(self, cpc):
         super().__init__()

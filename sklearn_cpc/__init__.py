@@ -6,6 +6,7 @@ from .audio.clips import Clip, sample_clips
 from .autoencoder import AutoencoderReducer
 from .configurations import make_cpc
 from .cpc import CPCTransformer
+from .export import export_onnx
 from .mfcc import MFCCTransformer
 from .nn.augmentation import Augmentation
 from .nn.autoregressors import AttentionContext, CausalAttentionContext, GRUContext, LSTMContext
@@ -35,6 +36,7 @@ __all__ = [
     "LogMelEncoder",
     "MFCCTransformer",
     "__version__",
+    "export_onnx",
     "info_nce",
     "load",
     "make_cpc",

@@ -28,7 +28,7 @@ RECIPES = [
     "LSTMContext",
     "LogMelEncoder",
 ]
-FUNCTIONS = ["info_nce", "load", "make_cpc", "sample_clips", "save"]
+FUNCTIONS = ["export_onnx", "info_nce", "load", "make_cpc", "sample_clips", "save"]
 OTHERS = ["Clip", "EmbeddingMonitor", "__version__"]
 
 
@@ -115,7 +115,7 @@ def parameters_of(function):
     return {name: parameter.default for name, parameter in parameters.items() if name != "self"}
 
 
-@pytest.mark.parametrize("name", [*ESTIMATORS, *RECIPES, "Clip", "info_nce", "load", "sample_clips", "save"])
+@pytest.mark.parametrize("name", [*ESTIMATORS, *RECIPES, *FUNCTIONS[:2], "Clip", "load", "sample_clips", "save"])
 def test_every_parameter_is_documented_in_order_with_its_default(name):
     public = getattr(sklearn_cpc, name)
     documented, parameters = section(public.__doc__, "Parameters"), parameters_of(public)
@@ -129,7 +129,7 @@ def test_every_parameter_is_documented_in_order_with_its_default(name):
             assert ast.literal_eval(stated[1]) == default, parameter
 
 
-@pytest.mark.parametrize("name", [*ESTIMATORS, *RECIPES, "Clip", "info_nce", "load", "sample_clips", "save"])
+@pytest.mark.parametrize("name", [*ESTIMATORS, *RECIPES, *FUNCTIONS[:2], "Clip", "load", "sample_clips", "save"])
 def test_every_docstring_has_an_example_and_a_one_line_summary(name):
     docstring = inspect.cleandoc(getattr(sklearn_cpc, name).__doc__)
     assert docstring.split("\n")[0].endswith(".")

@@ -194,6 +194,7 @@ class States(nn.Module):
     """A recurrent network that returns its hidden state after every step."""
 
     takes_any_length = True  # trained on clips, it also works on longer recordings
+    for_onnx = False
 
     def __init__(self, recurrent):
         super().__init__()
@@ -201,6 +202,8 @@ class States(nn.Module):
 
     def forward(self, z):
         """Map (batch, steps, z_dim) to (batch, steps, c_dim)."""
+        if self.for_onnx:
+            return self._to_onnx(z)
         if z.is_meta and not torch.is_grad_enabled():  # only its shape counts; torch would go through all steps
             width = max(self.recurrent.hidden_size, NUMBERS_PER_STEP)
             states = z.new_empty(self.recurrent.num_layers, *z.shape[:2], width)
@@ -209,6 +212,20 @@ class States(nn.Module):
             return self.recurrent(z)[0]
         with torch.autocast("cpu", enabled=False):  # without AVX-512, torch has no LSTM in bfloat16
             return self.recurrent(z.to(self.recurrent.weight_ih_l0.dtype))[0]
+
+    def _to_onnx(self, z):
+        """Use ONNX's own GRU or LSTM, for any number of steps. Its gates have another order than torch's."""
+        kind, options = type(self.recurrent).__name__, {"hidden_size": self.recurrent.hidden_size}
+        order = [0, 3, 1, 2]
+        if kind == "GRU":
+            order, options["linear_before_reset"] = [1, 0, 2], 1
+        z = z.transpose(0, 1)
+        shape = z.shape[0], 1, z.shape[1], self.recurrent.hidden_size
+        for weights in self.recurrent.all_weights:
+            inlet, inner, *biases = (w.unflatten(0, (len(order), -1))[order].flatten(0, 1)[None] for w in weights)
+            inputs = z, inlet, inner, torch.cat(biases, 1)
+            z = torch.onnx.ops.symbolic(kind, inputs, options, dtype=z.dtype, shape=shape).squeeze(1)
+        return z.transpose(0, 1)
 
 
 class CausalAttention(nn.Module):

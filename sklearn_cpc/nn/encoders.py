@@ -34,7 +34,7 @@ class PerWindow(nn.Module):
         signal = samples if self.spectrogram is None else self.spectrogram(samples)
         length = self.length or signal.shape[-1] // self.n_steps
         windows = signal[..., : self.n_steps * length].unflatten(-1, (self.n_steps, length)).movedim(-2, 1)
-        return self.network(windows.flatten(0, 1)[:, None]).reshape(len(samples), self.n_steps, -1)
+        return self.network(windows.flatten(0, 1)[:, None]).reshape(samples.shape[0], self.n_steps, -1)
 
 
 class EncoderRecipe(Constrained, BaseEstimator):

@@ -29,6 +29,7 @@ class LogMel(nn.Module):
     """
 
     mel: torch.Tensor
+    for_onnx = False  # whether to compute the same numbers by operations that ONNX has
     floor = 1e-10  # power below this is silence: -100 dB, librosa's amin
 
     def __init__(self, sample_rate, n_fft, hop_length, n_mels, band_smoothing=1):
@@ -47,6 +48,12 @@ class LogMel(nn.Module):
         """Map samples of shape (batch, n_samples) to decibels of shape (batch, n_mels, n_frames)."""
         n_clips, n_samples = samples.shape
         n_fft, hop, half = self.n_fft, self.hop_length, self.n_fft // 2
+        if self.for_onnx:
+            window = torch.hann_window(n_fft, dtype=torch.float64).to(samples.dtype)
+            padded = F.pad(samples, (half, n_fft - half))
+            spectrum = torch.stft(padded, n_fft, hop, window=window, center=False, return_complex=True)
+            power = self.mel @ torch.view_as_real(spectrum).square().sum(-1)
+            return 10 * power.clamp_min(self.floor).log10()
         n_frames = 1 + n_samples // hop
         # All clips form one row, which is cut into frames without a copy. Zeros between clips keep the n_frames
         # frames of each from reaching into the next clip. All further frames are dropped.
@@ -125,6 +132,7 @@ class BandStandardizer(nn.Module):
     """
 
     kernel: torch.Tensor
+    for_onnx = False
 
     def __init__(self, time_smoothing=0.0):
         super().__init__()
@@ -145,6 +153,9 @@ class BandStandardizer(nn.Module):
         if not self.time_smoothing:
             return bands
         reach = self.kernel.shape[-1] // 2
+        if self.for_onnx:  # for any number of clips
+            padded, n_mels = F.pad(bands, (reach, reach), mode="replicate"), bands.shape[1]
+            return F.conv1d(padded, self.kernel.expand(n_mels, 1, -1), groups=n_mels)
         # Rows as channels of a single clip, each with its own kernel, are several times faster than rows as clips.
         rows = F.pad(bands.flatten(0, 1), (reach, reach), mode="replicate")
         kernel = self.kernel.expand(len(rows), 1, -1)

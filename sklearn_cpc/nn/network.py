@@ -84,7 +84,7 @@ class CPCNetwork(nn.Module):
             z = nn.functional.pad(z, (0, 0, 0, self.n_context - z.shape[1]))  # batches may be cut shorter
             step = torch.arange(z.shape[1], device=z.device)
             return self.autoregressor(z * (step < heard[:, None])[..., None])
-        return self.autoregressor(z)[torch.arange(len(z), device=z.device), heard - 1]
+        return self.autoregressor(z)[torch.arange(z.shape[0], device=z.device), heard - 1]
 
     def layers(self, clips, n_valid, names):
         """Embed every step of clips: a dict of tensors (batch, n_steps, dim) with these names.

@@ -121,7 +121,9 @@ def export_onnx(estimator, path, *, frames=None):
 
 def trace(graph, n_samples, lengths, output):
     """Let torch turn the graph into an ONNX program for any batch, and recordings of a range of lengths."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports packages that it does without
+    logger = logging.getLogger("torch.onnx")  # it reports packages that it does without
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("n_samples", min=lengths[0], max=lengths[1])}
     options: dict = {"input_names": ["samples"], "output_names": [output], "dynamic_shapes": {"samples": sizes}}
     try:
@@ -135,6 +137,8 @@ def trace(graph, n_samples, lengths, output):
             f"torch cannot export the network to ONNX. {ADVICE} Your own modules: {', '.join(own) or 'none'}. "
             f"Torch says: {error}"
         ) from error
+    finally:
+        logger.setLevel(level)
 
 
 def check_same(session, cpc, steps, frames, samples):

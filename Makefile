@@ -5,7 +5,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= auto
 RUN = $(VENV)/bin/python
 
-.PHONY: demo test test-floors test-newest bench lint format clean
+.PHONY: demo test test-cluster test-floors test-newest bench lint format clean
 
 demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figures to results/quickstart
 	$(RUN) examples/quickstart.py --epochs 12
@@ -13,6 +13,10 @@ demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figu
 # Networks of tests are small: processes with one thread each are faster than threads. WORKERS=0 is for debuggers.
 test: $(VENV)/.installed  ## Run all tests, including doctests, or only TESTS="files", in WORKERS processes
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile $(TESTS)
+
+test-cluster: $(VENV)/.installed  ## Run the tests on Dask and Ray, which this installs (100 MB)
+	$(RUN) -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[distributed]"
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/test_cluster.py tests/test_docs.py -k "cluster or dask or ray"
 
 test-floors:  ## Run all tests with the oldest releases that pyproject.toml allows
 	$(MAKE) test VENV=.venv-floors CONSTRAINTS=constraints-floors.txt

@@ -19,10 +19,10 @@ import matplotlib as mpl
 import torch
 from allocator import bench_allocator
 from archive import bench_archive, bench_memory, bench_transform
-from distributed import bench_distributed
 from estimators import bench_estimators
 from front_end import bench_front_end
 from page import as_page, as_table, draw_archives
+from processes import bench_distributed
 from training import bench_loop, bench_steps
 
 from sklearn_cpc.training.device import resolve_precision

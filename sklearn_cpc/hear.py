@@ -24,6 +24,15 @@ class Model(nn.Module):
 def load_model(model_file_path):
     """Load the CPCTransformer, or that of a pipeline, from a file that :func:`sklearn_cpc.save` wrote.
 
+    Parameters
+    ----------
+    model_file_path : str or path-like
+
+    Returns
+    -------
+    Model
+        Has ``sample_rate`` in Hz, ``scene_embedding_size`` and ``timestamp_embedding_size``.
+
     Raises
     ------
     TypeError
@@ -37,17 +46,39 @@ def load_model(model_file_path):
 
 
 def get_scene_embeddings(audio, model):
-    """Return what ``transform`` does, (n_sounds, scene_embedding_size), for audio (n_sounds, n_samples)."""
+    """Embed sounds as ``transform`` does.
+
+    Parameters
+    ----------
+    audio : float Tensor of shape (n_sounds, n_samples)
+        From -1 to 1, at the rate of the model.
+    model : Model
+
+    Returns
+    -------
+    float Tensor of shape (n_sounds, scene_embedding_size)
+        On the device of the audio.
+    """
     samples = audio.detach().cpu().float().numpy()
     embeddings = model.cpc.set_params(device=str(audio.device)).transform(samples)
     return torch.from_numpy(np.asarray(embeddings)).to(audio.device)
 
 
 def get_timestamp_embeddings(audio, model):
-    """Return the embeddings z of all steps, and their centres in milliseconds, for audio (n_sounds, n_samples).
+    """Embed every step of sounds. Silence at both ends is kept, also with ``trim``.
 
-    Their shapes are (n_sounds, n_timestamps, timestamp_embedding_size) and (n_sounds, n_timestamps). Silence at
-    both ends is kept, also with ``trim``.
+    Parameters
+    ----------
+    audio : float Tensor of shape (n_sounds, n_samples)
+        From -1 to 1, at the rate of the model.
+    model : Model
+
+    Returns
+    -------
+    embeddings : float Tensor of shape (n_sounds, n_timestamps, timestamp_embedding_size)
+        z, on the device of the audio.
+    timestamps : float Tensor of shape (n_sounds, n_timestamps)
+        Centres of the steps in milliseconds.
     """
     samples = audio.detach().cpu().float().numpy()
     times, embeddings = zip(*model.cpc.set_params(device=str(audio.device)).transform_frames(samples), strict=True)

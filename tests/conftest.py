@@ -1,6 +1,7 @@
 """Shared fixtures. Also switches on the array API checks, before anything imports scipy."""
 
 import os
+import signal
 
 os.environ["SCIPY_ARRAY_API"] = "1"
 
@@ -16,6 +17,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(n_threads)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Let Ctrl-C raise, also where this process was started with it ignored, as in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -116,15 +116,7 @@ print(load(sys.argv[1]).fit(clips).n_iter_)
     assert run(PRESS + code, path).split() == ["interrupted", "True", "1"]
 
 
-@pytest.fixture
-def _sigint():
-    """Let Ctrl-C raise, also where this process was started with it ignored, as in the background of a shell."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_sigint")
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_waits_for_the_end_of_imports():
     done = []
 
@@ -139,7 +131,7 @@ def test_ctrl_c_waits_for_the_end_of_imports():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.usefixtures("_sigint")
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_is_not_lost_if_an_import_fails():
     def fail():
         with note_interrupts(hold=True):
@@ -151,7 +143,7 @@ def test_ctrl_c_is_not_lost_if_an_import_fails():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.usefixtures("_sigint")
+@pytest.mark.usefixtures("ctrl_c")
 def test_handlers_stay_where_no_ctrl_c_comes():
     with note_interrupts(hold=True):
         pass

@@ -162,14 +162,6 @@ def results(search):
     return columns, weights(search.best_estimator_[0])
 
 
-@pytest.fixture
-def ctrl_c():
-    """Let Ctrl-C raise an exception, which processes in the background may ignore."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c")
 def test_grid_search_stopped_anywhere_resumes_each_training(tmp_path, monkeypatch):
     ignore_callbacks(monkeypatch)

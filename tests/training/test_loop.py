@@ -481,14 +481,6 @@ def test_a_stopped_training_keeps_its_last_finished_epoch(error):
     assert isinstance(done.stopped_by, error if isinstance(error, type) else type(error))
 
 
-@pytest.fixture
-def _sigint():
-    """Let Ctrl-C raise, also where this process was started with it ignored, as in the background of a shell."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def interrupt_at(epoch):
     """Press Ctrl-C, as the system tells a process of it, once an epoch is reached."""
 
@@ -500,7 +492,7 @@ def interrupt_at(epoch):
     return Press()
 
 
-@pytest.mark.usefixtures("_sigint")
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_in_a_callback_after_an_epoch_is_not_swallowed():
     inputs, targets, module = regression()
     twin = copy.deepcopy(module)
@@ -514,7 +506,7 @@ def test_ctrl_c_in_a_callback_after_an_epoch_is_not_swallowed():
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-@pytest.mark.usefixtures("_sigint")
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("press", [lambda: signal.raise_signal(signal.SIGINT), lambda: next(raising())])
 def test_ctrl_c_while_validating_is_not_swallowed(press):
     scores = iter(range(10))

@@ -24,8 +24,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
-import soundfile
-from evidence_corpora import FETCHERS, limit_rows, read_corpora
+from evidence_corpora import add_corpus_options, limit_rows, prepare, read_corpora
 from sklearn.dummy import DummyClassifier
 from supervised import SupervisedNetwork
 
@@ -67,18 +66,7 @@ def main():
 
 def read_options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--manifest", type=Path, metavar="FILE.csv", help="a table of path, label and group")
-    parser.add_argument(
-        "--corpus",
-        action="append",
-        default=[],
-        metavar="NAME=PLACE",
-        help="a folder with one sub-folder per class, or a manifest; may be repeated",
-    )
-    parser.add_argument("--group-from", metavar="REGEX", help="pattern that finds the group in a file name")
-    parser.add_argument("--audio", type=Path, metavar="DIR", help="folder of esc10, fsdd, orchestra or emodb")
-    parser.add_argument("--fetch", nargs="+", default=[], choices=FETCHERS, metavar="NAME", help="public corpora")
-    parser.add_argument("--select", nargs="+", metavar="NAME", help="corpora to use, of those found")
+    add_corpus_options(parser)
     parser.add_argument("--names", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help="what to compare")
     parser.add_argument("--seeds", type=at_least_one, default=3, help="trainings per fold")
     parser.add_argument("--epochs", type=at_least_one, help="epochs, instead of those of the configurations")
@@ -234,22 +222,6 @@ def run(study, corpora, options):
                 save_study(study, options.json)
                 print(f"{corpus.name}, {name}, {key}: accuracy {accuracy:.3f} in {seconds:.0f} s", flush=True)
     save_study(study, options.json)
-
-
-def prepare(corpus, memory, n_jobs):
-    """Decode all recordings, or exit and name those that are unusable; return the settings of the networks.
-
-    Recordings at 8 kHz hold nothing above 4 kHz, so their networks take 40 bands below it.
-    """
-    try:
-        MFCCTransformer(memory=memory, n_jobs=n_jobs).fit(corpus.paths)
-        highest = max(soundfile.info(path).samplerate for path in corpus.paths)
-        settings = {"encoder__sample_rate": 8000, "encoder__n_mels": 40} if highest <= 8000 else {}
-        rate = make_cpc(**settings).encoder.sample_rate
-        MFCCTransformer(sample_rate=rate, memory=memory, n_jobs=n_jobs).fit(corpus.paths)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"evidence.py: corpus {corpus.name}: {error}") from error
-    return settings
 
 
 def evaluate(name, seed, fold, corpus, settings, epochs, memory):

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import soundfile
 
-from sklearn_cpc import datasets
+from sklearn_cpc import MFCCTransformer, datasets, make_cpc
 
 EMOTIONS = {"W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness"}
 EMOTIONS |= {"N": "neutral"}
@@ -22,6 +23,22 @@ class Corpus(NamedTuple):
     paths: np.ndarray
     target: np.ndarray
     groups: np.ndarray | None
+
+
+def add_corpus_options(parser):
+    """Add the options that name corpora."""
+    parser.add_argument("--manifest", type=Path, metavar="FILE.csv", help="a table of path, label and group")
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        default=[],
+        metavar="NAME=PLACE",
+        help="a folder with one sub-folder per class, or a manifest; may be repeated",
+    )
+    parser.add_argument("--group-from", metavar="REGEX", help="pattern that finds the group in a file name")
+    parser.add_argument("--audio", type=Path, metavar="DIR", help="folder of esc10, fsdd, orchestra or emodb")
+    parser.add_argument("--fetch", nargs="+", default=[], choices=FETCHERS, metavar="NAME", help="public corpora")
+    parser.add_argument("--select", nargs="+", metavar="NAME", help="corpora to use, of those found")
 
 
 def read_corpora(options):
@@ -164,3 +181,19 @@ def limit_rows(corpus, most):
             "a fold need one each; leave the class out or add recordings."
         )
     return corpus
+
+
+def prepare(corpus, memory, n_jobs):
+    """Decode all recordings, or exit and name those that are unusable; return the settings of the networks.
+
+    Recordings at 8 kHz hold nothing above 4 kHz, so their networks take 40 bands below it.
+    """
+    try:
+        MFCCTransformer(memory=memory, n_jobs=n_jobs).fit(corpus.paths)
+        highest = max(soundfile.info(path).samplerate for path in corpus.paths)
+        settings = {"encoder__sample_rate": 8000, "encoder__n_mels": 40} if highest <= 8000 else {}
+        rate = make_cpc(**settings).encoder.sample_rate
+        MFCCTransformer(sample_rate=rate, memory=memory, n_jobs=n_jobs).fit(corpus.paths)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"corpus {corpus.name}: {error}") from error
+    return settings

@@ -144,29 +144,43 @@ def list_results(study, corpus, name):
     return [(seed, fold) for seed in seeds for fold in range(about["folds"])]
 
 
-def complete_scores(study, corpus):
-    """Return the accuracies of a corpus by name, in the same order, of those names that have them all."""
-    scores = {}
-    for name in NAMES:
-        known = find_entry(study, corpus, name)["accuracy"]
-        values = [known.get(KEY.format(seed, fold)) for seed, fold in list_results(study, corpus, name)]
-        if None not in values:
-            scores[name] = values * (study["corpora"][corpus]["seeds"] if name in SEEDLESS else 1)
-    return scores
+def complete_seeds(study, corpus, name):
+    """Return the seeds of which every fold has a result; all of them for what has no seed."""
+    known = find_entry(study, corpus, name)["accuracy"]
+    found = list_results(study, corpus, name)
+    seeds = [seed for seed, _ in found if all(KEY.format(*one) in known for one in found if one[0] == seed)]
+    return list(range(study["corpora"][corpus]["seeds"])) if seeds and name in SEEDLESS else sorted(set(seeds))
+
+
+def list_scores(study, corpus, name, seeds):
+    """Return the accuracies with these seeds, in the same order for all names."""
+    known, folds = find_entry(study, corpus, name)["accuracy"], range(study["corpora"][corpus]["folds"])
+    return [known[KEY.format(0 if name in SEEDLESS else seed, fold)] for seed in seeds for fold in folds]
 
 
 def tabulate(study, corpus):
-    """Return means, differences from MFCCs and gains over untrained networks, with their intervals."""
-    scores, how = complete_scores(study, corpus), {"test_ratio": study["corpora"][corpus]["test_ratio"]}
-    if not scores:
-        return pd.DataFrame(columns=["mean"])
-    table = compare_scores(scores, **how).drop(columns=["reference", "gain", "gain_low", "gain_high"])
-    for trained, twin in TWINS.items():
-        if {trained, twin} <= set(scores):
-            pair = compare_scores({name: scores[name] for name in (twin, trained)}, twin, **how).loc[trained]
-            for column in ("difference", "difference_low", "difference_high"):
-                table.loc[trained, column.replace("difference", "gain")] = pair[column]
-    return table
+    """Return means, differences from MFCCs and gains over untrained networks, with their intervals.
+
+    A mean is over all seeds that a representation has. Differences and gains are over those that both have.
+    """
+    seeds, rows = {name: complete_seeds(study, corpus, name) for name in NAMES}, {}
+    for name in filter(seeds.get, NAMES):
+        values = list_scores(study, corpus, name, seeds[name][: 1 if name in SEEDLESS else None])
+        std = np.std(values, ddof=1) if len(values) > 1 else np.nan
+        rows[name] = {
+            "mean": np.mean(values),
+            "std": std,
+            "seeds": len(values) // study["corpora"][corpus]["folds"],
+        }
+        for column, other in (("difference", "mfcc"), ("gain", TWINS.get(name))):
+            shared = [seed for seed in seeds[name] if other != name and seed in seeds.get(other, ())]
+            shared = shared[:1] if {name, other} <= {*SEEDLESS} else shared
+            if shared:
+                pair = {one: list_scores(study, corpus, one, shared) for one in (other, name)}
+                row = compare_scores(pair, other, test_ratio=study["corpora"][corpus]["test_ratio"]).loc[name]
+                for end in ("", "_low", "_high"):
+                    rows[name][column + end] = row[f"difference{end}"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=None if rows else ["mean"])
 
 
 def save_study(study, path):
@@ -271,17 +285,17 @@ def as_tables(study):
         groups = f"{about['groups']} groups, " if about["groups"] else ""
         parts.append(
             f"**{corpus}**: {about['recordings']} recordings, {about['classes']} classes, {groups}"
-            f"{about['folds']} fold(s), {about['seeds']} seed(s)"
+            f"{about['folds']} fold(s)"
         )
         lines = [
-            "| | accuracy | std | difference from MFCC | gain over untrained | fit (s) |",
-            "|---|---|---|---|---|---|",
+            "| | accuracy | std | seeds | difference from MFCC | gain over untrained | fit (s) |",
+            "|---|---|---|---|---|---|---|",
         ]
         for name, row in table.iterrows():
             seconds = np.mean([*find_entry(study, corpus, name)["seconds"].values()])
             std = "" if np.isnan(row["std"]) else f"{100 * row['std']:.1f}"
             changes = [as_interval(row, column) for column in ("difference", "gain")]
-            cells = [name, f"{100 * row['mean']:.1f}", std, *changes, f"{seconds:.0f}"]
+            cells = [name, f"{100 * row['mean']:.1f}", std, f"{row['seeds']:.0f}", *changes, f"{seconds:.0f}"]
             lines.append(f"| {' | '.join(cells)} |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)

@@ -27,14 +27,13 @@ test-floors:  ## Run all tests with the oldest releases that pyproject.toml allo
 test-newest:  ## Run all tests with the newest releases of everything but torch
 	$(MAKE) test VENV=.venv-newest CONSTRAINTS=constraints-newest.txt
 
-wheel-check: $(VENV)/.installed  ## Build the distributions, install the wheel in an environment of its own, and use it
-	rm -rf dist
-	$(RUN) -m build --quiet
+wheel-check: $(VENV)/.installed  ## Build the distributions, install the wheel in an empty environment, and use it
+	rm -rf dist $(VENV)-wheel
+	$(RUN) -m build
 	$(RUN) -m twine check --strict dist/*
 	$(MAKE) $(VENV)-wheel/.torch VENV=$(VENV)-wheel
-	$(VENV)-wheel/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --force-reinstall --no-deps dist/*.whl
 	$(VENV)-wheel/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) dist/*.whl
-	cd $(VENV)-wheel && OMP_NUM_THREADS=1 bin/python ../tests/use_installed.py
+	OMP_NUM_THREADS=1 $(VENV)-wheel/bin/python tests/use_installed.py
 
 bench: $(VENV)/.installed  ## Measure speed and memory; write benchmarks/results/latest.json and docs/speed.md
 	$(RUN) benchmarks/run.py --page docs/speed.md
@@ -56,7 +55,7 @@ clean:
 $(VENV)/.torch: $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --no-deps --constraint $(CONSTRAINTS) --no-index torch 2>/dev/null \
-	|| $(RUN) -m pip install --quiet --no-deps --constraint $(CONSTRAINTS) --retries 1 --index-url $(TORCH_INDEX) torch \
+	|| $(RUN) -m pip install --quiet --no-deps --constraint $(CONSTRAINTS) --retries 1 --timeout 10 --index-url $(TORCH_INDEX) torch \
 	|| echo "No torch from $(TORCH_INDEX). The next step takes PyPI's, on Linux with CUDA (gigabytes)."
 	touch $@
 

@@ -72,7 +72,7 @@ def read_options():
 def read_corpus(options, scratch):
     """Return the recordings, their classes and, if known, groups that folds must not split."""
     if options.audio is None:
-        return make_synthetic_corpus(f"{scratch}/corpus", n_per_class=20, n_groups=5, random_state=options.seed)
+        return make_synthetic_corpus(f"{scratch}/corpus", n_per_class=20, duration=4.0, random_state=options.seed)
     return load_audio_folder(options.audio, group_from=options.group_from)
 
 

@@ -1,4 +1,4 @@
-"""Use the installed package as a first program does; `make wheel-check` runs this outside the repository."""
+"""Use the installed package as a first program does; `make wheel-check` runs this where only the wheel is installed."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Use the installed package as a first program does; `make wheel-check` runs this where only the wheel is installed."""
+"""Use the package as a first program does, where only its wheel is installed; `make wheel-check` runs this."""
 
 import tempfile
 from pathlib import Path

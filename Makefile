@@ -6,12 +6,12 @@ WORKERS ?= auto
 RUN = $(VENV)/bin/python
 # PyPI's torch for Linux brings gigabytes of CUDA. TORCH_INDEX=https://pypi.org/simple takes it all the same.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-EPOCHS ?= 8
+FOLDS ?= 3
 
 .PHONY: demo test test-cluster test-floors test-newest wheel-check bench lint format clean
 
-demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figures to results/quickstart
-	$(RUN) examples/quickstart.py --epochs $(EPOCHS)
+demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figures to results/quickstart. FOLDS=5 is all folds
+	$(RUN) examples/quickstart.py --epochs 12 --folds $(FOLDS)
 
 # Networks of tests are small: processes with one thread each are faster than threads. WORKERS=0 is for debuggers.
 test: $(VENV)/.installed  ## Run all tests, including doctests, or only TESTS="files", in WORKERS processes

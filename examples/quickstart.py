@@ -6,7 +6,8 @@
     python examples/quickstart.py --audio DIR --fit-all            # also save a pipeline fitted on all of them
 
 Everything is fitted inside the training folds. The first fold shows all features side by side; the others tell how
-far to trust it. The output folder gets a table, the accuracies, a confusion matrix and the loss of the first fold.
+far to trust it (--folds 3 stops earlier). The output folder gets a table, the accuracies, a confusion matrix and
+the losses of the first fold.
 """
 
 import argparse
@@ -41,11 +42,12 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         corpus = read_corpus(options, scratch)
         pipelines = make_pipelines(options, memory=f"{scratch}/decoded")
-        scores, table, predictions = cross_validate(pipelines, corpus, options.output)
+        folds = list(make_folds(corpus))[: options.folds]
+        scores, table, labels = cross_validate(pipelines, corpus, folds, options.output)
         print(f"\n{table}\n")
         (options.output / "table.md").write_text(table + "\n")
         draw_comparison(scores, options.output / "accuracy.png")
-        ConfusionDisplay.from_predictions(corpus.target, predictions)
+        ConfusionDisplay.from_predictions(*labels)
         plt.savefig(options.output / "confusion.png", dpi=120, bbox_inches="tight")
         if options.fit_all:
             print("fitting the pipeline on all recordings ...")
@@ -63,6 +65,7 @@ def read_options():
     parser.add_argument("--configuration", choices=CONFIGURATIONS, default="small-corpus")
     parser.add_argument("--epochs", type=int, help="epochs of CPC, instead of those of the configuration")
     parser.add_argument("--lr", type=float, help="learning rate of CPC, instead of that of the configuration")
+    parser.add_argument("--folds", type=int, help="use only the first ones of the folds, for a quicker look")
     parser.add_argument("--fit-all", action="store_true", help="also fit the pipeline on all recordings; save it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, metavar="DIR", default=Path("results/quickstart"))
@@ -72,7 +75,7 @@ def read_options():
 def read_corpus(options, scratch):
     """Return the recordings, their classes and, if known, groups that folds must not split."""
     if options.audio is None:
-        return make_synthetic_corpus(f"{scratch}/corpus", n_per_class=20, duration=4.0, random_state=options.seed)
+        return make_synthetic_corpus(f"{scratch}/corpus", n_per_class=20, n_groups=5, random_state=options.seed)
     return load_audio_folder(options.audio, group_from=options.group_from)
 
 
@@ -105,28 +108,33 @@ def make_pipelines(options, memory):
     }
 
 
-def cross_validate(pipelines, corpus, output):
-    """Compare the pipelines fold by fold; return accuracies by name, a table, and the predictions of the last one.
+def cross_validate(pipelines, corpus, folds, output):
+    """Compare the pipelines fold by fold; return accuracies by name, a table, and true and predicted labels.
 
-    The losses of the first fold are drawn as soon as they are known.
+    The labels are those of the last pipeline. Its losses in the first fold are drawn as soon as they are known.
     """
     paths, target = np.array(corpus.paths), np.array(corpus.target)
-    folds = list(make_folds(corpus))
-    print(f"{len(paths)} recordings, {len(corpus.target_names)} classes, {len(folds)} folds; accuracy by fold:\n")
-    scores, predictions = {name: [] for name in pipelines}, np.empty_like(target)
+    print(f"{len(paths)} recordings, {len(corpus.target_names)} classes, {len(folds)} folds\n")
+    scores, predicted = {name: [] for name in pipelines}, []
     for number, (train, test) in enumerate(folds, 1):
-        start = time.perf_counter()
         for name, pipeline in pipelines.items():
+            start = time.perf_counter()
             fitted = clone(pipeline).fit(paths[train], target[train])
-            predictions[test] = fitted.predict(paths[test])
-            scores[name].append(accuracy_score(target[test], predictions[test]))
-        found = ", ".join(f"{name} {values[-1]:.2f}" for name, values in scores.items())
-        print(f"fold {number} of {len(folds)}: {found} ({time.perf_counter() - start:.0f} s)")
+            labels = fitted.predict(paths[test])
+            scores[name].append(accuracy_score(target[test], labels))
+            if name != "chance":
+                seconds = time.perf_counter() - start
+                print(
+                    f"fold {number} of {len(folds)}, {name + ':':16} {scores[name][-1]:.3f} after {seconds:.0f} s"
+                )
+        predicted.append(labels)
         if number == 1:
             LossCurveDisplay.from_estimator(fitted)
             plt.savefig(output / "loss.png", dpi=120, bbox_inches="tight")
     test_ratio = np.mean([len(test) / len(train) for train, test in folds])
-    return scores, format_table(compare_scores(scores, "MFCC", test_ratio=test_ratio)), predictions
+    table = format_table(compare_scores(scores, "MFCC", test_ratio=test_ratio))
+    true = np.concatenate([target[test] for _, test in folds])
+    return scores, table, (true, np.concatenate(predicted))
 
 
 def format_table(table):

@@ -160,9 +160,7 @@ def draw_comparison(scores, path):
     ax.margins(x=0.15)
     for x, mean in enumerate(values.mean(axis=1)):
         ax.annotate(f"{mean:.2f}", (x, mean), xytext=(12, -4), textcoords="offset points", weight="bold")
-    ax.set(
-        title="recordings of unseen folds (a line joins the results of one fold)", ylabel="accuracy", ylim=(0, 1.04)
-    )
+    ax.set(title="recordings of unseen folds (a line joins those of one fold)", ylabel="accuracy", ylim=(0, 1.04))
     figure.legend(loc="outside lower center", ncols=2)
     figure.savefig(path, dpi=120)
 

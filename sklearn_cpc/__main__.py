@@ -137,10 +137,10 @@ def compare(corpus, group, configuration, set, jobs, quiet):
     read += "X, y, groups = corpus.paths, corpus.target, corpus.groups"
     if corpus.lower().endswith(TABLES):
         imports, table = read_rows([corpus])
+        imports += "\nimport pandas as pd" if group else ""
         column = f"pd.read_csv({corpus!r}, usecols=[{group!r}])[{group!r}]" if group else "None"
         read = f"X = {table}\ny, groups = X['label'], {column}"
     return f"""\
-import pandas as pd
 {imports}
 from sklearn_cpc import make_cpc
 from sklearn_cpc.evaluation import compare_representations
@@ -160,10 +160,10 @@ def info(recordings):
     imports, rows = read_rows(recordings)
     paths = rows if "list_recordings" in imports else f"{rows}['path']"
     return f"""\
-import pandas as pd
 {imports}
 from sklearn_cpc.archive import cut_windows
 from sklearn_cpc.audio.reading import read_header
+import pandas as pd
 
 result = cut_windows({paths}, duration=1e9, on_error="nan").drop(columns="onset")  # one row of each
 headers = [read_header(path) if seconds > 0 else None for path, seconds in result.to_numpy()]

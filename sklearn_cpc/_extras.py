@@ -1,6 +1,7 @@
 """Optional packages."""
 
 import importlib
+import sys
 
 
 def import_extra(module, extra):
@@ -10,3 +11,8 @@ def import_extra(module, extra):
     except ImportError as error:
         package = module.partition(".")[0]
         raise ImportError(f"this needs {package}; install it with pip install 'sklearn-cpc[{extra}]'.") from error
+
+
+def from_pandas(name):
+    """Return a name of pandas, or () if nothing has imported pandas: then no object is of its types."""
+    return getattr(sys.modules.get("pandas"), name, ())

@@ -8,7 +8,6 @@ import re
 from itertools import takewhile
 
 import numpy as np
-import pandas as pd
 import soundfile
 from sklearn.utils._param_validation import StrOptions
 
@@ -19,6 +18,8 @@ from ..audio.clips import as_clips, match_columns
 from ..audio.files import fetched
 from ..audio.reading import open_audio, printable
 from .windows import clip_columns
+
+pd = import_extra("pandas", "archive")
 
 # Names of columns of labels, without case, spaces and punctuation; the first one found is used.
 LABELS = "label labels annotation annotations species commonname scientificname class category tag tags name type"

@@ -8,12 +8,13 @@ import os
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from .._extras import import_extra
 from .._files import atomic_write, remove_abandoned
 from ..persistence.container import hash_arrays
 from ..training.checkpoint import describe
+
+pd = import_extra("pandas", "archive")
 
 PART, PATTERN = "part-{:06d}.parquet", "part-*.parquet"  # names of files
 KEY = "sklearn_cpc"  # of their metadata

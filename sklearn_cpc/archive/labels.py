@@ -5,14 +5,16 @@ from collections import Counter, defaultdict
 from numbers import Real
 
 import numpy as np
-import pandas as pd
 from sklearn.utils._param_validation import Interval
 
 from .._constraints import check_parameters
+from .._extras import import_extra
 from .._files import locate
 from .._warnings import warn
 from ..audio.reading import printable
 from .windows import clip_columns
+
+pd = import_extra("pandas", "archive")
 
 TOLERANCE = 1e-9  # seconds, for rounding
 

@@ -4,14 +4,16 @@ from numbers import Real
 
 import joblib
 import numpy as np
-import pandas as pd
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._constraints import ON_ERROR, check_parameters
+from .._extras import import_extra
 from .._warnings import warn
 from ..audio.clips import as_clips, as_paths
 from ..audio.reading import UnreadableAudioError, measure
 from ..audio.store import map_in_threads
+
+pd = import_extra("pandas", "archive")
 
 SHORTEST = 1e-3  # seconds: a shorter rest at the end of a recording is no window
 SECONDS = Interval(Real, SHORTEST, None, closed="left")

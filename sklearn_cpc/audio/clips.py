@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 
 from .._constraints import POSITIVE, check_parameters, integers
+from .._extras import from_pandas
 from .reading import UnreadableAudioError, measure, printable
-from .tables import as_seconds, is_path, match_columns, read_columns, read_table
+from .tables import as_seconds, is_path, match_columns, read_columns, read_frame, read_table
 
 
 class Clip(NamedTuple):
@@ -84,7 +84,7 @@ def _as_mapping(row):
     """Return a mapping, named tuple or row of a table as a mapping, and anything else as None."""
     if hasattr(row, "_asdict"):
         return row._asdict()
-    return row if isinstance(row, Mapping) else row.to_dict() if isinstance(row, pd.Series) else None
+    return row if isinstance(row, Mapping) else row.to_dict() if isinstance(row, from_pandas("Series")) else None
 
 
 def _as_rows(X):
@@ -93,20 +93,23 @@ def _as_rows(X):
         if hasattr(X, method):
             raise TypeError(f"X is a {type(X).__name__} that has not been computed; pass X.{method}().")
     if hasattr(X, "to_pylist"):  # pyarrow
-        X = X.to_pylist() if not hasattr(X, "column_names") else pd.DataFrame(X.to_pydict())
+        if hasattr(X, "column_names"):
+            return read_table(list(X.to_pydict().items()))
+        X = X.to_pylist()
     elif hasattr(X, "to_dicts"):  # polars
-        X = pd.DataFrame(X.to_dicts(), columns=X.columns)
+        dicts = X.to_dicts()
+        return read_table([(name, [fields[name] for fields in dicts]) for name in X.columns])
     elif isinstance(X, np.ndarray) and X.dtype.names:
-        X = pd.DataFrame({name: X[name].tolist() for name in X.dtype.names})
-    elif isinstance(X, pd.MultiIndex):
+        return read_table([(name, X[name].tolist()) for name in X.dtype.names])
+    elif isinstance(X, from_pandas("MultiIndex")):
         X = X.to_frame(index=False)
-    elif isinstance(X, pd.Series) and len(X):
+    elif isinstance(X, from_pandas("Series")) and len(X):
         if is_path(X.iloc[0]) and any(name is not None for name in X.index.names):
             X = X.to_frame("path")
         elif not holds_path(X.iloc[0]) and holds_path(X.index[0]):
             X = X.to_frame()
-    if isinstance(X, pd.DataFrame):
-        return read_table(X)
+    if isinstance(X, from_pandas("DataFrame")):
+        return read_frame(X)
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray):

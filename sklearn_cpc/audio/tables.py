@@ -7,7 +7,8 @@ from functools import lru_cache
 from numbers import Real
 
 import numpy as np
-import pandas as pd
+
+from .._extras import from_pandas
 
 # Names of columns in annotation tables, without case, unit, spaces and punctuation; the first one found is used.
 COLUMNS = {
@@ -43,19 +44,27 @@ def is_path(value):
     return isinstance(value, (str, bytes, os.PathLike))
 
 
-def read_table(X):
-    """Return the rows of a DataFrame as a list of clips or cells, or None if it cannot hold recordings."""
+def read_frame(X):
+    """Return the rows of a DataFrame as :func:`read_table` does."""
     columns = [(str(name), X.iloc[:, i].tolist()) for i, name in enumerate(X.columns)]
     levels = [
         (str(f"level {level}" if name is None else name), X.index.get_level_values(level).tolist())
         for level, name in enumerate(X.index.names)
         if name is not None or X.index.nlevels > 1
     ]
+    return read_table(columns, levels, first=X.index.get_level_values(0)[0] if len(X) else None)
+
+
+def read_table(columns, levels=(), first=None):
+    """Return the rows of a table as a list of clips or cells, or None if it cannot hold recordings.
+
+    ``columns`` and the ``levels`` of its index are pairs of a name and values. ``first`` is the first row's index.
+    """
+    levels = list(levels)
     names = tuple(name for name, _ in levels + columns)
     if match_columns(names)["path"]:
         return read_columns(names, [values for _, values in levels + columns])
     matches = match_columns(names[len(levels) :])
-    first = X.index.get_level_values(0)[0] if len(X) else None
     index_holds_paths = is_path(first) and (len(columns) < 2 or re.search(r"[/\\.]", str(first)))
     if (
         (matches["onset"] and (matches["end"] or matches["duration"]))
@@ -97,7 +106,7 @@ def match_columns(names):
 
 def read_columns(names, columns, first_row=0):
     """Return clips, as tuples of path, onset and duration (NaN: to the end), from columns with these names."""
-    columns = [[None if value is pd.NA else value for value in values] for values in columns]
+    columns = [[None if value is from_pandas("NA") else value for value in values] for values in columns]
     matches = match_columns(names)
     _check_ignored(names, columns, matches)
     path_columns = {i: _split_paths(names[i], columns[i], first_row) for i in matches["path"]}

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .._extras import import_extra
+
 # Okabe and Ito's palette without its yellow, which is too pale for lines and dots on white. Then indigo, wine and
 # olive from Paul Tol's palettes, dark enough to differ from the first colours for colour-blind readers too.
 COLOURS = (
@@ -30,7 +32,7 @@ def make_panels(ax, cells, *, figsize, height_ratios=None, layout="constrained",
     figure of ``figsize`` inches. ``cells`` holds the row and column of each panel. With ``sharex=True`` or
     ``sharey=True``, new panels share that axis with the first one.
     """
-    import matplotlib.pyplot as plt
+    plt = import_extra("matplotlib.pyplot", "plot")
     from matplotlib.gridspec import GridSpec
 
     if isinstance(ax, (list, tuple, np.ndarray)):

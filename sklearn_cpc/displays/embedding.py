@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from .._constraints import check_parameters, integers
+from .._extras import import_extra
 from .._warnings import warn
 from ..evaluation.folds import check_labels
 from ._drawing import CHARACTER_WIDTH, COLOURS, GREY, MARKERS, PLAIN, add_legend, make_panels, size_in_points
@@ -172,6 +173,7 @@ class EmbeddingDisplay:
         ValueError
             If shapes do not match, only one split has classes, or all rows hold NaN.
         """
+        import_extra("matplotlib", "plot")  # raises before long computations
         embeddings = {"train": train} if test is None else {"train": train, "test": test}
         for split, X in embeddings.items():
             embeddings[split] = check_array(X, dtype=DTYPES, ensure_all_finite=False, input_name=split)

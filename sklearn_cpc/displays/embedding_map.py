@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import joblib
 import numpy as np
-import pandas as pd
 import soundfile
 import soxr
 from scipy.signal import spectrogram
@@ -285,6 +284,7 @@ def _find_url(folder, path, onset, duration):
 
 def _encode_column(name, values):
     """Return numbers or dates in steps of 1/255 with their ends, or categories as numbers with their names."""
+    pd = import_extra("pandas", "map")
     if values.dtype.kind in "iu" and len(set(values)) > MAX_CATEGORIES:
         values = values.astype(float)
     if values.dtype.kind in "fM":

@@ -1,5 +1,6 @@
 """LabelEfficiencyDisplay: scores against the number of labels per class."""
 
+from .._extras import import_extra
 from ..evaluation import label_efficiency
 from ..evaluation.representations import UNTRAINED
 from ._drawing import COLOURS, GREY, MARKERS, add_legend, make_panels
@@ -84,6 +85,7 @@ class LabelEfficiencyDisplay:
         -------
         display : LabelEfficiencyDisplay
         """
+        import_extra("matplotlib", "plot")  # raises before long computations
         return cls(label_efficiency(estimator, X, y, **kwargs)).plot(ax=ax)
 
     @classmethod

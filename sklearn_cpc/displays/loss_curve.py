@@ -5,6 +5,7 @@ from itertools import cycle
 
 import numpy as np
 
+from .._extras import import_extra
 from ..evaluation import record_training
 from ._curves import Curve, Level, chance_levels, history_curves, named_models, reference_levels, trained_parts
 from ._drawing import COLOURS, GREY, PLAIN, add_legend, make_panels
@@ -90,7 +91,7 @@ class LossCurveDisplay:
         ValueError
             If there is nothing to draw, or ``ax`` does not hold one Axes per panel.
         """
-        from matplotlib.cbook import normalize_kwargs
+        normalize_kwargs = import_extra("matplotlib.cbook", "plot").normalize_kwargs
         from matplotlib.lines import Line2D
 
         line_kw = normalize_kwargs(line_kw or {}, Line2D)  # "lw" is "linewidth"
@@ -216,6 +217,7 @@ class LossCurveDisplay:
         TypeError, ValueError
             As in :func:`~sklearn_cpc.evaluation.record_training`.
         """
+        import_extra("matplotlib", "plot")  # raises before long computations
         history = record_training(estimator, X, y, X_test, y_test, max_epochs=max_epochs)
         n_classes = len(np.unique(y)) if chance else None
         return cls.from_history(history, stage=_title(estimator), n_classes=n_classes, **kwargs)

@@ -5,7 +5,6 @@ import time
 from numbers import Real
 
 import numpy as np
-import pandas as pd
 from scipy import sparse, stats
 from sklearn.base import clone
 from sklearn.metrics import check_scoring
@@ -13,9 +12,12 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils._param_validation import Interval
 
 from .._constraints import check_parameters, integers
+from .._extras import import_extra
 from ..audio.clips import as_clips
 from .folds import make_folds
 from .representations import UNTRAINED, add_baselines, named_estimators, train_all
+
+pd = import_extra("pandas", "evaluation")
 
 CONSTRAINTS = {"n_seeds": [integers(1, 10_000)], "random_state": [integers(0, 2**31)], "baselines": ["boolean"]}
 SCORE_CONSTRAINTS = {"reference": [str, None], "confidence": [Interval(Real, 0, 1, closed="neither")]}

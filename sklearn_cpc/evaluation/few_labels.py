@@ -1,15 +1,17 @@
 """label_efficiency: how good features are when few rows have labels."""
 
 import numpy as np
-import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from .._constraints import Each, check_parameters, integers
+from .._extras import import_extra
 from .comparison import CONSTRAINTS, compare_scores, fit_and_score, tabulate_scores
 from .folds import make_folds
 from .representations import add_baselines, named_estimators, split_pipeline, train_all
+
+pd = import_extra("pandas", "evaluation")
 
 
 @check_parameters(**CONSTRAINTS, n_labels=[Each([integers(1, 10**9), None])], n_draws=[integers(1, 10_000)])

@@ -1,16 +1,18 @@
 """Tell overfitting of the network from overfitting of the probe."""
 
 import numpy as np
-import pandas as pd
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score
 from sklearn.utils import check_consistent_length
 
 from .._constraints import check_parameters
+from .._extras import import_extra
 from .comparison import CONSTRAINTS
 from .folds import make_folds
 from .representations import named_estimators, train_all, untrained_twin
+
+pd = import_extra("pandas", "evaluation")
 
 
 @check_parameters(**CONSTRAINTS)

@@ -210,7 +210,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         -------
         float ndarray of shape (n_rows, n_features)
         """
-        return self._embed(self._train(X).recordings)
+        return self._embed(self._train(X, y).recordings)
 
     def transform(self, X):
         """Embed recordings: one row per element of X.

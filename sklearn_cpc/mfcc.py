@@ -11,10 +11,11 @@ from ._constraints import N_FFT, ON_ERROR, SAMPLE_RATE, Jobs, Memory, Verbose, i
 from ._librosa import import_librosa
 from .audio.store import AudioSource
 from .persistence import SaveMixin
+from .training.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 
 
 @dataclass(repr=False, eq=False)
-class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin):
+class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, CallbackSupportMixin):
     """Mean and standard deviation over time of mel-frequency cepstral coefficients: a simple baseline.
 
     Parameters
@@ -68,6 +69,7 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
     n_jobs: Jobs = None
     verbose: Verbose = 0
 
+    @with_callbacks
     def fit(self, X, y=None):
         """Check the parameters and that X can be read; nothing is learned.
 
@@ -80,11 +82,14 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         -------
         self : MFCCTransformer
         """
+        fit_tasks = FitTasks(self, X, y)
         for _ in self._open(X, reset=True).chunks():
             pass  # reading raises if recordings cannot be used
         self._is_fitted = True
+        fit_tasks.end()
         return self
 
+    @with_callbacks
     def fit_transform(self, X, y=None):
         """Compute the features of recordings; each is decoded once.
 
@@ -97,8 +102,10 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         -------
         float ndarray of shape (n_rows, 2 * n_mfcc)
         """
+        fit_tasks = FitTasks(self, X, y)
         features = self._compute(self._open(X, reset=True))
         self._is_fitted = True
+        fit_tasks.end()
         return features
 
     def transform(self, X):

@@ -80,6 +80,8 @@ CLASSES = {
     ),
     **dict.fromkeys(RECIPES, Allowed()),
 }
+# What training makes anew, and what is for training alone: scikit-learn's callbacks and metadata requests
+NOT_STORED = {"_optimizer_state", "_skl_callbacks", "_metadata_request"}
 OUTPUT_KINDS = "default", "pandas", "polars"  # of set_output
 DIRECTORIES = {"memory", "checkpoint"}  # parameters that are not stored: a loaded model writes nowhere
 
@@ -96,7 +98,7 @@ def take_apart(built):
             "best_estimator_ or steps, by themselves"
         )
     parameters = built.get_params(deep=False)
-    left_out = {*parameters, "_optimizer_state"}  # which training makes anew
+    left_out = {*parameters, *NOT_STORED}
     own = {key: value for key, value in vars(built).items() if key not in left_out and value is not None}
     if allowed.fitted is not None:
         check_is_fitted(built)

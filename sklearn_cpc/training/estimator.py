@@ -18,7 +18,8 @@ from .._ranks import join_ranks, own_ranks, run_once
 from ..persistence.models import SaveMixin
 from .device import match_input, resolve_device, seeded, standard_settings
 from .distributed import plan_alike
-from .loop import finish_imports, train
+from .fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
+from .loop import finish_imports, plain_history, train
 from .net import check_callbacks
 
 # Types of parameters, with their constraints
@@ -41,11 +42,12 @@ class Task:
     recordings: Any = None  # what was read, for fit_transform
 
 
-class NetworkEstimator(SaveMixin):
+class NetworkEstimator(SaveMixin, CallbackSupportMixin):
     """An estimator that trains a network. A subclass has two methods that say which, and on what.
 
     ``_build_network()`` builds the network from the parameters. ``_plan(X, y, random, partial, resume)`` reads
-    X and y, starts the network, and returns a :class:`Task`; it sets what fit learns from X and y alone.
+    X and y, starts the network, and returns a :class:`Task`; it sets what fit learns from X and y alone. It takes
+    further data that ``fit`` is given by name.
     """
 
     _title = "network"  # of progress bars and figures
@@ -89,7 +91,7 @@ class NetworkEstimator(SaveMixin):
         self._train(X, y, partial=True)
         return self
 
-    def _train(self, X, y=None, *, partial=False):
+    def _train(self, X, y=None, *, partial=False, **given):
         """Train and return the :class:`Task`; if ``partial``, for one epoch from the network of the last fit.
 
         A training that fails leaves the estimator unchanged. One that is stopped after its first finished epoch
@@ -108,31 +110,47 @@ class NetworkEstimator(SaveMixin):
             trained.verbose = 0 if own_ranks() and own_ranks().rank else self.verbose
             with seeded(random, device, own=own):
                 finish_imports()
-                task = plan_alike(trained, functools.partial(trained._plan, X, y, random, partial, resume))
-                training = train(
-                    task.network,
-                    task.batches,
-                    task.criterion,
-                    lr=self.lr,
-                    device=device,
-                    callbacks=self.callbacks,
-                    verbose=trained.verbose,
-                    title=self._title,
-                    optimizer_state=self._optimizer_state if resume else None,
-                    **{"max_epochs": 1 if partial else self.max_epochs, **task.options},
-                )
+                plan = functools.partial(trained._plan, X, y, random, partial, resume, **given)
+                task = plan_alike(trained, plan)
+                task.options = {"max_epochs": 1 if partial else self.max_epochs, **task.options}
+                stopped_by = trained._run_task(task, X, y, device, resume)
         trained.verbose = self.verbose
-        before = self.history_ if resume else []
-        trained.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in training.history]
-        trained.interrupted_ = training.stopped_by is not None
-        trained.network_ = task.network.eval()
-        trained._optimizer_state = training.optimizer_state
         # NumPy's global generator belongs to everybody.
         trained._random = None if random is np.random.mtrand._rand else random
         self.__dict__ = trained.__dict__
-        if training.stopped_by is not None:
-            raise training.stopped_by
+        if stopped_by is not None:
+            raise stopped_by
         return task
+
+    @with_callbacks
+    def _run_task(self, task, X, y, device, resume):
+        """Train the network of a task and set what fit learns. Returns what stopped the training, or None."""
+        before = self.history_ if resume else []
+
+        def fitted(network, history):
+            own = [{**row, "epoch": len(before) + row["epoch"]} for row in plain_history(history)]
+            return {"network_": network.eval(), "history_": before + own, "interrupted_": False}
+
+        fit_tasks = FitTasks(self, X, y, task.options["max_epochs"], fitted)
+        training = train(
+            task.network,
+            task.batches,
+            task.criterion,
+            lr=self.lr,
+            device=device,
+            callbacks=self.callbacks,
+            verbose=self.verbose,
+            title=self._title,
+            optimizer_state=self._optimizer_state if resume else None,
+            fit_tasks=fit_tasks,
+            **task.options,
+        )
+        self.__dict__.update(fitted(task.network, training.history))
+        self.interrupted_ = training.stopped_by is not None
+        self._optimizer_state = training.optimizer_state
+        if not self.interrupted_:
+            fit_tasks.end()
+        return training.stopped_by
 
     def _start_network(self, resume):
         """Build the network, with the weights of the last fit if ``resume``."""

@@ -17,6 +17,10 @@ class NonFiniteLossError(ValueError):
     batch = -1  # the last one
 
 
+class EndTraining(Exception):
+    """Ends a training after an epoch, as if it had no more."""
+
+
 class LateLoss(torch.Tensor):
     """A loss on a GPU. Its ``item`` does not wait for the number, so skorch records this tensor instead."""
 

@@ -11,11 +11,10 @@ from ._constraints import N_FFT, ON_ERROR, SAMPLE_RATE, Jobs, Memory, Verbose, i
 from ._librosa import import_librosa
 from .audio.store import AudioSource
 from .persistence import SaveMixin
-from .training.fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
 
 
 @dataclass(repr=False, eq=False)
-class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin, CallbackSupportMixin):
+class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMixin):
     """Mean and standard deviation over time of mel-frequency cepstral coefficients: a simple baseline.
 
     Parameters
@@ -69,7 +68,6 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
     n_jobs: Jobs = None
     verbose: Verbose = 0
 
-    @with_callbacks
     def fit(self, X, y=None):
         """Check the parameters and that X can be read; nothing is learned.
 
@@ -82,14 +80,11 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         -------
         self : MFCCTransformer
         """
-        fit_tasks = FitTasks(self, X, y)
         for _ in self._open(X, reset=True).chunks():
             pass  # reading raises if recordings cannot be used
         self._is_fitted = True
-        fit_tasks.end()
         return self
 
-    @with_callbacks
     def fit_transform(self, X, y=None):
         """Compute the features of recordings; each is decoded once.
 
@@ -102,10 +97,8 @@ class MFCCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, SaveMix
         -------
         float ndarray of shape (n_rows, 2 * n_mfcc)
         """
-        fit_tasks = FitTasks(self, X, y)
         features = self._compute(self._open(X, reset=True))
         self._is_fitted = True
-        fit_tasks.end()
         return features
 
     def transform(self, X):

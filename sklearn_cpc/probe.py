@@ -121,7 +121,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
 
     _title = "linear probe"
 
-    def fit(self, X, y):  # type: ignore[override]  # y is required
+    def fit(self, X, y):
         """Train the classifier.
 
         Parameters

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
 from .._constraints import POSITIVE, Each, integers
@@ -40,6 +40,7 @@ def _check_scaler(scaler):
 
 
 FEATURES = {"n_features_in_": [integers(1, 2**31)], "feature_names_in_": [np.ndarray, None]}
+UNIT = StrOptions({"recording(s)", "group(s)"})  # what fit holds out
 OUTPUT = {"_sklearn_output_config": [dict, None]}
 NETWORK = {
     "network_": [dict],
@@ -56,7 +57,7 @@ RECIPES = (
 )
 CLASSES = {
     "CPCTransformer": Allowed(
-        {**SAMPLES, **NETWORK, **OUTPUT, "_split": [Each(integers(0, 2**62), least=2, most=2), None]}
+        {**SAMPLES, **NETWORK, **OUTPUT, "_split": [Each([integers(0, 2**62), UNIT], least=3, most=3), None]}
     ),
     "AutoencoderReducer": Allowed({**FEATURES, **NETWORK, **OUTPUT, "scaler_": [StandardScaler]}),
     "LinearProbe": Allowed({**FEATURES, **NETWORK, "scaler_": [StandardScaler], "classes_": [np.ndarray]}),

@@ -40,6 +40,7 @@ class Task:
     criterion: nn.Module
     options: dict = field(default_factory=dict)  # further arguments of training.loop.train
     recordings: Any = None  # what was read, for fit_transform
+    facts: dict = field(default_factory=dict)  # about the data, for every row of history_
 
 
 class NetworkEstimator(SaveMixin, CallbackSupportMixin):
@@ -56,39 +57,19 @@ class NetworkEstimator(SaveMixin, CallbackSupportMixin):
     _optimizer_state = None  # of Adam, twice the weights: kept to train on, not pickled
     _random = None
 
-    def fit(self, X, y=None):
-        """Train the network.
-
-        Parameters
-        ----------
-        X : array-like, or recordings where the estimator takes them
-        y : ignored, except by classifiers
-
-        Returns
-        -------
-        self : estimator
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a parameter, X or y cannot be used; raised before training starts.
-        """
-        self._train(X, y)
-        return self
-
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None, **given):
         """Train for one more epoch on this X, from where the last call of ``fit`` or ``partial_fit`` stopped.
 
         Parameters
         ----------
-        X : array-like, or recordings where the estimator takes them
-        y : ignored, except by classifiers
+        X, y, **given
+            As in ``fit``.
 
         Returns
         -------
         self : estimator
         """
-        self._train(X, y, partial=True)
+        self._train(X, y, partial=True, **given)
         return self
 
     def _train(self, X, y=None, *, partial=False, **given):
@@ -107,7 +88,8 @@ class NetworkEstimator(SaveMixin, CallbackSupportMixin):
         trained.__dict__.update(vars(self))
         with join_ranks(device) if self.distributed else contextlib.nullcontext(), standard_settings(device):
             random = run_once(lambda: random)
-            trained.verbose = 0 if own_ranks() and own_ranks().rank else self.verbose
+            if own_ranks() and own_ranks().rank:  # rank 0 alone shows how far it is
+                trained.__dict__.update(verbose=0, _skl_callbacks=[])
             with seeded(random, device, own=own):
                 finish_imports()
                 plan = functools.partial(trained._plan, X, y, random, partial, resume, **given)
@@ -128,10 +110,12 @@ class NetworkEstimator(SaveMixin, CallbackSupportMixin):
         before = self.history_ if resume else []
 
         def fitted(network, history):
-            own = [{**row, "epoch": len(before) + row["epoch"]} for row in plain_history(history)]
+            rows = plain_history(history)
+            own = [{**row, **task.facts, "epoch": len(before) + row["epoch"]} for row in rows]
             return {"network_": network.eval(), "history_": before + own, "interrupted_": False}
 
-        fit_tasks = FitTasks(self, X, y, task.options["max_epochs"], fitted)
+        knows_tasks = hasattr(self, "set_callbacks")
+        fit_tasks = FitTasks(self, X, y, task.options["max_epochs"], fitted) if knows_tasks else None
         training = train(
             task.network,
             task.batches,
@@ -148,8 +132,8 @@ class NetworkEstimator(SaveMixin, CallbackSupportMixin):
         self.__dict__.update(fitted(task.network, training.history))
         self.interrupted_ = training.stopped_by is not None
         self._optimizer_state = training.optimizer_state
-        if not self.interrupted_:
-            fit_tasks.end()
+        if fit_tasks and not self.interrupted_:
+            fit_tasks.fit.call_on_fit_task_end(**fit_tasks.what, reconstruction_attributes={})
         return training.stopped_by
 
     def _start_network(self, resume):
@@ -173,6 +157,9 @@ class NetworkEstimator(SaveMixin, CallbackSupportMixin):
             network = match_input(self.network_, rows.dtype, device)
             module = network if part is None else getattr(network, part)
             return module(torch.from_numpy(rows).to(device)).cpu().numpy()
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "network_")
 
     @property
     def n_iter_(self):

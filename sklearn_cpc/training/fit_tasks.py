@@ -1,10 +1,11 @@
 """What scikit-learn's callbacks, such as its ProgressBar, are told of a fit. scikit-learn 1.9 introduced them."""
 
 import copy
+from typing import Any
 
 from skorch.callbacks import Callback
 
-from .._ranks import own_ranks, run_once
+from .._ranks import run_once
 from .net import EndTraining
 
 try:
@@ -17,20 +18,18 @@ class FitTasks(Callback):
     """Tell the callbacks of an estimator of a fit, a task, and of its epochs, which are its subtasks.
 
     Must be the last callback of a net: a callback of scikit-learn may end the training. ``fitted`` maps a network
-    and a history to the attributes that make a fitted estimator. Only rank 0 tells.
+    and a history to the attributes that make a fitted estimator.
     """
 
-    def __init__(self, estimator, X, y, n_epochs=0, fitted=None):
+    def __init__(self, estimator, X, y, n_epochs, fitted):
         self.what, self.fitted = {"estimator": estimator, "X": X, "y": y}, fitted
-        self.fit = self.epoch = None
-        if hasattr(estimator, "set_callbacks") and not (own_ranks() and own_ranks().rank):
-            self.fit = estimator._init_callback_context(max_subtasks=n_epochs)
-            self.fit.call_on_fit_task_begin(**self.what)
+        self.epoch: Any = None  # its task
+        self.fit = estimator._init_callback_context(max_subtasks=n_epochs)
+        self.fit.call_on_fit_task_begin(**self.what)
 
     def on_epoch_begin(self, net, **_):
         """Begin the task of an epoch."""
-        if self.fit is not None:
-            self.epoch = self.fit.subcontext("epoch").call_on_fit_task_begin(**self.what)
+        self.epoch = self.fit.subcontext("epoch").call_on_fit_task_begin(**self.what)
 
     def on_epoch_end(self, net, **_):
         """End the task of an epoch, and the training if a callback asks for it."""
@@ -39,17 +38,11 @@ class FitTasks(Callback):
 
     def on_train_end(self, net, **_):
         """End the task of an epoch that another callback, an error or Ctrl-C ended."""
-        self._end_epoch(net)
+        if self.epoch is not None:
+            self._end_epoch(net)
 
     def _end_epoch(self, net):
         epoch, self.epoch = self.epoch, None
-        if epoch is None:
-            return False
         ended = "train_loss" in net.history[-1]
         attributes = (lambda: self.fitted(copy.deepcopy(net.module_), net.history)) if ended else None
         return epoch.call_on_fit_task_end(**self.what, reconstruction_attributes=attributes)
-
-    def end(self):
-        """End the task of the fit, of an estimator that is fitted now."""
-        if self.fit is not None:
-            self.fit.call_on_fit_task_end(**self.what, reconstruction_attributes={})

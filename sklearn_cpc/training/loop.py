@@ -17,7 +17,7 @@ from .._processes import shows_progress
 from .._ranks import own_ranks, run_once
 from .allocator import keep_freed_memory
 from .distributed import AddGradients
-from .net import EndTraining, LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
+from .net import EndTraining, LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation, copy_callbacks
 from .schedules import SCHEDULES
 
 
@@ -80,7 +80,7 @@ def train(
         max_epochs=max_epochs,
         batch_size=None,  # the dataset yields whole batches
         train_split=None,
-        callbacks=before + copy.deepcopy(list(callbacks or [])) + [pair for pair in after if pair[1]],
+        callbacks=before + copy_callbacks(callbacks or []) + [pair for pair in after if pair[1]],
         callbacks__valid_loss=None,
         callbacks__print_log=None,
         device=torch.device(device),

@@ -2,11 +2,14 @@
 
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import huggingface_hub
 
 
 class Repositories(BaseHTTPRequestHandler):
@@ -65,6 +68,15 @@ class Repositories(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def log_message(self, *_): ...
+
+
+def use_server(monkeypatch, server, folder):
+    """Let huggingface_hub use a server and a folder, as HF_ENDPOINT and HF_HOME do when it is imported."""
+    api = huggingface_hub.HfApi(server.url, token="hf_test")
+    download = functools.partial(api.hf_hub_download, cache_dir=folder, token=False)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    for name in ("create_repo", "create_commit"):
+        monkeypatch.setattr(huggingface_hub, name, getattr(api, name))
 
 
 @contextlib.contextmanager

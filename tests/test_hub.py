@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import pytest
 from corpus import rising_tones, small_cpc
-from hub_server import serve_hub
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -13,6 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn_cpc import LinearProbe, MFCCTransformer, hub
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs the extra 'hub'")
+from hub_server import serve_hub, use_server  # noqa: E402
+
 TONES, CLASSES = rising_tones(12), np.arange(12) % 2
 FIRST, SECOND = f"{1:040x}", f"{2:040x}"
 
@@ -25,17 +26,8 @@ def pipeline():
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """Let the client use a local server and a folder of its own, as HF_ENDPOINT and HF_HOME do at its import."""
     with serve_hub() as server:
-        api = huggingface_hub.HfApi(server.url, token="hf_test")
-        for name in ("create_repo", "create_commit"):
-            monkeypatch.setattr(huggingface_hub, name, getattr(api, name))
-        download = huggingface_hub.hf_hub_download
-
-        def download_here(*args, **options):
-            return download(*args, **options, endpoint=server.url, cache_dir=tmp_path, token=False)
-
-        monkeypatch.setattr(huggingface_hub, "hf_hub_download", download_here)
+        use_server(monkeypatch, server, tmp_path)
         yield server
 
 

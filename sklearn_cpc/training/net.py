@@ -97,7 +97,7 @@ def check_callbacks(callbacks, *, validates):
         callback = callback() if isinstance(callback, type) and issubclass(callback, Callback) else callback
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks holds {callback!r}, which is not a skorch callback.")
-        saves = getattr(callback, "save_model", False)  # of skorch's WandbLogger: that of the best epoch
+        saves = getattr(callback, "save_model", None) is True  # of skorch's WandbLogger: the best epoch
         monitor = "valid_loss_best" if saves else str(getattr(callback, "monitor", None))
         complaint = f"callbacks: {type(callback).__name__} monitors {monitor!r}, but"
         if monitor.startswith("valid_loss"):
@@ -122,8 +122,11 @@ class Validation(Callback):
         self.validate = validate
 
     def on_epoch_end(self, net, **_):
-        """Score the module."""
-        net.history.record("valid_score", self.validate(net.module_.eval()))
+        """Score the module, and record whether it is better than ever before."""
+        score = self.validate(net.module_.eval())
+        best = max((row["valid_score"] for row in net.history[:-1]), default=-math.inf)
+        net.history.record("valid_score_best", score > best)
+        net.history.record("valid_score", score)
 
 
 class LastEpoch(Callback):

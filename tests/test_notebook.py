@@ -1,5 +1,6 @@
 """The notebook of the first hour runs from top to bottom, quietly, and is kept without outputs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,6 @@ def test_notebook_has_no_outputs(notebook):
 
 
 def test_links_of_the_notebook_have_targets(notebook):
-    import re
-
     text = "".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
     assert len(links) == 3

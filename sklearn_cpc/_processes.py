@@ -2,8 +2,6 @@
 
 from multiprocessing import parent_process
 
-from tqdm import tqdm
-
 
 def shows_progress(verbose):
     """Whether to make a progress bar: a disabled one of tqdm takes a lock, which killed forks may keep."""
@@ -12,4 +10,8 @@ def shows_progress(verbose):
 
 def progress(items, total, title, verbose):
     """Return ``items``, with a bar around them that stays at the end if ``verbose`` is above 1."""
-    return tqdm(items, total=total, desc=title, leave=verbose > 1) if shows_progress(verbose) else items
+    if not shows_progress(verbose):
+        return items
+    from tqdm.auto import tqdm  # chooses between terminals and notebooks, and warns in those without ipywidgets
+
+    return tqdm(items, total=total, desc=title, leave=verbose > 1)

@@ -135,6 +135,26 @@ class AutoencoderReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Netw
 
     _title = "autoencoder"
 
+    def fit(self, X, y=None):
+        """Train the autoencoder.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+
+        Returns
+        -------
+        self : AutoencoderReducer
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or X cannot be used; raised before training starts.
+        """
+        self._train(X, y)
+        return self
+
     def transform(self, X):
         """Reduce rows.
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -77,8 +78,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         Course of the learning rate: constant (section 2.2.6), or a linear rise over the first tenth of the
         batches and half a cosine to zero. ``partial_fit`` keeps it constant.
     validation_fraction : float, default=0.0
-        Share of the recordings to hold out from training. After every epoch, :meth:`score` is computed on
-        them and recorded as ``valid_score``, for callbacks to stop early or keep the best epoch.
+        Share of the recordings, or of the groups of ``fit``, to hold out. After every epoch, :meth:`score` is
+        computed on them and recorded as ``valid_score``, for callbacks to stop early or keep the best epoch.
     pooling : str or tuple of str, default="context"
         The features of a row, made from its steps. "context": the context after T steps, averaged over the
         clips (section 2.2.3). "z_mean", "z_std", "z_max": statistics over all steps. "z_thirds": the means
@@ -127,7 +128,8 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         The network, with ``encoder``, ``autoregressor`` and ``predictor``.
     history_ : list of dict
         Per epoch: ``epoch``, ``train_loss``, ``train_accuracy``, ``train_accuracy_1`` and so on per
-        future step, ``valid_score`` if there is one, and ``dur`` in seconds.
+        future step, ``valid_score`` if there is one, ``dur`` in seconds, and ``n_rows`` of X trained on, which are
+        ``seconds`` of sound.
     n_iter_ : int
         Epochs trained.
     interrupted_ : bool
@@ -198,19 +200,42 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     _title = "CPC"
     _recipes: ClassVar[dict] = {"encoder": ENCODERS, "autoregressor": AUTOREGRESSORS, "objective": OBJECTIVES}
 
-    def fit_transform(self, X, y=None):
-        """Train on recordings and return their embeddings; each is decoded once.
+    def fit(self, X, y=None, groups=None):
+        """Train the network.
 
         Parameters
         ----------
         X : recordings or float array of shape (n_clips, n_samples)
         y : ignored
+        groups : array-like of shape (n_rows,), default=None
+            Groups, such as places or days, that ``validation_fraction`` does not split. In a pipeline or grid
+            search, ask for them by ``set_fit_request(groups=True)``.
+
+        Returns
+        -------
+        self : CPCTransformer
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter, X or groups cannot be used; raised before training starts.
+        """
+        self._train(X, y, groups=groups)
+        return self
+
+    def fit_transform(self, X, y=None, groups=None):
+        """Train on recordings and return their embeddings; each is decoded once.
+
+        Parameters
+        ----------
+        X, y, groups
+            As in :meth:`fit`.
 
         Returns
         -------
         float ndarray of shape (n_rows, n_features)
         """
-        return self._embed(self._train(X).recordings)
+        return self._embed(self._train(X, y, groups=groups).recordings)
 
     def transform(self, X):
         """Embed recordings: one row per element of X.
@@ -294,8 +319,11 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
             augmentation=None if self.augmentation is None else self.augmentation(rate),
         )
 
-    def _plan(self, X, y, random, partial, resume):
+    def _plan(self, X, y, random, partial, resume, groups=None):
         check_resumable(self)
+        if groups is not None:
+            check_consistent_length(X, groups)
+            groups = column_or_1d(check_array(groups, ensure_2d=False, dtype=None, input_name="groups"))
         network = self._start_network(resume)
         self._check_pooling(network)
         rate, shape = network.sample_rate, ClipShape.for_network(network)
@@ -303,25 +331,27 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         recordings = source.read()
         samples, rows = recordings.trimmed(self.trim), recordings.readable
         names = [source.clips[row].path if source.clips else recordings.samples[row] for row in rows]
-        held_out = hold_out(self, names, random, resume)
+        held_out = hold_out(self, names, random, resume, None if groups is None else groups[rows])
         train_samples, valid_samples = (
             [samples[i] for i in np.flatnonzero(part)] for part in (~held_out, held_out)
         )
         if partial or self.max_epochs:
             check_trainable(train_samples, shape, self.batch_size, self._objective.negatives)
+        sounds = [*train_samples, np.empty(0), *valid_samples]  # another training holds others out
         options = {
             "precision": resolve_precision(self.precision, resolve_device(self.device)),
             "schedule": "constant" if partial else self.schedule,
             "validate": (lambda net: run_once(lambda: self._score(valid_samples, net))) if valid_samples else None,
             "embedder": lambda X: functools.partial(self._embed, AudioSource(self, X, rate, reset=False).read()),
-            "checkpoint": None if partial else make_checkpoint(self, network, samples, random),
+            "checkpoint": None if partial else make_checkpoint(self, network, sounds, random),
         }
         names = [recordings.names[row] for row in rows[~held_out]]
         batches = ClipBatches(train_samples, shape, self.batch_size, random, names)
         if self.max_epochs == "auto" and not partial:
             options["max_epochs"] = choose_epochs(batches.n_batches)
             warn_if_short(train_samples, rate)
-        return Task(network, batches, self._objective(self.n_future), options, recordings)
+        facts = {"n_rows": len(train_samples), "seconds": sum(map(len, train_samples)) / rate}
+        return Task(network, batches, self._objective(self.n_future), options, recordings, facts)
 
     def _check_pooling(self, network):
         """Return ``pooling`` as a tuple, or raise if the network has no such features."""

@@ -121,7 +121,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
 
     _title = "linear probe"
 
-    def fit(self, X, y):  # type: ignore[override]  # y is required
+    def fit(self, X, y):
         """Train the classifier.
 
         Parameters
@@ -139,7 +139,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
         ValueError, TypeError
             If a parameter is out of range, X holds NaN or infinite values, or y has one class only.
         """
-        self._train(X, (y, None))
+        self._train(X, y)
         return self
 
     def partial_fit(self, X, y, classes=None):  # type: ignore[override]
@@ -156,7 +156,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
         -------
         self : LinearProbe
         """
-        self._train(X, (y, classes), partial=True)
+        self._train(X, y, partial=True, classes=classes)
         return self
 
     def predict(self, X):
@@ -204,8 +204,7 @@ class LinearProbe(ClassifierMixin, NetworkEstimator):
     def _build_network(self):
         return Probe(self.n_features_in_, len(self.classes_), self.dropout)
 
-    def _plan(self, X, y, random, partial, resume):
-        y, classes = y
+    def _plan(self, X, y, random, partial, resume, classes=None):
         rows, y = standardize(self, X, y=y, reset=not resume)
         labels = torch.from_numpy(self._encode(y, classes, resume))
         if self.class_weight == "balanced" and (absent := np.setdiff1d(self.classes_, y).tolist()):

@@ -619,9 +619,11 @@ def test_the_loss_starts_at_the_logarithm_of_the_batch_size():
 def test_the_history_holds_loss_accuracies_and_duration_of_every_epoch(corpus):
     cpc = small_cpc(max_epochs=2).fit(corpus.paths)
     columns = ["epoch", "train_loss", "train_accuracy", "train_accuracy_1", "train_accuracy_2", "dur"]
+    columns += ["n_rows", "seconds"]
     table = pd.DataFrame(cpc.history_)
     assert sorted(table.columns) == sorted(columns)
     assert table["epoch"].tolist() == [1, 2]
+    assert table[["n_rows", "seconds"]].to_numpy().tolist() == [[12, 12.0]] * 2  # files of one second
     assert_allclose(table["train_accuracy"], table[["train_accuracy_1", "train_accuracy_2"]].mean(axis=1))
 
 

@@ -1,5 +1,7 @@
 """The estimators inside scikit-learn: pipelines, grids, folds, persistence."""
 
+import uuid
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,7 +42,7 @@ def small_pipeline(memory=None, **changes):
     return Pipeline([("cpc", cpc), ("ae", reducer), ("clf", probe)], memory=memory)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def workers():
     """Processes for n_jobs=2, each with one thread as in this one; stopped at the end."""
     with joblib.parallel_config("loky", inner_max_num_threads=1):
@@ -116,6 +118,32 @@ def test_grid_scores_are_equal_in_two_processes_without_progress_bars(corpus, wo
     assert len(set(one)) == 4
     bars = capfd.readouterr().err
     assert 0 < bars.count("linear probe:   0%") == 2 * 4  # of the second search alone
+
+
+class EpochsInFiles:
+    """A callback of scikit-learn that writes a file for every epoch that ended, from any process."""
+
+    max_propagation_depth = None
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def setup(self, estimator, context): ...
+    def teardown(self, estimator, context): ...
+    def on_fit_task_begin(self, estimator, context): ...
+
+    def on_fit_task_end(self, estimator, context):
+        if context.task_name == "epoch":
+            (self.folder / f"{context.estimator_name}-{uuid.uuid4()}").touch()
+
+
+def test_callbacks_of_a_grid_see_epochs_in_two_processes(corpus, workers, tmp_path):
+    pytest.importorskip("sklearn.callback", reason="needs the callbacks of scikit-learn 1.9")
+    pipeline = Pipeline([("cpc", small_cpc(max_epochs=2)), ("clf", LinearProbe(max_epochs=3))])
+    search = GridSearchCV(pipeline, {"cpc__lr": [1e-4, 1e-3]}, cv=2, n_jobs=2, error_score="raise")
+    search.set_callbacks(EpochsInFiles(tmp_path)).fit(corpus.paths, corpus.y)
+    ended = Counter(path.name.split("-")[0] for path in tmp_path.iterdir())
+    assert ended == {"CPCTransformer": 5 * 2, "LinearProbe": 5 * 3}  # two folds of two candidates, and the refit
 
 
 def test_a_grid_tunes_the_parameters_of_a_recipe(corpus):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import validate_parameter_constraints
+from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 
 from .._constraints import POSITIVE, Each, integers
@@ -40,6 +40,7 @@ def _check_scaler(scaler):
 
 
 FEATURES = {"n_features_in_": [integers(1, 2**31)], "feature_names_in_": [np.ndarray, None]}
+UNIT = StrOptions({"recording(s)", "group(s)"})  # what fit holds out
 OUTPUT = {"_sklearn_output_config": [dict, None]}
 NETWORK = {
     "network_": [dict],
@@ -56,7 +57,7 @@ RECIPES = (
 )
 CLASSES = {
     "CPCTransformer": Allowed(
-        {**SAMPLES, **NETWORK, **OUTPUT, "_split": [Each(integers(0, 2**62), least=2, most=2), None]}
+        {**SAMPLES, **NETWORK, **OUTPUT, "_split": [Each([integers(0, 2**62), UNIT], least=3, most=3), None]}
     ),
     "AutoencoderReducer": Allowed({**FEATURES, **NETWORK, **OUTPUT, "scaler_": [StandardScaler]}),
     "LinearProbe": Allowed({**FEATURES, **NETWORK, "scaler_": [StandardScaler], "classes_": [np.ndarray]}),
@@ -80,6 +81,8 @@ CLASSES = {
     ),
     **dict.fromkeys(RECIPES, Allowed()),
 }
+# What training makes anew, and what is for training alone: scikit-learn's callbacks and metadata requests
+NOT_STORED = {"_optimizer_state", "_skl_callbacks", "_metadata_request"}
 OUTPUT_KINDS = "default", "pandas", "polars"  # of set_output
 DIRECTORIES = {"memory", "checkpoint"}  # parameters that are not stored: a loaded model writes nowhere
 
@@ -96,7 +99,7 @@ def take_apart(built):
             "best_estimator_ or steps, by themselves"
         )
     parameters = built.get_params(deep=False)
-    left_out = {*parameters, "_optimizer_state"}  # which training makes anew
+    left_out = {*parameters, *NOT_STORED}
     own = {key: value for key, value in vars(built).items() if key not in left_out and value is not None}
     if allowed.fitted is not None:
         check_is_fitted(built)

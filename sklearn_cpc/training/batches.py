@@ -108,8 +108,8 @@ def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, overlap=Tr
         yield Clips(clips, n_valid, batch[:, 1], n_shared, heard)
 
 
-def hold_out(estimator, identities, random, resume):
-    """Choose the recordings that validate, by a hash of what each is known by: its path, or its samples.
+def hold_out(estimator, identities, random, resume, groups=None):
+    """Choose the recordings that validate, by a hash of their group, or of their path or samples without groups.
 
     The first fit draws a seed, and a limit below which the ``validation_fraction`` of the hashes lies. Fits that
     continue it keep both, so that no training recording is used for validation. Clips of a file stay together,
@@ -119,27 +119,39 @@ def hold_out(estimator, identities, random, resume):
     """
     if not estimator.validation_fraction:
         return np.zeros(len(identities), bool)
-    continues = resume and hasattr(estimator, "_split")
-    seed, limit = estimator._split if continues else (int(random.randint(np.iinfo(np.int32).max)), None)
-    hashes = [_hash(seed, identity) for identity in identities]
+    continues, unit = resume and hasattr(estimator, "_split"), "recording(s)" if groups is None else "group(s)"
+    seed, limit, kind = estimator._split if continues else (int(random.randint(2**31 - 1)), None, unit)
+    if kind != unit:
+        raise ValueError(f"the first fit held out {kind}; give groups to both calls, or to none.")
+    hashes = [_hash(seed, _identify(identity)) for identity in identities]
+    if groups is not None:
+        group_by_hash = dict(zip(hashes, groups, strict=True))
+        torn = [group_by_hash[one] != group for one, group in zip(hashes, groups, strict=True)]
+        if any(torn):
+            name = identities[torn.index(True)]
+            raise ValueError(f"groups has several for clips of one recording, {name!r:.200}; give it one group.")
+        hashes = [_hash(seed, os.fsencode(str(group))) for group in groups]
     if limit is None:
         different = sorted(set(hashes))
         n_held_out = max(1, round(estimator.validation_fraction * len(different)))
         if n_held_out >= len(different):
             raise ValueError(
                 f"validation_fraction={estimator.validation_fraction:g} leaves nothing to train on of n_samples="
-                f"{len(different)} recording(s); give more recordings or set it to 0."
+                f"{len(different)} {unit}; give more recordings or set it to 0."
             )
         limit = different[n_held_out]
-        estimator._split = seed, limit
+        estimator._split = seed, limit, unit
     return np.array(hashes) < limit
 
 
-def _hash(seed, identity):
-    if isinstance(identity, str):
-        content = os.fsencode(locate(identity, os.path.realpath))
-    else:
-        content = np.asarray(identity, np.float32).tobytes()
+def _identify(recording):
+    """Return bytes that a recording is known by."""
+    if isinstance(recording, str):
+        return os.fsencode(locate(recording, os.path.realpath))
+    return np.asarray(recording, np.float32).tobytes()
+
+
+def _hash(seed, content):
     digest = hashlib.blake2b(str(seed).encode(), digest_size=7)
     digest.update(content)
     return int.from_bytes(digest.digest(), "little")

@@ -25,6 +25,7 @@ from .._files import claim, is_locked, release
 from .._generators import own_generator
 from .._ranks import own_ranks, run_once
 from .._warnings import warn
+from ..persistence.allowed import NOT_STORED
 from ..persistence.container import hash_arrays, library_versions, pack, read_file, unpack, write_file
 from ..persistence.values import encode
 
@@ -34,7 +35,7 @@ POLL_SECONDS, TELL_SECONDS = 0.1, 60.0  # from one look at a lock to the next; u
 HOW = {"checkpoint", "device", "distributed", "memory", "n_jobs", "on_error", "verbose"}
 IRRELEVANT = HOW | {"n_clips", "pooling"}  # parameters that do not change the weights at the end
 # What does not change the output of a fitted estimator: how it reads, and how it was trained
-RUNNING = HOW | {"_optimizer_state", "_random", "callbacks", "history_", "interrupted_", "warm_start"}
+RUNNING = HOW | NOT_STORED | {"_random", "callbacks", "history_", "interrupted_", "warm_start"}
 
 
 @dataclass(repr=False, eq=False)

@@ -18,7 +18,8 @@ from .._ranks import join_ranks, own_ranks, run_once
 from ..persistence.models import SaveMixin
 from .device import match_input, resolve_device, seeded, standard_settings
 from .distributed import plan_alike
-from .loop import finish_imports, train
+from .fit_tasks import CallbackSupportMixin, FitTasks, with_callbacks
+from .loop import finish_imports, plain_history, train
 from .net import check_callbacks
 
 # Types of parameters, with their constraints
@@ -39,13 +40,15 @@ class Task:
     criterion: nn.Module
     options: dict = field(default_factory=dict)  # further arguments of training.loop.train
     recordings: Any = None  # what was read, for fit_transform
+    facts: dict = field(default_factory=dict)  # about the data, for every row of history_
 
 
-class NetworkEstimator(SaveMixin):
+class NetworkEstimator(SaveMixin, CallbackSupportMixin):
     """An estimator that trains a network. A subclass has two methods that say which, and on what.
 
     ``_build_network()`` builds the network from the parameters. ``_plan(X, y, random, partial, resume)`` reads
-    X and y, starts the network, and returns a :class:`Task`; it sets what fit learns from X and y alone.
+    X and y, starts the network, and returns a :class:`Task`; it sets what fit learns from X and y alone. It takes
+    further data that ``fit`` is given by name.
     """
 
     _title = "network"  # of progress bars and figures
@@ -54,42 +57,22 @@ class NetworkEstimator(SaveMixin):
     _optimizer_state = None  # of Adam, twice the weights: kept to train on, not pickled
     _random = None
 
-    def fit(self, X, y=None):
-        """Train the network.
-
-        Parameters
-        ----------
-        X : array-like, or recordings where the estimator takes them
-        y : ignored, except by classifiers
-
-        Returns
-        -------
-        self : estimator
-
-        Raises
-        ------
-        ValueError, TypeError
-            If a parameter, X or y cannot be used; raised before training starts.
-        """
-        self._train(X, y)
-        return self
-
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None, **given):
         """Train for one more epoch on this X, from where the last call of ``fit`` or ``partial_fit`` stopped.
 
         Parameters
         ----------
-        X : array-like, or recordings where the estimator takes them
-        y : ignored, except by classifiers
+        X, y, **given
+            As in ``fit``.
 
         Returns
         -------
         self : estimator
         """
-        self._train(X, y, partial=True)
+        self._train(X, y, partial=True, **given)
         return self
 
-    def _train(self, X, y=None, *, partial=False):
+    def _train(self, X, y=None, *, partial=False, **given):
         """Train and return the :class:`Task`; if ``partial``, for one epoch from the network of the last fit.
 
         A training that fails leaves the estimator unchanged. One that is stopped after its first finished epoch
@@ -105,34 +88,53 @@ class NetworkEstimator(SaveMixin):
         trained.__dict__.update(vars(self))
         with join_ranks(device) if self.distributed else contextlib.nullcontext(), standard_settings(device):
             random = run_once(lambda: random)
-            trained.verbose = 0 if own_ranks() and own_ranks().rank else self.verbose
+            if own_ranks() and own_ranks().rank:  # rank 0 alone shows how far it is
+                trained.__dict__.update(verbose=0, _skl_callbacks=[])
             with seeded(random, device, own=own):
                 finish_imports()
-                task = plan_alike(trained, functools.partial(trained._plan, X, y, random, partial, resume))
-                training = train(
-                    task.network,
-                    task.batches,
-                    task.criterion,
-                    lr=self.lr,
-                    device=device,
-                    callbacks=self.callbacks,
-                    verbose=trained.verbose,
-                    title=self._title,
-                    optimizer_state=self._optimizer_state if resume else None,
-                    **{"max_epochs": 1 if partial else self.max_epochs, **task.options},
-                )
+                plan = functools.partial(trained._plan, X, y, random, partial, resume, **given)
+                task = plan_alike(trained, plan)
+                task.options = {"max_epochs": 1 if partial else self.max_epochs, **task.options}
+                stopped_by = trained._run_task(task, X, y, device, resume)
         trained.verbose = self.verbose
-        before = self.history_ if resume else []
-        trained.history_ = before + [{**row, "epoch": len(before) + row["epoch"]} for row in training.history]
-        trained.interrupted_ = training.stopped_by is not None
-        trained.network_ = task.network.eval()
-        trained._optimizer_state = training.optimizer_state
         # NumPy's global generator belongs to everybody.
         trained._random = None if random is np.random.mtrand._rand else random
         self.__dict__ = trained.__dict__
-        if training.stopped_by is not None:
-            raise training.stopped_by
+        if stopped_by is not None:
+            raise stopped_by
         return task
+
+    @with_callbacks
+    def _run_task(self, task, X, y, device, resume):
+        """Train the network of a task and set what fit learns. Returns what stopped the training, or None."""
+        before = self.history_ if resume else []
+
+        def fitted(network, history):
+            rows = plain_history(history)
+            own = [{**row, **task.facts, "epoch": len(before) + row["epoch"]} for row in rows]
+            return {"network_": network.eval(), "history_": before + own, "interrupted_": False}
+
+        knows_tasks = hasattr(self, "set_callbacks")
+        fit_tasks = FitTasks(self, X, y, task.options["max_epochs"], fitted) if knows_tasks else None
+        training = train(
+            task.network,
+            task.batches,
+            task.criterion,
+            lr=self.lr,
+            device=device,
+            callbacks=self.callbacks,
+            verbose=self.verbose,
+            title=self._title,
+            optimizer_state=self._optimizer_state if resume else None,
+            fit_tasks=fit_tasks,
+            **task.options,
+        )
+        self.__dict__.update(fitted(task.network, training.history))
+        self.interrupted_ = training.stopped_by is not None
+        self._optimizer_state = training.optimizer_state
+        if fit_tasks and not self.interrupted_:
+            fit_tasks.fit.call_on_fit_task_end(**fit_tasks.what, reconstruction_attributes={})
+        return training.stopped_by
 
     def _start_network(self, resume):
         """Build the network, with the weights of the last fit if ``resume``."""
@@ -155,6 +157,9 @@ class NetworkEstimator(SaveMixin):
             network = match_input(self.network_, rows.dtype, device)
             module = network if part is None else getattr(network, part)
             return module(torch.from_numpy(rows).to(device)).cpu().numpy()
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "network_")
 
     @property
     def n_iter_(self):

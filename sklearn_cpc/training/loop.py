@@ -17,7 +17,7 @@ from .._processes import shows_progress
 from .._ranks import own_ranks, run_once
 from .allocator import keep_freed_memory
 from .distributed import AddGradients
-from .net import LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation
+from .net import EndTraining, LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation, copy_callbacks
 from .schedules import SCHEDULES
 
 
@@ -46,6 +46,7 @@ def train(
     validate=None,
     embedder=None,
     checkpoint=None,
+    fit_tasks=None,
 ):
     """Train a module in place with Adam, and return a :class:`Training`.
 
@@ -55,7 +56,8 @@ def train(
     ``batches`` yields (inputs, targets), and ``criterion`` maps (outputs, targets) to the loss and a dict of the
     metrics that it names. ``precision`` is that of the forward pass. ``validate`` maps the module to a
     ``valid_score`` after every epoch. ``embedder``, for callbacks, maps recordings to a function that embeds them
-    with a module. The training resumes from the ``checkpoint``, a CheckpointWriter, if it has one.
+    with a module. The training resumes from the ``checkpoint``, a CheckpointWriter, if it has one. ``fit_tasks``
+    is the :class:`FitTasks` of the estimator, if it has one.
     """
     before = [(f"train_{m}", PassthroughScoring(f"train_{m}", on_train=True)) for m in criterion.metrics]
     if shows_progress(verbose):
@@ -68,7 +70,7 @@ def train(
         rate = functools.partial(SCHEDULES[schedule], n_batches=max_epochs * batches.n_batches)
         before.append(("schedule", LRScheduler(LambdaLR, lr_lambda=rate, step_every="batch", event_name=None)))
     last_epoch = LastEpoch()
-    after = [("last_epoch", last_epoch), *([("checkpoint", checkpoint)] if checkpoint else [])]
+    after = [("last_epoch", last_epoch), ("checkpoint", checkpoint), ("fit_tasks", fit_tasks)]
     net = Net(
         module,
         criterion=criterion,
@@ -78,7 +80,7 @@ def train(
         max_epochs=max_epochs,
         batch_size=None,  # the dataset yields whole batches
         train_split=None,
-        callbacks=before + copy.deepcopy(list(callbacks or [])) + after,
+        callbacks=before + copy_callbacks(callbacks or []) + [pair for pair in after if pair[1]],
         callbacks__valid_loss=None,
         callbacks__print_log=None,
         device=torch.device(device),
@@ -95,11 +97,11 @@ def train(
     if checkpoint and not isinstance(stopped_by, KeyboardInterrupt):
         checkpoint.summarize(ended=True)
     if stopped_by is None:
-        return Training(run_once(lambda: _plain_history(net.history)), net.optimizer_.state_dict())
+        return Training(run_once(lambda: plain_history(net.history)), net.optimizer_.state_dict())
     if last_epoch.weights is None:
         raise stopped_by
     module.load_state_dict(last_epoch.weights)
-    return Training(_plain_history(net.history[: last_epoch.n_epochs]), None, stopped_by)
+    return Training(plain_history(net.history[: last_epoch.n_epochs]), None, stopped_by)
 
 
 @functools.cache
@@ -126,6 +128,8 @@ def _run(net, batches):
             # As EarlyStopping does: raised by a callback after an epoch, not by Ctrl-C nor in the middle of one.
             ended = bool(net.history) and "train_loss" in net.history[-1]
             return None if ended and _is_raised_by_callback(error) and not interrupts else error
+        except EndTraining:
+            return None
         except NonFiniteLossError as error:
             in_batch = batches.name_batch(error.batch) if hasattr(batches, "name_batch") else []
             return NonFiniteLossError(f"{error} In the batch: {', '.join(in_batch)}.") if in_batch else error
@@ -144,7 +148,7 @@ def _is_raised_by_callback(error):
     )
 
 
-def _plain_history(history):
+def plain_history(history):
     """Keep of every epoch what is worth keeping: no records of batches, no bookkeeping of skorch's."""
     return [
         {

@@ -1,6 +1,7 @@
 """The skorch net behind every training, and the callbacks that every training has."""
 
 import contextlib
+import copy
 import math
 
 import torch
@@ -15,6 +16,10 @@ class NonFiniteLossError(ValueError):
     """The loss became infinite or NaN in a ``batch`` of the epoch."""
 
     batch = -1  # the last one
+
+
+class EndTraining(Exception):
+    """Ends a training after an epoch, as if it had no more."""
 
 
 class LateLoss(torch.Tensor):
@@ -92,13 +97,22 @@ def check_callbacks(callbacks, *, validates):
         callback = callback() if isinstance(callback, type) and issubclass(callback, Callback) else callback
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks holds {callback!r}, which is not a skorch callback.")
-        monitor = str(getattr(callback, "monitor", None))
+        saves = getattr(callback, "save_model", None) is True  # of skorch's WandbLogger: the best epoch
+        monitor = "valid_loss_best" if saves else str(getattr(callback, "monitor", None))
         complaint = f"callbacks: {type(callback).__name__} monitors {monitor!r}, but"
         if monitor.startswith("valid_loss"):
-            instead = monitor.replace("valid", "train")
-            raise ValueError(f"{complaint} there is no validation set; pass monitor={instead!r}.")
+            instead = "save_model=False" if saves else f"monitor={monitor.replace('valid', 'train')!r}"
+            raise ValueError(f"{complaint} there is no validation set; pass {instead}.")
         if monitor.startswith("valid_score") and not validates:
             raise ValueError(f"{complaint} no recordings are held out; set validation_fraction=0.1, for example.")
+
+
+def copy_callbacks(callbacks):
+    """Copy callbacks, so that a training leaves them as they are. Beside an open log, copies share their parts."""
+    try:
+        return copy.deepcopy(list(callbacks))
+    except Exception:  # locks, threads, files and connections raise different ones
+        return [(one[0], copy.copy(one[1])) if isinstance(one, tuple) else copy.copy(one) for one in callbacks]
 
 
 class Validation(Callback):
@@ -108,8 +122,11 @@ class Validation(Callback):
         self.validate = validate
 
     def on_epoch_end(self, net, **_):
-        """Score the module."""
-        net.history.record("valid_score", self.validate(net.module_.eval()))
+        """Score the module, and record whether it is better than ever before."""
+        score = self.validate(net.module_.eval())
+        best = max((row["valid_score"] for row in net.history[:-1]), default=-math.inf)
+        net.history.record("valid_score_best", score > best)
+        net.history.record("valid_score", score)
 
 
 class LastEpoch(Callback):

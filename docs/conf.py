@@ -37,8 +37,8 @@ nitpicky = True
 OTHER_PROJECTS = "sklearn|skorch|torch|numpy|pandas|matplotlib|librosa|joblib|nn"
 nitpick_ignore_regex = [("py:.*", rf"({OTHER_PROJECTS})(\..*)?")]
 
-# Links to the sites of other projects need the network, so only the public build has them.
-if os.environ.get("DOCS_INTERSPHINX"):
+# Links to the sites of other projects need the network, so only public builds have them.
+if {"DOCS_INTERSPHINX", "READTHEDOCS"} & set(os.environ):
     intersphinx_mapping = {
         "python": ("https://docs.python.org/3", None),
         "numpy": ("https://numpy.org/doc/stable", None),

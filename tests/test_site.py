@@ -17,14 +17,16 @@ def reference():
     """Full names of what the reference lists."""
     names, module = set(), None
     for line in (DOCS / "api.rst").read_text().splitlines():
-        if match := re.match(r"\.\. currentmodule:: (\S+)", line):
+        if match := re.match(r"\.\. module:: (\S+)", line):
             module = match[1]
         elif match := re.match(r"   (\w[\w.]*)$", line):
             names.add(f"{module}.{match[1]}")
     return names
 
 
-@pytest.mark.parametrize("module", [sklearn_cpc, archive, datasets, displays, evaluation], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [sklearn_cpc, archive, datasets, displays, evaluation], ids=lambda m: m.__name__
+)
 def test_reference_lists_every_public_name(module):
     public = {f"{module.__name__}.{name}" for name in module.__all__ if name != "__version__"}
     assert public - reference() == set()
@@ -60,7 +62,10 @@ def test_links_that_lead_somewhere_pass(tmp_path):
         ('<a href="b.html#part">b</a>', "b.html#part has no such anchor"),
         ('<a href="#part">part</a>', "#part has no such anchor"),
         ('<audio><source src="lost.wav"></audio>', "lost.wav does not exist"),
-        ('<script src="https://example.org/x.js"></script>', "https://example.org/x.js is loaded from the network"),
+        (
+            '<script src="https://example.org/x.js"></script>',
+            "https://example.org/x.js is loaded from the network",
+        ),
         ('<link rel="stylesheet" href="//example.org/x.css">', "//example.org/x.css is loaded from the network"),
     ],
 )

@@ -23,8 +23,8 @@ from sklearn_cpc.displays import LabelEfficiencyDisplay
 from sklearn_cpc.evaluation import compare_representations, label_efficiency
 
 scratch = TemporaryDirectory()  # removed at the end of the session
-corpus = make_synthetic_corpus(scratch.name, n_per_class=9, n_groups=3, duration=2.0, random_state=0)
-cpc = make_cpc(max_epochs=10)
+corpus = make_synthetic_corpus(scratch.name, n_per_class=9, n_groups=3, duration=1.0, random_state=0)
+cpc = make_cpc(max_epochs=8)
 table = compare_representations({"cpc": cpc}, corpus.paths, corpus.target, groups=corpus.groups)
 table[["mean", "difference", "difference_low", "difference_high", "gain", "gain_low", "gain_high"]].round(2)
 

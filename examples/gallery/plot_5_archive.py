@@ -105,7 +105,9 @@ print(next(Path(scratch.name, "found").glob("*.txt")).read_text()[:120])
 some = label_windows(windows[::2], annotations, absent="background")
 page = Path(scratch.name, "map.html")
 EmbeddingMap.from_embeddings(cpc.transform(some), some, labels=some["label"], random_state=0).save(page)
-HTML(f'<iframe srcdoc="{html.escape(page.read_text())}" title="map" width="100%" height="700"></iframe>')
+HTML(
+    f'<div><iframe srcdoc="{html.escape(page.read_text())}" title="map" width="100%" height="700"></iframe></div>'
+)
 
 # %%
 # Next: :doc:`/few-labels` goes from five examples to a detector, and :doc:`/archive` describes each step.

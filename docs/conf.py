@@ -33,6 +33,7 @@ myst_heading_anchors = 4
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 python_maximum_signature_line_length = 88
+toc_object_entries_show_parents = "hide"
 nitpicky = True
 OTHER_PROJECTS = "sklearn|skorch|torch|numpy|pandas|matplotlib|librosa|joblib|nn"
 nitpick_ignore_regex = [("py:.*", rf"({OTHER_PROJECTS})(\..*)?")]
@@ -63,6 +64,7 @@ sphinx_gallery_conf = {
     "doc_module": ("sklearn_cpc",),
     "reference_url": {"sklearn_cpc": None},
     "within_subsection_order": "FileNameSortKey",
+    "capture_repr": ("_repr_html_",),
     "parallel": 2,
     "min_reported_time": 0,
     "show_signature": False,

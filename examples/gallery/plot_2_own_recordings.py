@@ -89,9 +89,8 @@ features = {
 classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000))
 accuracy = {name: {} for name in features}
 for name, transformer in features.items():
-    rows = transformer.fit_transform(
-        clips
-    )  # nothing is learned here; a network to train belongs into the pipeline
+    # Nothing is learned here. A network that is trained belongs into the pipeline.
+    rows = transformer.fit_transform(clips)
     for kind, how in folds.items():
         accuracy[name][kind] = cross_val_score(classifier, rows, y_clips, **how).mean()
 axes = pd.DataFrame(accuracy).T.plot.barh(

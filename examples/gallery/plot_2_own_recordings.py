@@ -21,6 +21,7 @@ what happens otherwise.
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Audio
 from sklearn.linear_model import LogisticRegression
@@ -93,10 +94,9 @@ for name, transformer in features.items():
     rows = transformer.fit_transform(clips)
     for kind, how in folds.items():
         accuracy[name][kind] = cross_val_score(classifier, rows, y_clips, **how).mean()
-axes = pd.DataFrame(accuracy).T.plot.barh(
-    figsize=(6, 2.5), xlabel="accuracy", xlim=(0, 1)
-)
-axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+figure, axes = plt.subplots(figsize=(8, 2.5), layout="constrained")
+pd.DataFrame(accuracy).T.plot.barh(ax=axes, xlabel="accuracy", xlim=(0, 1.1))
+axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 for bars in axes.containers:
     axes.bar_label(bars, fmt=" {:.2f}")
 

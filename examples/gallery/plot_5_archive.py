@@ -88,9 +88,8 @@ Audio(samples, rate=RATE)
 # The windows found, best first. The column "truth" looks up what is really there:
 
 found = index.query(example, k=10)
-found["truth"] = label_windows(found, annotations, absent="background")[
-    "label"
-].to_numpy()
+truth = label_windows(found, annotations, absent="background")
+found["truth"] = truth["label"].to_numpy()
 found.assign(path=[Path(path).name for path in found["path"]]).round(2)
 
 # %%
@@ -98,20 +97,16 @@ found.assign(path=[Path(path).name for path in found["path"]]).round(2)
 # one example of each class:
 
 best = index.query(examples, k=10)
-best["truth"] = label_windows(best, annotations, absent="background")[
-    "label"
-].to_numpy()
+truth = label_windows(best, annotations, absent="background")["label"].to_numpy()
 best["label"] = examples["label"].to_numpy()[best["query"]]
-(best["truth"] == best["label"]).groupby(best["label"]).mean().to_frame(
-    "share of right windows"
-).T
+right = (best["label"] == truth).groupby(best["label"]).mean()
+right.to_frame("share of right windows").T
 
 # %%
 # The best hit outside the example:
 
-elsewhere = found[(found["path"] != path) | ((found["onset"] - onset).abs() > 1)].iloc[
-    0
-]
+others = found[(found["path"] != path) | ((found["onset"] - onset).abs() > 1)]
+elsewhere = others.iloc[0]
 samples, _ = soundfile.read(
     elsewhere["path"], start=int(elsewhere["onset"] * RATE), frames=RATE
 )

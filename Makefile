@@ -8,7 +8,7 @@ RUN = $(VENV)/bin/python
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 FOLDS ?= 3
 
-.PHONY: demo test test-cluster test-floors test-newest wheel-check bench lint format clean
+.PHONY: demo docs test test-cluster test-floors test-newest wheel-check bench lint format clean
 
 demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figures to results/quickstart. FOLDS=5 is all folds
 	$(RUN) examples/quickstart.py --epochs 12 --folds $(FOLDS)
@@ -20,6 +20,11 @@ test: $(VENV)/.installed  ## Run all tests, including doctests, or only TESTS="f
 test-cluster: $(VENV)/.installed  ## Run the tests on Dask and Ray, which this installs (100 MB)
 	$(RUN) -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[distributed]"
 	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/test_cluster.py tests/test_docs.py -k "cluster or dask or ray"
+
+docs: $(VENV)/.installed  ## Build the site, docs/_build/html/index.html, and check its links; installs 100 MB at first
+	$(RUN) -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[docs]"
+	OMP_NUM_THREADS=1 $(RUN) -m sphinx --fail-on-warning --keep-going docs docs/_build/html
+	$(RUN) docs/check_links.py docs/_build/html
 
 test-floors:  ## Run all tests with the oldest releases that pyproject.toml allows
 	$(MAKE) test VENV=.venv-floors CONSTRAINTS=constraints-floors.txt
@@ -49,6 +54,7 @@ format: $(VENV)/.installed  ## Format the code
 
 clean:
 	rm -rf $(VENV) $(VENV)-wheel .venv-floors .venv-newest results build dist *.egg-info
+	rm -rf docs/_build docs/api docs/gallery docs/sg_execution_times.rst
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Torch for CPUs: a file that pip is set up to find (find-links), or else that of TORCH_INDEX.

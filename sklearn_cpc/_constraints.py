@@ -10,12 +10,18 @@ from typing import Annotated, Any, ClassVar, get_origin
 
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions, make_constraint, validate_params
 
+from ._version import DOCUMENTATION_URL
+
 
 class Constrained:
     """A dataclass whose annotations hold the constraints on its parameters: ``lr: Annotated[float, POSITIVE]``.
 
-    They become scikit-learn's ``_parameter_constraints``, and the annotations plain types.
+    They become scikit-learn's ``_parameter_constraints``, and the annotations plain types. scikit-learn's HTML
+    representation links to the page of the class.
     """
+
+    _doc_link_module = "sklearn_cpc"
+    _doc_link_template = DOCUMENTATION_URL + "api/sklearn_cpc.{estimator_name}.html"
 
     _parameter_constraints: ClassVar[dict] = {}
 

@@ -2,11 +2,9 @@
 
 import io
 import json
-import os
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -60,19 +58,6 @@ def test_quickstart_compares_and_saves_on_own_folder(run, recordings, tmp_path):
         assert (tmp_path / figure).stat().st_size > 5000
     paths = sorted(map(str, recordings.glob("*/*.wav")))
     assert set(joblib.load(tmp_path / "pipeline.joblib").predict(paths)) <= {"alarm", "bird"}
-
-
-def test_grid_search_ranks_every_combination(run, recordings):
-    output = run("grid_search.py", "--audio", recordings, "--group-from", "^(.)", "--epochs", 1)
-    table = output[output.index(" encoder") :].strip().splitlines()
-    assert len(table) == 1 + 2 + 4
-
-
-def test_persistence_gives_equal_probabilities_in_other_process():
-    command = [sys.executable, "-W", "error", EXAMPLES / "persistence.py"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # a second thread only slows tiny networks down
-    ended = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    assert "the same probabilities" in ended.stdout
 
 
 @LITTLE_SOUND

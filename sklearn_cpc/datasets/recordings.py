@@ -18,8 +18,8 @@ def list_recordings(sources):
     ----------
     sources : str, path-like or sequence of them
         Files, taken as they are; folders, searched recursively for all formats that your libsndfile reads; and
-        patterns, such as "site*/**/*.wav". Names that start with a dot are skipped, and links are followed. All
-        may be URLs, such as "s3://bucket/folder".
+        patterns, such as ``"site*/**/*.wav"``. Names that start with a dot are skipped, and links are followed.
+        All may be URLs, such as "s3://bucket/folder".
 
     Returns
     -------

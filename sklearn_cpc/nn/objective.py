@@ -139,9 +139,9 @@ def info_nce(
     step_weights="uniform",
     ranks=None,
 ):
-    r"""InfoNCE loss of predicted embeddings against the true future and negatives.
+    """InfoNCE loss of predicted embeddings against the true future and negatives.
 
-    For the prediction of step k made at position t of a clip, the positive is :math:`z_{t+k}` of that clip, and
+    For the prediction of step k made at position t of a clip, the positive is z at t + k of that clip, and
     the loss is the cross entropy of picking it among the negatives. A prediction's negatives never include its
     own positive or windows of padding.
 

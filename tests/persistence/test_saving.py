@@ -1,6 +1,9 @@
 """What is saved comes back: results, parameters and fitted attributes, bit for bit; or it is said why not."""
 
+import os
 import pickle
+import subprocess
+import sys
 
 import joblib
 import numpy as np
@@ -62,6 +65,18 @@ def saved(estimator, path):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_result_is_the_same(name, path):
     assert_same_results(fitted(name), saved(fitted(name), path))
+
+
+def test_another_process_computes_the_same_probabilities(path, tmp_path):
+    pipeline = make_pipeline(small_cpc(), StandardScaler(), LogisticRegression()).fit(CLIPS, Y)
+    save(pipeline, path)
+    np.save(tmp_path / "clips.npy", CLIPS)
+    code = "import sys, numpy, sklearn_cpc; model, clips, out = sys.argv[1:]\n"
+    code += "numpy.save(out, sklearn_cpc.load(model).predict_proba(numpy.load(clips)))"
+    command = [sys.executable, "-W", "error", "-c", code, path, tmp_path / "clips.npy", tmp_path / "out.npy"]
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # results repeat with the same number of threads
+    subprocess.run(command, check=True, env={**os.environ, **threads})
+    assert_array_equal(np.load(tmp_path / "out.npy"), pipeline.predict_proba(CLIPS))
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if "pipeline" not in name])

@@ -70,15 +70,11 @@ def cut_windows(paths, duration, hop=None, *, partial="keep", on_error="raise", 
     if reasons:
         warn(str(UnreadableAudioError(reasons, len(paths), "each has one row, with a duration of NaN")))
     windows = [_lay_out(length, duration, hop or duration, partial) for length in lengths]
-    if not any(len(onsets) for onsets, _ in windows):
+    path = np.repeat(np.array(paths, object), [len(onsets) for onsets, _ in windows])
+    if not len(path):
         raise ValueError(f"no recording lasts duration={duration} s; use a shorter one, or partial='keep'.")
-    return pd.DataFrame(
-        {
-            "path": np.repeat(np.array(paths, object), [len(onsets) for onsets, _ in windows]),
-            "onset": np.concatenate([onsets for onsets, _ in windows]),
-            "duration": np.concatenate([durations for _, durations in windows]),
-        }
-    )
+    onset, duration = map(np.concatenate, zip(*windows, strict=True))
+    return pd.DataFrame({"path": path, "onset": onset, "duration": duration})
 
 
 def clip_columns(table):

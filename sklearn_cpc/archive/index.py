@@ -55,9 +55,7 @@ class EmbeddingIndex:
             self.windows, self.embeddings = pd.DataFrame(index=range(len(source))), np.asanyarray(source)
         shape, dtype = self.embeddings.shape, self.embeddings.dtype
         if len(shape) != 2 or not shape[1] or dtype not in (np.float16, np.float32, np.float64):
-            raise ValueError(
-                f"embeddings must be floats of shape (n_windows, n_features), got {dtype} of {shape}."
-            )
+            raise ValueError(f"embeddings must be floats of shape (n_windows, n_features), not {dtype}, {shape}.")
         rows = np.asarray(self.embeddings)  # slices of a memory map are slow to make
         self._blocks = [rows[start : start + ROWS_PER_BLOCK] for start in range(0, len(rows), ROWS_PER_BLOCK)]
         self._norms = compute_in_threads(_measure_norms, self._blocks, torch.get_num_threads())
@@ -96,20 +94,18 @@ class EmbeddingIndex:
         norms = _measure_norms(queries)
         if np.isnan(norms).any():
             raise ValueError(f"row {np.isnan(norms).argmax()} of the query is not finite; leave it out.")
-        found = self._search(queries * _invert(norms)[:, None], k)
+        queries = queries * _invert(norms)[:, None]
+        parts = np.array_split(np.arange(len(self._blocks)), torch.get_num_threads())
+        best_by_part = compute_in_threads(lambda part: self._search(part, queries, k), parts, len(parts))
+        found = [_keep_best(k, *zip(*best, strict=True)) for best in zip(*best_by_part, strict=True)]
         rows = np.concatenate([np.empty(0, int), *(rows for rows, _ in found)])
         scores = np.concatenate([np.empty(0), *(scores for _, scores in found)])
         numbers = np.repeat(np.arange(len(found)), [len(rows) for rows, _ in found])
         windows = self.windows.drop(columns="reason", errors="ignore").iloc[rows].reset_index(drop=True)
         return pd.DataFrame({"query": numbers, "row": rows}).join(windows).assign(score=scores)
 
-    def _search(self, queries, k):
-        """Return the best rows and their scores for each of the queries, which have norm 1."""
-        parts = np.array_split(np.arange(len(self._blocks)), torch.get_num_threads())
-        found = compute_in_threads(lambda part: self._search_blocks(part, queries, k), parts, len(parts))
-        return [_keep_best(k, *zip(*best, strict=True)) for best in zip(*found, strict=True)]
-
-    def _search_blocks(self, numbers, queries, k):
+    def _search(self, numbers, queries, k):
+        """Return the best rows in some blocks, and their scores, for each of the queries, which have norm 1."""
         # Two float32 scores are wrong by less than this together.
         margin = 2 * (queries.shape[1] + 8) * np.finfo(np.float32).eps
         transposed = torch.from_numpy(queries.T).float()

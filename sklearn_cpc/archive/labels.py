@@ -64,8 +64,7 @@ def label_windows(windows, annotations, *, min_overlap=0.5, multilabel=False, ab
             shorter = np.minimum(ends[rows] - onsets[rows], end - onset)
             for i in np.flatnonzero((shared > 0) & (shared >= min_overlap * shorter - TOLERANCE)):
                 seconds[rows[i]][label] += shared[i]
-    labels = np.empty(len(paths), object)
-    labels[:] = [() if multilabel else absent] * len(paths)
+    labels = [() if multilabel else absent] * len(paths)
     for window, lasting in seconds.items():
         longest = min(lasting, key=lambda label: (-round(lasting[label], 9), label))
         labels[window] = tuple(sorted(lasting)) if multilabel else longest
@@ -82,10 +81,8 @@ def _list_calls(annotations, known):
     """Return file, onset, end and label of the annotations of known files; raise or warn if there are others."""
     paths, onsets, durations = clip_columns(annotations)
     if "label" not in annotations or annotations["label"].isna().any():
-        raise ValueError(
-            "annotations without a label cannot label windows; drop them, or name the column that has the labels: "
-            "read_annotations(..., label_column=...)."
-        )
+        advice = "drop them, or pass read_annotations the label_column"
+        raise ValueError(f"annotations without a label cannot label windows; {advice}.")
     files = _find_files(paths)
     if unknown := {file: path for file, path in zip(files, paths, strict=True) if file not in known}:
         path = printable(next(iter(unknown.values())))

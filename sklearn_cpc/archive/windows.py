@@ -18,10 +18,7 @@ SECONDS = Interval(Real, SHORTEST, None, closed="left")
 
 
 @check_parameters(
-    duration=[SECONDS],
-    hop=[SECONDS, None],
-    partial=[StrOptions({"keep", "shift", "drop"})],
-    on_error=[ON_ERROR],
+    duration=[SECONDS], hop=[SECONDS, None], partial=[StrOptions({"keep", "shift", "drop"})], on_error=[ON_ERROR]
 )
 def cut_windows(paths, duration, hop=None, *, partial="keep", on_error="raise", n_jobs=None):
     """Cut recordings into windows that cover every second once. Only headers are read.
@@ -33,15 +30,13 @@ def cut_windows(paths, duration, hop=None, *, partial="keep", on_error="raise", 
     duration : float
         Length of a window in seconds, at least 0.001.
     hop : float, default=None
-        Seconds from one onset to the next. Less than ``duration``: windows overlap. More: seconds between windows
-        are left out. None: ``duration``.
+        Seconds from one onset to the next. None: ``duration``, so windows neither overlap nor leave gaps.
     partial : {"keep", "shift", "drop"}, default="keep"
         What happens to a last window that extends beyond the end: "keep" makes it shorter, "shift" moves it back,
         over a part of the window before it, "drop" leaves it out. A recording shorter than a window gives one
         window of its own length, or none with "drop".
     on_error : {"raise", "nan"}, default="raise"
-        What to do with recordings that cannot be used: raise one error that lists them all, or warn and give
-        each one row with a duration of NaN.
+        Raise one error that lists all unusable recordings, or warn and give each a row with a duration of NaN.
     n_jobs : int, default=None
         Threads that read headers.
 

@@ -94,21 +94,16 @@ def read_archive(directory, estimator=None):
     """
     directory = Path(os.path.abspath(directory))
     parts = find_parts(directory)
-    n_parts = next(iter(parts.values()))["n_parts"] if parts else "a dataset"
-    if len(parts) != n_parts:
-        raise ValueError(
-            f"{directory} has {len(parts)} parts of {n_parts}; call embed_archive again to complete it."
-        )
-    settings = next(iter(parts.values()))
+    settings = next(iter(parts.values()), {"n_parts": "a dataset"})
+    if len(parts) != (n_parts := settings["n_parts"]):
+        raise ValueError(f"{directory} has {len(parts)} parts of {n_parts}; call embed_archive to complete it.")
     if estimator is not None and digest(estimator) != settings["estimator"]:
         raise ValueError(f"{directory} has embeddings of another estimator; load the one that made them.")
     tables = [_read_part(file, COLUMNS).to_pandas() for file in parts]
     windows = pd.concat(tables, ignore_index=True)
     columns = windows["path"].map(str), windows["onset"].to_numpy(), windows["duration"].to_numpy()
     if hash_windows(*columns) != settings["windows"]:
-        raise ValueError(
-            f"a file in {directory} is damaged: it has other windows; delete the files to start afresh."
-        )
+        raise ValueError(f"a file in {directory} is damaged: it has other windows; delete all to start afresh.")
     identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in parts]
     key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
     copy = directory.with_name(f".{directory.name}-{key}.npy")  # beside it: tools read all files in it
@@ -141,7 +136,6 @@ def _copy_embeddings(parts, n_rows, target):
             column = _read_part(file, ["embedding"]).column(0).combine_chunks()
             embeddings = column.flatten().to_numpy().reshape(len(column), -1)
             if not opened.tell():
-                shape = n_rows, embeddings.shape[1]
-                header = {"descr": embeddings.dtype.str, "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(opened, header)
+                header = np.lib.format.header_data_from_array_1_0(embeddings)
+                np.lib.format.write_array_header_1_0(opened, header | {"shape": (n_rows, embeddings.shape[1])})
             opened.write(embeddings.tobytes())

@@ -72,12 +72,8 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
     check_is_fitted(estimator)
     paths, onsets, durations = clip_columns(windows)
     borders = _find_borders(paths, durations)
-    settings = {
-        "estimator": digest(estimator),
-        "windows": hash_windows(paths, onsets, durations),
-        "dtype": dtype,
-        "n_parts": len(borders) - 1,
-    }
+    settings = {"estimator": digest(estimator), "windows": hash_windows(paths, onsets, durations)}
+    settings |= {"dtype": dtype, "n_parts": len(borders) - 1}
     directory = Path(os.path.abspath(directory))
     done = {found["part"]: found["versions"] for found in find_parts(directory, settings).values()}
     if any(versions != library_versions() for versions in done.values()):

@@ -36,7 +36,7 @@ SHAPES |= {"plus": "✚", "star": "★"}  # their number and that of the colours
 MAX_CATEGORIES = len(COLOURS) * len(SHAPES)
 BATCH = 1024  # points whose recordings are read together
 MIN_BYTES, MIN_BYTES_PER_SECOND = 5000, 1000  # of a point's sound: with less space, none is made
-MP3_RATE = 24_000  # Hz
+RATE = 24_000  # Hz, of sounds in the page
 THUMBNAIL_SIZE = 96, 60  # pixels
 N_FFT = 512  # samples, of its spectrogram
 BROWSER_FORMATS = ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"
@@ -66,7 +66,7 @@ class EmbeddingMap:
     >>> display.save("map.html")  # doctest: +SKIP
     """
 
-    def __init__(self, points, neighbours, windows, *, sample_rate=MP3_RATE):
+    def __init__(self, points, neighbours, windows, *, sample_rate=RATE):
         self.points = points
         self.neighbours = neighbours
         self.windows = windows
@@ -96,15 +96,7 @@ class EmbeddingMap:
 
     @classmethod
     def from_embeddings(
-        cls,
-        embeddings,
-        paths,
-        *,
-        labels=None,
-        columns=None,
-        sample_rate=MP3_RATE,
-        projection=None,
-        random_state=None,
+        cls, embeddings, paths, *, labels=None, columns=None, sample_rate=RATE, projection=None, random_state=None
     ):
         """Project embeddings, and find the 10 most similar ones of each by cosine similarity.
 
@@ -147,14 +139,13 @@ class EmbeddingMap:
         clips = as_clips(paths)
         if clips is None:
             raise TypeError("paths must be paths or clips of recordings, to be played; write samples to files.")
-        windows = {} if columns is None else dict(columns)
-        given = {*Clip._fields, "row"} | ({"label"} if labels is not None else set())
-        if taken := sorted(given & windows.keys()):
+        path, onset, duration = zip(*clips, strict=True)
+        windows = {} if labels is None else {"label": labels}
+        played = {"path": path, "onset": onset, "duration": np.array(duration, float), "row": range(len(clips))}
+        columns = {} if columns is None else dict(columns)
+        if taken := sorted(columns.keys() & (windows | played)):
             raise ValueError(f"columns may not be named {', '.join(taken)}: the map has such a column already.")
-        if labels is not None:
-            windows = {"label": labels, **windows}
-        windows |= dict(zip(Clip._fields, zip(*clips, strict=True), strict=True)) | {"row": range(len(clips))}
-        windows["duration"] = np.array(windows["duration"], float)
+        windows |= columns | played
         for name, values in windows.items():
             if len(values) != n_rows:
                 name = "paths" if name == "path" else name
@@ -203,8 +194,7 @@ class EmbeddingMap:
                 if 0 < size <= n_bytes:
                     media[point], n_bytes = uris, n_bytes - size
         if reasons:
-            advice = "their windows have no sound"
-            warn(str(UnreadableAudioError(reasons, len(set(self.windows["path"])), advice)))
+            warn(str(UnreadableAudioError(reasons, len(set(self.windows["path"])), "their windows have no sound")))
         path = os.path.abspath(path)
         with atomic_write(path, durable=False) as file:
             page = self._make_page(media, os.path.dirname(path))
@@ -265,8 +255,8 @@ def _encode_media(sample_rate, space, sound):
     grey = (255 * (power / max(power.max(), 1e-12)) ** 0.12).astype(np.uint8)  # soft sounds remain visible
     thumbnail, mp3 = io.BytesIO(), io.BytesIO()
     Image.fromarray(grey).resize(THUMBNAIL_SIZE).save(thumbnail, "JPEG", quality=50, optimize=True)
-    samples = soxr.resample(samples, sample_rate, MP3_RATE) / max(1.0, np.abs(samples).max())
-    soundfile.write(mp3, samples, MP3_RATE, format="MP3")
+    samples = soxr.resample(samples, sample_rate, RATE) / max(1.0, np.abs(samples).max())
+    soundfile.write(mp3, samples, RATE, format="MP3")
     contents = {"image/jpeg": thumbnail, "audio/mpeg": mp3}.items()
     return point, [f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}" for kind, file in contents]
 

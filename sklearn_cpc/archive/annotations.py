@@ -39,9 +39,8 @@ def read_annotations(paths, format=None, *, recordings=None, label_column=None):
         or a format of crowsetta, such as "textgrid", in milliseconds; this needs
         ``pip install 'sklearn-cpc[annotations]'``. None: one of the first three, as the file looks.
     recordings : str, path-like or sequence of them, default=None
-        Paths of the recordings, ``windows["path"]`` for example, to find in it the names in the tables or, where
-        there are none, the names of the tables. Of several with the same name, the folder decides. None:
-        recordings are beside the tables, or where the tables say.
+        The recordings, ``windows["path"]`` for example. Their names are those in a table or, if it has none, that
+        of the table; between equal names, folders decide. None: they are beside the table, or where it says.
     label_column : str, default=None
         Column of the labels. None: "label", "Annotation", "Species" or another common name.
 
@@ -60,12 +59,11 @@ def read_annotations(paths, format=None, *, recordings=None, label_column=None):
 
     Examples
     --------
-    >>> import os, tempfile
+    >>> import pathlib, tempfile
     >>> from sklearn_cpc.archive import read_annotations
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "dawn.txt")  # labels that Audacity has exported
-    ...     with open(path, "w") as file:
-    ...         _ = file.write("1.5\t2.25\twren\n4.0\t5.0\trobin\n")
+    ...     path = pathlib.Path(folder, "dawn.txt")  # labels that Audacity has exported
+    ...     _ = path.write_text("1.5\t2.25\twren\n4.0\t5.0\trobin\n")
     ...     read_annotations(path, recordings="dawn.wav")
            path  onset  duration  label
     0  dawn.wav    1.5      0.75   wren
@@ -207,9 +205,8 @@ def _find_recording(known, is_beside, name, table):
         if found:
             return found[shared.index(max(shared))]
     what = f"the name {printable(name)}" if name else "its name, and it names none"
-    raise ValueError(
-        f"no recording {'beside it' if is_beside else 'in recordings'} has {what}; pass recordings=[path]"
-    )
+    where = "beside it" if is_beside else "in recordings"
+    raise ValueError(f"no recording {where} has {what}; pass recordings=[path]")
 
 
 def _count_shared_folders(*paths):
@@ -254,10 +251,8 @@ def write_annotations(table, path_or_folder, format="raven"):
         path = printable(paths[np.isnan(durations).argmax()])
         raise ValueError(f"a row of {path} in the table has no duration.")
     scores = {"score": table["score"].to_numpy()} if "score" in table else {}
-    labels = (
-        table["label"] if "label" in table else (f"{score:.3}" for score in table.get("score", [""] * len(table)))
-    )
-    labels = ["" if pd.isna(label) else str(label) for label in labels]
+    values = table.get("label", (f"{score:.3}" for score in scores.get("score", [""] * len(table))))
+    labels = ["" if pd.isna(value) else str(value) for value in values]
     for text in [*paths, *labels]:
         if re.search(r"[\t\r\n]", text):
             raise ValueError(f"{text!r} has a tab or line break, which {format} tables cannot hold.")
@@ -289,13 +284,8 @@ def _name_files(paths, target, format):
 def _as_selections(rows):
     """Return the rows of a recording with the columns of Raven."""
     path = rows["path"].iloc[0]
-    columns = {
-        "Selection": range(1, len(rows) + 1),
-        "View": "Spectrogram 1",
-        "Channel": 1,
-        "Begin Time (s)": rows["onset"],
-        "End Time (s)": rows["end"],
-    }
+    columns = {"Selection": range(1, len(rows) + 1), "View": "Spectrogram 1", "Channel": 1}
+    columns |= {"Begin Time (s)": rows["onset"], "End Time (s)": rows["end"]}
     with contextlib.suppress(ValueError), open_audio(path) as (audio, _):  # it may be elsewhere
         columns |= {"Low Freq (Hz)": 0.0, "High Freq (Hz)": audio.samplerate / 2}
     columns |= {"Begin Path": path, "Begin File": split_path(path)[-1], "Annotation": rows["label"]}

@@ -58,7 +58,7 @@ class EmbeddingIndex:
             raise ValueError(f"embeddings must be floats of shape (n_windows, n_features), not {dtype}, {shape}.")
         rows = np.asarray(self.embeddings)  # slices of a memory map are slow to make
         self._blocks = [rows[start : start + ROWS_PER_BLOCK] for start in range(0, len(rows), ROWS_PER_BLOCK)]
-        self._norms = compute_in_threads(_measure_norms, self._blocks, torch.get_num_threads())
+        self._scales = compute_in_threads(_measure_scales, self._blocks, torch.get_num_threads())
 
     @check_parameters(k=[integers(1, 2**31)])
     def query(self, embeddings, k=10):
@@ -91,10 +91,10 @@ class EmbeddingIndex:
         n_features = self.embeddings.shape[1]
         if queries.ndim != 2 or queries.shape[1] != n_features:
             raise ValueError(f"the query has shape {queries.shape}, but the index has {n_features} features.")
-        norms = _measure_norms(queries)
-        if np.isnan(norms).any():
-            raise ValueError(f"row {np.isnan(norms).argmax()} of the query is not finite; leave it out.")
-        queries = queries * _invert(norms)[:, None]
+        scales = _measure_scales(queries)
+        if np.isnan(scales).any():
+            raise ValueError(f"row {np.isnan(scales).argmax()} of the query is not finite; leave it out.")
+        queries = queries * scales[:, None]
         parts = np.array_split(np.arange(len(self._blocks)), torch.get_num_threads())
         best_by_part = compute_in_threads(lambda part: self._search(part, queries, k), parts, len(parts))
         found = [_keep_best(k, *zip(*best, strict=True)) for best in zip(*best_by_part, strict=True)]
@@ -112,15 +112,15 @@ class EmbeddingIndex:
         best = [(np.empty(0, int), np.empty(0))] * len(queries)
         limits = np.full(len(queries), -np.inf)  # scores that further rows have to reach
         for number in numbers:
-            block, norms = self._blocks[number], self._norms[number]
-            scores = (_as_tensor(block).float() @ transposed).numpy() * _invert(norms).astype(np.float32)[:, None]
-            scores[np.isnan(norms)] = -np.inf
+            block, scales = self._blocks[number], self._scales[number]
+            scores = (_as_tensor(block).float() @ transposed).numpy() * scales.astype(np.float32)[:, None]
+            scores[np.isnan(scales)] = -np.inf
             for i in np.flatnonzero(scores.max(axis=0, initial=-np.inf) >= limits - margin):
                 column, limit = scores[:, i], limits[i]
                 if len(column) > k:
                     limit = max(limit, np.partition(column, -k)[-k])
-                near = np.flatnonzero((column >= limit - margin) & ~np.isnan(norms))
-                exact = (block[near].astype(np.float64) * queries[i]).sum(axis=1) * _invert(norms[near])
+                near = np.flatnonzero((column >= limit - margin) & ~np.isnan(scales))
+                exact = (block[near].astype(np.float64) * queries[i]).sum(axis=1) * scales[near]
                 rows, values = number * ROWS_PER_BLOCK + near, exact.round(DECIMALS)
                 best[i] = _keep_best(k, (best[i][0], rows), (best[i][1], values))
                 limits[i] = best[i][1][-1] if len(best[i][0]) == k else -np.inf
@@ -139,8 +139,8 @@ def _as_tensor(rows):
     return torch.from_numpy(np.ascontiguousarray(rows) if rows.flags.writeable else rows.copy())
 
 
-def _measure_norms(rows):
-    """Return the norms of rows in float64, NaN for rows that are not finite."""
+def _measure_scales(rows):
+    """Return 1 / norm of each row in float64, 0 for zeros, and NaN for rows that are not finite."""
     block = _as_tensor(rows)
     norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).numpy()
     finite = np.isfinite(norms)
@@ -148,9 +148,4 @@ def _measure_norms(rows):
         finite = torch.isfinite(block).all(dim=1).numpy()
     if ((norms > LARGEST_NORM) | (norms < 1 / LARGEST_NORM) & (norms > 0))[finite].any():
         raise ValueError(f"embeddings have a norm beyond {LARGEST_NORM:g} or its inverse; scale them.")
-    return np.where(finite, norms, np.nan)
-
-
-def _invert(norms):
-    """Return 1 / norm, and 0 for zeros."""
-    return np.divide(1, norms, out=np.zeros_like(norms), where=norms != 0)
+    return np.divide(1, norms, out=np.where(finite, 0.0, np.nan), where=finite & (norms != 0))

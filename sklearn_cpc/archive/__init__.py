@@ -4,8 +4,7 @@ from .annotations import read_annotations, write_annotations
 from .dataset import read_archive
 from .embedding import embed_archive
 from .index import EmbeddingIndex
-from .labels import label_windows
-from .windows import cut_windows
+from .windows import cut_windows, label_windows
 
 __all__ = [
     "EmbeddingIndex",

@@ -1,8 +1,7 @@
 """Archives: cut long recordings into windows, label and embed these, and search for more of the same."""
 
 from .annotations import read_annotations, write_annotations
-from .dataset import read_archive
-from .embedding import embed_archive
+from .embedding import embed_archive, read_archive
 from .index import EmbeddingIndex
 from .windows import cut_windows, label_windows
 

@@ -9,7 +9,7 @@ import torch
 from .._constraints import check_parameters, integers
 from .._threads import compute_in_threads
 from ..audio.clips import as_clips
-from .dataset import read_archive
+from .embedding import read_archive
 
 ROWS_PER_BLOCK = 1024  # compared at a time: their float32 copy stays in the processor's cache
 LARGEST_NORM = 1e30  # more, or less than its inverse, is too much for float32

@@ -22,9 +22,8 @@ from .windows import clip_columns
 
 # Names of columns of labels, without case, spaces and punctuation; the first one found is used.
 LABELS = "label labels annotation annotations species commonname scientificname class category tag tags name type"
-AUDIO = tuple(
-    f".{name.lower()}" for name in (*soundfile.available_formats(), "aif", "aifc", "bwf", "oga", "opus", "wave")
-)
+FORMATS = *soundfile.available_formats(), "aif", "aifc", "bwf", "oga", "opus", "wave"
+AUDIO = tuple(f".{name.lower()}" for name in FORMATS)
 
 
 def read_annotations(paths, format=None, *, recordings=None, label_column=None):
@@ -52,10 +51,8 @@ def read_annotations(paths, format=None, *, recordings=None, label_column=None):
 
     Raises
     ------
-    ValueError
-        If a table cannot be understood, or its recording cannot be found.
-    ImportError
-        If the format needs crowsetta, which is not installed.
+    ValueError, ImportError
+        If a table cannot be understood, its recording cannot be found, or crowsetta is needed and not installed.
 
     Examples
     --------

@@ -41,9 +41,8 @@ COLUMNS = ["path", "onset", "duration", "reason"]
 def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32", verbose=0):
     """Embed windows and write the embeddings to a Parquet dataset that any tool reads.
 
-    The work is divided into parts of about two hours of sound, each written to a file of its own. If it is
-    stopped, even by a crash, the next call continues, and ends with the same dataset. Needs pyarrow:
-    ``pip install 'sklearn-cpc[archive]'``.
+    Parts of about two hours of sound get a file each. If the work stops, even by a crash, the next call continues
+    and ends with the same dataset. Needs pyarrow: ``pip install 'sklearn-cpc[archive]'``.
 
     Parameters
     ----------
@@ -62,10 +61,8 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
 
     Raises
     ------
-    ValueError
-        If the directory has embeddings of another estimator, table or type.
-    ImportError
-        If pyarrow is not installed.
+    ValueError, ImportError
+        If the directory has embeddings of another estimator, table or type, or if pyarrow is not installed.
 
     Notes
     -----
@@ -166,10 +163,7 @@ def _list_steps(estimator):
 
 
 def find_parts(directory, settings=None):
-    """Return what the metadata of each file of a dataset say, in the order of the parts.
-
-    Raises ValueError if files are damaged, or are not all of the dataset with these settings.
-    """
+    """Return the metadata of the files of a dataset in their order; all must have the same settings."""
     parquet = import_extra("pyarrow.parquet", "archive")
     parts = {}
     for file in sorted(Path(directory).glob(PATTERN)):
@@ -178,10 +172,8 @@ def find_parts(directory, settings=None):
             found = {name: text[name] for name in (*SETTINGS, "part", "embeddings", "versions")}
         settings = settings or {name: found[name] for name in SETTINGS}
         if changed := [name for name in SETTINGS if found[name] != settings[name]]:
-            raise ValueError(
-                f"{file} has embeddings of other settings ({', '.join(changed)} changed); give another directory, "
-                "or delete the files in it to start afresh."
-            )
+            advice = "give another directory, or delete the files in it to start afresh"
+            raise ValueError(f"{file} has embeddings of other settings ({', '.join(changed)} changed); {advice}.")
         parts[file] = found
     return parts
 

@@ -34,9 +34,9 @@ def read_annotations(paths, format=None, *, recordings=None, label_column=None):
     paths : str, path-like or sequence of them
         The tables.
     format : str, default=None
-        "raven" (also other tab-separated tables with a header), "audacity", "csv" (columns as in X of estimators),
-        or a format of crowsetta, such as "textgrid", in milliseconds; this needs
-        ``pip install 'sklearn-cpc[annotations]'``. None: one of the first three, as the file looks.
+        "raven" (any tab-separated table with a header), "audacity", "csv" (columns as in X of estimators), or one
+        of crowsetta, such as "textgrid", rounded to milliseconds (``pip install 'sklearn-cpc[annotations]'``).
+        None: one of the first three, as the file looks.
     recordings : str, path-like or sequence of them, default=None
         The recordings, ``windows["path"]`` for example. Their names are those in a table or, if it has none, that
         of the table; between equal names, folders decide. None: they are beside the table, or where it says.
@@ -69,7 +69,7 @@ def read_annotations(paths, format=None, *, recordings=None, label_column=None):
     tables, given = _list_paths(paths), _list_paths([] if recordings is None else recordings)
     folders = [] if given else sorted({os.path.dirname(table) for table in tables if not is_url(table)})
     beside = [os.path.join(folder, name) for folder in folders for name in os.listdir(folder or os.curdir)]
-    known = _index_names(given or [path for path in beside if path.lower().endswith(AUDIO)])
+    known = _index_names(given or [path for path in beside if path.lower().endswith(AUDIO)])  # paths by name
     if len(set(given)) == 1:
         known[""] = given[:1]  # of any table
     find = functools.partial(_find_recording, known, not given)
@@ -109,8 +109,7 @@ def _read_table(path, format, find, label_column):
             row[i] = found[name] = found.get(name) or find(row[i], path)
     if not rows:
         return []
-    table = pd.DataFrame(rows)
-    table.columns = names
+    table = pd.DataFrame(rows, columns=names)
     if not matches["path"]:
         for name, entry in zip(names, rows[0], strict=True):
             if str(entry).lower().endswith(AUDIO):
@@ -129,12 +128,11 @@ def _read_text(path, format):
     with fetched(path) as copy, open(copy, encoding="utf-8-sig", newline="") as file:
         first = file.readline()
         file.seek(0)
-        if format is None and re.match(r"\s*$|[-+\d.eE]+\t[-+\d.eE]+(\t|\s*$)", first):
-            format = "audacity"
-        elif format is None:
-            format = "raven" if "\t" in first else "csv" if path.lower().endswith(".csv") else None
         if format is None:
-            raise ValueError("its format is unknown; pass format='csv', 'raven', 'audacity' or one of crowsetta's")
+            is_labels = re.match(r"\s*$|[-+\d.eE]+\t[-+\d.eE]+(\t|\s*$)", first)
+            format = "audacity" if is_labels else "raven" if "\t" in first else "csv"
+            if format == "csv" and not path.lower().endswith(".csv"):
+                raise ValueError("its format is unknown; set format='csv', 'raven', 'audacity' or a crowsetta one")
         lines = csv.reader(file) if format == "csv" else csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         rows = [row for row in lines if any(row)]
     if format == "audacity":  # a line that begins with a backslash has the frequencies of the one before
@@ -158,12 +156,11 @@ def _read_with_crowsetta(path, format):
         name = str(annotation.notated_path or "")
         if hasattr(annotation, "bboxes"):
             rows += [[name, box.onset, box.offset, box.label] for box in annotation.bboxes]
-            continue
-        for sequence in annotation.seq if isinstance(annotation.seq, list) else [annotation.seq]:
-            if sequence.onsets_s is None:
-                raise ValueError("it has times in samples, not in seconds; convert them with crowsetta")
-            times = zip(sequence.onsets_s, sequence.offsets_s, sequence.labels, strict=True)
-            rows += [[name, onset, end, str(label)] for onset, end, label in times]
+        else:
+            sequences = annotation.seq if isinstance(annotation.seq, list) else [annotation.seq]
+            rows += [[name, part.onset_s, part.offset_s, part.label] for one in sequences for part in one.segments]
+    if any(onset is None for _, onset, _, _ in rows):
+        raise ValueError("it has times in samples, not in seconds; convert them with crowsetta")
     return ["path", "onset", "end", "label"], rows
 
 
@@ -183,10 +180,7 @@ def _index_names(paths):
 
 
 def _find_recording(known, is_beside, name, table):
-    """Return the recording that a table names or, if ``name`` is empty, that the table is named after.
-
-    ``known`` has paths by name, which must be in the table's folder if ``is_beside``.
-    """
+    """Return the recording of a table: the one that it names or, if ``name`` is empty, that it is named after."""
     folder, file = os.path.split(table)
     last, words = split_path(name)[-1], file.split(".")
     if name and (is_url(name) or (is_beside and is_url(table))):
@@ -244,9 +238,8 @@ def write_annotations(table, path_or_folder, format="raven"):
     """
     table = table.explode("label") if "label" in table else table
     paths, onsets, durations = clip_columns(table)
-    if np.isnan(durations).any():
-        path = printable(paths[np.isnan(durations).argmax()])
-        raise ValueError(f"a row of {path} in the table has no duration.")
+    if (missing := np.isnan(durations)).any():
+        raise ValueError(f"a row of {printable(paths[missing.argmax()])} in the table has no duration.")
     scores = {"score": table["score"].to_numpy()} if "score" in table else {}
     values = table.get("label", (f"{score:.3}" for score in scores.get("score", [""] * len(table))))
     labels = ["" if pd.isna(value) else str(value) for value in values]

@@ -32,7 +32,6 @@ ROWS_PER_GROUP = 1 << 14  # of a Parquet file, which is read group by group
 PART, PATTERN = "part-{:06d}.parquet", "part-*.parquet"  # names of files
 KEY = "sklearn_cpc"  # of their metadata
 SETTINGS = "estimator", "windows", "dtype", "n_parts"  # the same in all files of a dataset
-COLUMNS = ["path", "onset", "duration", "reason"]
 
 
 @check_parameters(
@@ -122,14 +121,12 @@ def _write_part(estimator, paths, onsets, durations, folder, file, metadata):
     if not np.isfinite(embeddings[rows]).all():
         raise ValueError(f"embeddings as large as {np.abs(values).max():.3g} do not fit {metadata['dtype']}.")
     reasons = [reasons_by_path.get(path, "has an embedding that is not finite.") for path in full_paths]
-    for row in rows:
-        reasons[row] = None
     columns = {
         "path": pa.array(paths, pa.string()),
         "onset": pa.array(onsets),
         "duration": pa.array(durations, from_pandas=True),  # NaN becomes null
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
-        "reason": pa.array(reasons, pa.string()),
+        "reason": pa.array(reasons, pa.string(), mask=np.isin(range(len(paths)), rows)),  # null if embedded
     }
     metadata["embeddings"] = hash_arrays({"": embeddings}).hex()
     table = pa.table(columns, metadata={KEY: json.dumps(metadata)})
@@ -235,7 +232,7 @@ def read_archive(directory, estimator=None):
         raise ValueError(f"{directory} has {len(parts)} parts of {n_parts}; call embed_archive to complete it.")
     if estimator is not None and digest(estimator) != settings["estimator"]:
         raise ValueError(f"{directory} has embeddings of another estimator; load the one that made them.")
-    tables = [_read_part(file, COLUMNS).to_pandas() for file in parts]
+    tables = [_read_part(file, ["path", "onset", "duration", "reason"]).to_pandas() for file in parts]
     windows = pd.concat(tables, ignore_index=True)
     columns = windows["path"].map(str), windows["onset"].to_numpy(), windows["duration"].to_numpy()
     if hash_windows(*columns) != settings["windows"]:

@@ -19,8 +19,7 @@ DECIMALS = 12  # of scores; the rest is rounding
 class EmbeddingIndex:
     """Exact search for the most similar embeddings, by cosine similarity.
 
-    A search compares all embeddings in float32, block by block from where they are, and the best in float64. So
-    the result is that of comparing all in float64.
+    A search compares all embeddings in float32 and the best in float64, so it finds what float64 alone finds.
 
     Parameters
     ----------
@@ -106,8 +105,7 @@ class EmbeddingIndex:
 
     def _search(self, numbers, queries, k):
         """Return the best rows in some blocks, and their scores, for each of the queries, which have norm 1."""
-        # Two float32 scores are wrong by less than this together.
-        margin = 2 * (queries.shape[1] + 8) * np.finfo(np.float32).eps
+        margin = 2 * (queries.shape[1] + 8) * np.finfo(np.float32).eps  # two float32 scores are wrong by less
         transposed = torch.from_numpy(queries.T).float()
         best = [(np.empty(0, int), np.empty(0))] * len(queries)
         limits = np.full(len(queries), -np.inf)  # scores that further rows have to reach

@@ -43,9 +43,7 @@ BROWSER_FORMATS = ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"
 
 
 class EmbeddingMap:
-    """Embeddings as points in a plane, on a page that plays the sound of each point.
-
-    Create a map with :meth:`from_estimator` or :meth:`from_embeddings`, and write its page with :meth:`save`.
+    """Embeddings as points in a plane, on a page that plays the sound of each point; see the example.
 
     Parameters
     ----------
@@ -56,8 +54,6 @@ class EmbeddingMap:
     windows : dict of {str: ndarray of shape (n_points,)}
         ``path``, ``onset`` and ``duration`` in seconds (NaN: to the end), ``row`` of what was embedded, and
         whatever else points can be coloured by.
-    sample_rate : int, default=24000
-        Rate to which recordings are resampled, in Hz.
 
     Examples
     --------
@@ -66,11 +62,10 @@ class EmbeddingMap:
     >>> display.save("map.html")  # doctest: +SKIP
     """
 
-    def __init__(self, points, neighbours, windows, *, sample_rate=RATE):
+    def __init__(self, points, neighbours, windows):
         self.points = points
         self.neighbours = neighbours
         self.windows = windows
-        self.sample_rate = sample_rate
 
     @classmethod
     def from_estimator(cls, estimator, paths, **kwargs):
@@ -95,9 +90,7 @@ class EmbeddingMap:
         return cls.from_embeddings(embed(estimator, paths), paths, **kwargs)
 
     @classmethod
-    def from_embeddings(
-        cls, embeddings, paths, *, labels=None, columns=None, sample_rate=RATE, projection=None, random_state=None
-    ):
+    def from_embeddings(cls, embeddings, paths, *, labels=None, columns=None, projection=None, random_state=None):
         """Project embeddings, and find the 10 most similar ones of each by cosine similarity.
 
         Parameters
@@ -111,11 +104,8 @@ class EmbeddingMap:
         columns : DataFrame or dict of {str: array-like of shape (n_windows,)}, default=None
             What else points can be coloured by: clusters, sites, scores, dates. Floats, dates and integers of
             more than 70 values have a colour bar, others are categories.
-        sample_rate : int, default=24000
-            Rate in Hz to which recordings are resampled; spectrograms show frequencies up to half of it.
         projection : estimator with fit_transform, default=None
-            As in :meth:`EmbeddingDisplay.from_embeddings`: None is t-SNE, which takes minutes for 20,000 rows.
-            ``PCA(2)`` takes seconds; ``umap.UMAP()`` of the package umap-learn works too.
+            As in :meth:`EmbeddingDisplay.from_embeddings`: t-SNE of 20,000 rows takes minutes, ``PCA(2)`` seconds.
         random_state : int, RandomState instance or None, default=None
             Seeds t-SNE, but not a ``projection`` of your own.
 
@@ -156,9 +146,9 @@ class EmbeddingMap:
         n_neighbours = min(N_NEIGHBOURS, len(rows) - 1)
         neighbours = search.kneighbors(None, n_neighbours, False) if n_neighbours else np.empty((1, 0), int)
         windows = {str(name): np.asarray(values)[rows] for name, values in windows.items()}
-        return cls(points, neighbours, windows, sample_rate=sample_rate)
+        return cls(points, neighbours, windows)
 
-    def save(self, path, *, megabytes=50, on_error="raise", n_jobs=None):
+    def save(self, path, *, megabytes=50, sample_rate=RATE, on_error="raise", n_jobs=None):
         """Write the page: one HTML file that needs no network. Needs bokeh: ``pip install 'sklearn-cpc[map]'``.
 
         Parameters
@@ -169,6 +159,8 @@ class EmbeddingMap:
             Space in the page for sounds (mono mp3, about 30 kB for 5 s) and spectrograms (1 kB), besides 1.5 MB
             and 0.5 kB per window. If it does not suffice for all, windows are drawn at random. The others play
             from their files, if these are wav, flac, ogg or mp3 and stay where they are, relative to the page.
+        sample_rate : int, default=24000
+            Rate in Hz to which recordings are resampled; spectrograms show frequencies up to half of it.
         on_error : {"raise", "nan"}, default="raise"
             Raise one error that lists all unusable recordings, or warn and leave their windows without sound.
         n_jobs : int, default=None
@@ -181,13 +173,13 @@ class EmbeddingMap:
         """
         import_extra("bokeh", "map")
         reasons: dict[str, str] = {}
-        on_error = reasons.update if on_error == "nan" else on_error
-        options = {"memory": None, "on_error": on_error, "n_jobs": n_jobs, "verbose": 0}
-        reader = SimpleNamespace(**options, get_params=lambda: {"sample_rate": self.sample_rate})
+        options: dict = {"memory": None, "n_jobs": n_jobs, "verbose": 0, "sample_rate": sample_rate}
+        options["on_error"] = reasons.update if on_error == "nan" else on_error
+        reader = SimpleNamespace(**options, get_params=lambda: options)
         media, n_bytes = {}, 1e6 * megabytes
         order = np.random.default_rng(0).permutation(len(self.points))
         for batch in np.split(order, range(BATCH, len(order), BATCH)):
-            encode = partial(_encode_media, self.sample_rate, n_bytes)
+            encode = partial(_encode_media, sample_rate, n_bytes)
             sounds = self._read_sounds(batch, reader) if n_bytes > MIN_BYTES else []
             for point, uris in map_in_threads(encode, sounds, joblib.effective_n_jobs(n_jobs)):
                 size = sum(map(len, uris))
@@ -203,7 +195,7 @@ class EmbeddingMap:
     def _read_sounds(self, batch, reader):
         """Yield points and their samples, as far as their recordings can be used."""
         clips = [Clip(*(self.windows[name][point] for name in Clip._fields)) for point in batch]
-        for chunk in AudioSource(reader, clips, self.sample_rate, reset=False).chunks():
+        for chunk in AudioSource(reader, clips, reader.sample_rate, reset=False).chunks():
             yield from ((batch[chunk.rows[i]], np.asarray(chunk.samples[i])) for i in chunk.readable)
 
     def _make_page(self, media, folder):

@@ -217,7 +217,8 @@ def make_parser():
     parser = argparse.ArgumentParser("sklearn-cpc", description="Learn audio features from your own recordings.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    commands = {"fit": fit, "embed": embed, "search": search, "map": draw_map, "compare": compare, "info": info}
+    commands: dict = {"fit": fit, "embed": embed, "search": search, "map": draw_map}
+    commands |= {"compare": compare, "info": info}
     for name, command in commands.items():
         summary, _, example = str(inspect.getdoc(command)).partition("\n\n")
         subparser = subparsers.add_parser(name, help=summary, description=summary, epilog=example)

@@ -205,12 +205,10 @@ class EmbeddingMap:
         (x, y), n_points = self.points.T, len(self.points)
         clips = zip(*(self.windows[name] for name in Clip._fields), strict=True)
         files = [_find_url(folder, *clip) for clip in clips]
-        windows = {
-            **{name: self.windows[name].tolist() for name in ("path", "onset", "duration", "row")},
-            "thumbnail": [media.get(point, [""])[0] for point in range(n_points)],
-            "sound": [media[point][1] if point in media else url for point, url in enumerate(files)],
-            "neighbours": self.neighbours.tolist(),
-        }
+        windows = {name: self.windows[name].tolist() for name in ("path", "onset", "duration", "row")}
+        windows["neighbours"] = self.neighbours.tolist()
+        windows["thumbnail"] = [media.get(point, [""])[0] for point in range(n_points)]
+        windows["sound"] = [media[point][1] if point in media else url for point, url in enumerate(files)]
         if n_silent := windows["sound"].count(""):
             warn(f"{n_silent} of {n_points} windows have no sound for want of space; save with more megabytes.")
         # Drawn without WebGL, which without a graphics card takes five times as long.
@@ -224,11 +222,9 @@ class EmbeddingMap:
         look = {"fill_color": "colour", "line_color": "white", "line_width": 0.5, "alpha": 0.85}
         plot.scatter("x", "y", source=points, marker="marker", size=size, nonselection_alpha=0.1, **look)
         ring = plot.scatter([], [], size=22, fill_color=None, line_color="black", line_width=3).data_source
-        args = {
-            **{"plot": plot, "points": points, "ring": ring, "windows": windows},
-            "columns": [_encode_column(*column) for column in self.windows.items()],
-            **{"palette": COLOURS, "shapes": list(SHAPES.items()), "cividis": bokeh.palettes.Cividis256},
-        }
+        args = {"plot": plot, "points": points, "ring": ring, "windows": windows}
+        args["columns"] = [_encode_column(*column) for column in self.windows.items()]
+        args |= {"palette": COLOURS, "shapes": list(SHAPES.items()), "cividis": bokeh.palettes.Cividis256}
         html, script = (Path(__file__).with_name(f"map.{kind}").read_text("utf-8") for kind in ("html", "js"))
         page = bokeh.document.Document()
         page.add_root(plot)

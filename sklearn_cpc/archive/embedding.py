@@ -124,7 +124,7 @@ def _write_part(estimator, paths, onsets, durations, folder, file, metadata):
     columns = {
         "path": pa.array(paths, pa.string()),
         "onset": pa.array(onsets),
-        "duration": pa.array(durations, from_pandas=True),  # NaN becomes null
+        "duration": pa.array(durations, pa.float64(), from_pandas=True),  # NaN becomes null
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
         "reason": pa.array(reasons, pa.string(), mask=np.isin(range(len(paths)), rows)),  # null if embedded
     }

@@ -13,7 +13,7 @@ import soundfile
 
 from sklearn_cpc import MFCCTransformer, make_cpc
 from sklearn_cpc.archive import EmbeddingIndex, embed_archive, embedding
-from sklearn_cpc.archive.dataset import find_parts
+from sklearn_cpc.archive.embedding import find_parts
 from sklearn_cpc.archive.windows import clip_columns
 
 TRANSFORM = 550  # seconds of sound per second on two cores: docs/speed.md, 20 hours

@@ -1,11 +1,9 @@
 """Archives: cut long recordings into windows, label and embed these, and search for more of the same."""
 
 from .annotations import read_annotations, write_annotations
-from .dataset import read_archive
-from .embedding import embed_archive
+from .embedding import embed_archive, read_archive
 from .index import EmbeddingIndex
-from .labels import label_windows
-from .windows import cut_windows
+from .windows import cut_windows, label_windows
 
 __all__ = [
     "EmbeddingIndex",

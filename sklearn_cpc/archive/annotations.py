@@ -23,9 +23,8 @@ pd = import_extra("pandas", "archive")
 
 # Names of columns of labels, without case, spaces and punctuation; the first one found is used.
 LABELS = "label labels annotation annotations species commonname scientificname class category tag tags name type"
-AUDIO = tuple(
-    f".{name.lower()}" for name in (*soundfile.available_formats(), "aif", "aifc", "bwf", "oga", "opus", "wave")
-)
+FORMATS = *soundfile.available_formats(), "aif", "aifc", "bwf", "oga", "opus", "wave"
+AUDIO = tuple(f".{name.lower()}" for name in FORMATS)
 
 
 def read_annotations(paths, format=None, *, recordings=None, label_column=None):
@@ -36,13 +35,12 @@ def read_annotations(paths, format=None, *, recordings=None, label_column=None):
     paths : str, path-like or sequence of them
         The tables.
     format : str, default=None
-        "raven" (also other tab-separated tables with a header), "audacity", "csv" (columns as in X of estimators),
-        or a format of crowsetta, such as "textgrid", in milliseconds; this needs
-        ``pip install 'sklearn-cpc[annotations]'``. None: one of the first three, as the file looks.
+        "raven" (any tab-separated table with a header), "audacity", "csv" (columns as in X of estimators), or one
+        of crowsetta, such as "textgrid", rounded to milliseconds (``pip install 'sklearn-cpc[annotations]'``).
+        None: one of the first three, as the file looks.
     recordings : str, path-like or sequence of them, default=None
-        Paths of the recordings, ``windows["path"]`` for example, to find in it the names in the tables or, where
-        there are none, the names of the tables. Of several with the same name, the folder decides. None:
-        recordings are beside the tables, or where the tables say.
+        The recordings, ``windows["path"]`` for example. Their names are those in a table or, if it has none, that
+        of the table; between equal names, folders decide. None: they are beside the table, or where it says.
     label_column : str, default=None
         Column of the labels. None: "label", "Annotation", "Species" or another common name.
 
@@ -54,19 +52,16 @@ def read_annotations(paths, format=None, *, recordings=None, label_column=None):
 
     Raises
     ------
-    ValueError
-        If a table cannot be understood, or its recording cannot be found.
-    ImportError
-        If the format needs crowsetta, which is not installed.
+    ValueError, ImportError
+        If a table cannot be understood, its recording cannot be found, or crowsetta is needed and not installed.
 
     Examples
     --------
-    >>> import os, tempfile
+    >>> import pathlib, tempfile
     >>> from sklearn_cpc.archive import read_annotations
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "dawn.txt")  # labels that Audacity has exported
-    ...     with open(path, "w") as file:
-    ...         _ = file.write("1.5\t2.25\twren\n4.0\t5.0\trobin\n")
+    ...     path = pathlib.Path(folder, "dawn.txt")  # labels that Audacity has exported
+    ...     _ = path.write_text("1.5\t2.25\twren\n4.0\t5.0\trobin\n")
     ...     read_annotations(path, recordings="dawn.wav")
            path  onset  duration  label
     0  dawn.wav    1.5      0.75   wren
@@ -75,7 +70,7 @@ def read_annotations(paths, format=None, *, recordings=None, label_column=None):
     tables, given = _list_paths(paths), _list_paths([] if recordings is None else recordings)
     folders = [] if given else sorted({os.path.dirname(table) for table in tables if not is_url(table)})
     beside = [os.path.join(folder, name) for folder in folders for name in os.listdir(folder or os.curdir)]
-    known = _index_names(given or [path for path in beside if path.lower().endswith(AUDIO)])
+    known = _index_names(given or [path for path in beside if path.lower().endswith(AUDIO)])  # paths by name
     if len(set(given)) == 1:
         known[""] = given[:1]  # of any table
     find = functools.partial(_find_recording, known, not given)
@@ -115,8 +110,7 @@ def _read_table(path, format, find, label_column):
             row[i] = found[name] = found.get(name) or find(row[i], path)
     if not rows:
         return []
-    table = pd.DataFrame(rows)
-    table.columns = names
+    table = pd.DataFrame(rows, columns=names)
     if not matches["path"]:
         for name, entry in zip(names, rows[0], strict=True):
             if str(entry).lower().endswith(AUDIO):
@@ -135,12 +129,11 @@ def _read_text(path, format):
     with fetched(path) as copy, open(copy, encoding="utf-8-sig", newline="") as file:
         first = file.readline()
         file.seek(0)
-        if format is None and re.match(r"\s*$|[-+\d.eE]+\t[-+\d.eE]+(\t|\s*$)", first):
-            format = "audacity"
-        elif format is None:
-            format = "raven" if "\t" in first else "csv" if path.lower().endswith(".csv") else None
         if format is None:
-            raise ValueError("its format is unknown; pass format='csv', 'raven', 'audacity' or one of crowsetta's")
+            is_labels = re.match(r"\s*$|[-+\d.eE]+\t[-+\d.eE]+(\t|\s*$)", first)
+            format = "audacity" if is_labels else "raven" if "\t" in first else "csv"
+            if format == "csv" and not path.lower().endswith(".csv"):
+                raise ValueError("its format is unknown; set format='csv', 'raven', 'audacity' or a crowsetta one")
         lines = csv.reader(file) if format == "csv" else csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         rows = [row for row in lines if any(row)]
     if format == "audacity":  # a line that begins with a backslash has the frequencies of the one before
@@ -164,12 +157,11 @@ def _read_with_crowsetta(path, format):
         name = str(annotation.notated_path or "")
         if hasattr(annotation, "bboxes"):
             rows += [[name, box.onset, box.offset, box.label] for box in annotation.bboxes]
-            continue
-        for sequence in annotation.seq if isinstance(annotation.seq, list) else [annotation.seq]:
-            if sequence.onsets_s is None:
-                raise ValueError("it has times in samples, not in seconds; convert them with crowsetta")
-            times = zip(sequence.onsets_s, sequence.offsets_s, sequence.labels, strict=True)
-            rows += [[name, onset, end, str(label)] for onset, end, label in times]
+        else:
+            sequences = annotation.seq if isinstance(annotation.seq, list) else [annotation.seq]
+            rows += [[name, part.onset_s, part.offset_s, part.label] for one in sequences for part in one.segments]
+    if any(onset is None for _, onset, _, _ in rows):
+        raise ValueError("it has times in samples, not in seconds; convert them with crowsetta")
     return ["path", "onset", "end", "label"], rows
 
 
@@ -189,10 +181,7 @@ def _index_names(paths):
 
 
 def _find_recording(known, is_beside, name, table):
-    """Return the recording that a table names or, if ``name`` is empty, that the table is named after.
-
-    ``known`` has paths by name, which must be in the table's folder if ``is_beside``.
-    """
+    """Return the recording of a table: the one that it names or, if ``name`` is empty, that it is named after."""
     folder, file = os.path.split(table)
     last, words = split_path(name)[-1], file.split(".")
     if name and (is_url(name) or (is_beside and is_url(table))):
@@ -208,9 +197,8 @@ def _find_recording(known, is_beside, name, table):
         if found:
             return found[shared.index(max(shared))]
     what = f"the name {printable(name)}" if name else "its name, and it names none"
-    raise ValueError(
-        f"no recording {'beside it' if is_beside else 'in recordings'} has {what}; pass recordings=[path]"
-    )
+    where = "beside it" if is_beside else "in recordings"
+    raise ValueError(f"no recording {where} has {what}; pass recordings=[path]")
 
 
 def _count_shared_folders(*paths):
@@ -251,14 +239,11 @@ def write_annotations(table, path_or_folder, format="raven"):
     """
     table = table.explode("label") if "label" in table else table
     paths, onsets, durations = clip_columns(table)
-    if np.isnan(durations).any():
-        path = printable(paths[np.isnan(durations).argmax()])
-        raise ValueError(f"a row of {path} in the table has no duration.")
+    if (missing := np.isnan(durations)).any():
+        raise ValueError(f"a row of {printable(paths[missing.argmax()])} in the table has no duration.")
     scores = {"score": table["score"].to_numpy()} if "score" in table else {}
-    labels = (
-        table["label"] if "label" in table else (f"{score:.3}" for score in table.get("score", [""] * len(table)))
-    )
-    labels = ["" if pd.isna(label) else str(label) for label in labels]
+    values = table.get("label", (f"{score:.3}" for score in scores.get("score", [""] * len(table))))
+    labels = ["" if pd.isna(value) else str(value) for value in values]
     for text in [*paths, *labels]:
         if re.search(r"[\t\r\n]", text):
             raise ValueError(f"{text!r} has a tab or line break, which {format} tables cannot hold.")
@@ -290,13 +275,8 @@ def _name_files(paths, target, format):
 def _as_selections(rows):
     """Return the rows of a recording with the columns of Raven."""
     path = rows["path"].iloc[0]
-    columns = {
-        "Selection": range(1, len(rows) + 1),
-        "View": "Spectrogram 1",
-        "Channel": 1,
-        "Begin Time (s)": rows["onset"],
-        "End Time (s)": rows["end"],
-    }
+    columns = {"Selection": range(1, len(rows) + 1), "View": "Spectrogram 1", "Channel": 1}
+    columns |= {"Begin Time (s)": rows["onset"], "End Time (s)": rows["end"]}
     with contextlib.suppress(ValueError), open_audio(path) as (audio, _):  # it may be elsewhere
         columns |= {"Low Freq (Hz)": 0.0, "High Freq (Hz)": audio.samplerate / 2}
     columns |= {"Begin Path": path, "Begin File": split_path(path)[-1], "Annotation": rows["label"]}

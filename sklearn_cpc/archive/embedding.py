@@ -1,6 +1,9 @@
-"""Embeddings of an archive: computed part by part, each part written whole, so that any stop can be resumed."""
+"""Embeddings of an archive: written part by part to a dataset, so that any stop can be resumed, and read back."""
 
+import contextlib
 import copy
+import glob
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -12,18 +15,24 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._constraints import check_parameters
+from .._extras import import_extra
 from .._files import atomic_write, is_url, remove_abandoned
 from .._pipelines import find_nested
 from .._processes import progress
 from .._warnings import warn
 from ..audio.clips import Clip
 from ..persistence.container import hash_arrays, library_versions
-from .dataset import KEY, PART, digest, find_parts, hash_windows
+from ..training.checkpoint import describe
 from .windows import clip_columns
+
+pd = import_extra("pandas", "archive")
 
 PART_SECONDS = 2 * 3600  # of sound in a part: half a minute of work
 UNKNOWN_SECONDS = 60  # assumed for a clip that lasts to the end of its recording
 ROWS_PER_GROUP = 1 << 14  # of a Parquet file, which is read group by group
+PART, PATTERN = "part-{:06d}.parquet", "part-*.parquet"  # names of files
+KEY = "sklearn_cpc"  # of their metadata
+SETTINGS = "estimator", "windows", "dtype", "n_parts"  # the same in all files of a dataset
 
 
 @check_parameters(
@@ -32,9 +41,8 @@ ROWS_PER_GROUP = 1 << 14  # of a Parquet file, which is read group by group
 def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32", verbose=0):
     """Embed windows and write the embeddings to a Parquet dataset that any tool reads.
 
-    The work is divided into parts of about two hours of sound, each written to a file of its own. If it is
-    stopped, even by a crash, the next call continues, and ends with the same dataset. Needs pyarrow:
-    ``pip install 'sklearn-cpc[archive]'``.
+    Parts of about two hours of sound get a file each. If the work stops, even by a crash, the next call continues
+    and ends with the same dataset. Needs pyarrow: ``pip install 'sklearn-cpc[archive]'``.
 
     Parameters
     ----------
@@ -53,10 +61,8 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
 
     Raises
     ------
-    ValueError
-        If the directory has embeddings of another estimator, table or type.
-    ImportError
-        If pyarrow is not installed.
+    ValueError, ImportError
+        If the directory has embeddings of another estimator, table or type, or if pyarrow is not installed.
 
     Notes
     -----
@@ -72,12 +78,8 @@ def embed_archive(estimator, windows, directory, *, n_jobs=None, dtype="float32"
     check_is_fitted(estimator)
     paths, onsets, durations = clip_columns(windows)
     borders = _find_borders(paths, durations)
-    settings = {
-        "estimator": digest(estimator),
-        "windows": hash_windows(paths, onsets, durations),
-        "dtype": dtype,
-        "n_parts": len(borders) - 1,
-    }
+    settings = {"estimator": digest(estimator), "windows": hash_windows(paths, onsets, durations)}
+    settings |= {"dtype": dtype, "n_parts": len(borders) - 1}
     directory = Path(os.path.abspath(directory))
     done = {found["part"]: found["versions"] for found in find_parts(directory, settings).values()}
     if any(versions != library_versions() for versions in done.values()):
@@ -120,14 +122,12 @@ def _write_part(estimator, paths, onsets, durations, folder, file, metadata):
     if not np.isfinite(embeddings[rows]).all():
         raise ValueError(f"embeddings as large as {np.abs(values).max():.3g} do not fit {metadata['dtype']}.")
     reasons = [reasons_by_path.get(path, "has an embedding that is not finite.") for path in full_paths]
-    for row in rows:
-        reasons[row] = None
     columns = {
         "path": pa.array(paths, pa.string()),
         "onset": pa.array(onsets),
-        "duration": pa.array(durations, from_pandas=True),  # NaN becomes null
+        "duration": pa.array(durations, pa.float64(), from_pandas=True),  # NaN becomes null
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1]),
-        "reason": pa.array(reasons, pa.string()),
+        "reason": pa.array(reasons, pa.string(), mask=np.isin(range(len(paths)), rows)),  # null if embedded
     }
     metadata["embeddings"] = hash_arrays({"": embeddings}).hex()
     table = pa.table(columns, metadata={KEY: json.dumps(metadata)})
@@ -158,3 +158,118 @@ def _list_steps(estimator):
     if isinstance(estimator, Pipeline):
         return [nested for _, step in estimator.steps for nested in _list_steps(step)]
     return [] if estimator in (None, "passthrough") else [estimator]
+
+
+def find_parts(directory, settings=None):
+    """Return the metadata of the files of a dataset in their order; all must have the same settings."""
+    parquet = import_extra("pyarrow.parquet", "archive")
+    parts = {}
+    for file in sorted(Path(directory).glob(PATTERN)):
+        with _naming_damage(file):
+            text = json.loads(parquet.read_metadata(file).metadata[KEY.encode()])
+            found = {name: text[name] for name in (*SETTINGS, "part", "embeddings", "versions")}
+        settings = settings or {name: found[name] for name in SETTINGS}
+        if changed := [name for name in SETTINGS if found[name] != settings[name]]:
+            advice = "give another directory, or delete the files in it to start afresh"
+            raise ValueError(f"{file} has embeddings of other settings ({', '.join(changed)} changed); {advice}.")
+        parts[file] = found
+    return parts
+
+
+def digest(estimator):
+    """Return a text that is the same for estimators that compute alike."""
+    return hashlib.sha256(describe(estimator).encode()).hexdigest()
+
+
+def hash_windows(paths, onsets, durations):
+    """Return a text that is the same for equal windows."""
+    text = np.frombuffer("\0".join(paths).encode(), np.uint8)
+    return hash_arrays({"path": text, "onset": onsets, "duration": durations}).hex()
+
+
+@contextlib.contextmanager
+def _naming_damage(file):
+    """Turn errors of reading a file into a ValueError that names it, except for a shortage of the machine."""
+    try:
+        yield
+    except Exception as error:  # pyarrow has exceptions of its own
+        if isinstance(error, MemoryError) or getattr(error, "errno", None):
+            raise
+        raise ValueError(f"{file} is damaged, or no file of embed_archive ({error}); delete it.") from error
+
+
+def read_archive(directory, estimator=None):
+    """Read the dataset that :func:`embed_archive` has written.
+
+    Parameters
+    ----------
+    directory : str or path-like
+        Folder of the dataset. The first call copies the embeddings to a hidden file beside it, to be mapped to
+        memory from then on.
+    estimator : fitted estimator, default=None
+        One that must have made the embeddings, to be compared with others of it.
+
+    Returns
+    -------
+    windows : DataFrame
+        ``path``, ``onset``, ``duration``, and ``reason``, why a row has no embedding.
+    embeddings : ndarray of shape (n_windows, n_features)
+        Mapped to memory, read-only; NaN in rows with a reason.
+
+    Raises
+    ------
+    ValueError
+        If the dataset is not complete, a file is damaged, or another estimator made the embeddings.
+
+    Examples
+    --------
+    >>> from sklearn_cpc.archive import read_archive
+    >>> windows, embeddings = read_archive("embeddings")  # doctest: +SKIP
+    """
+    directory = Path(os.path.abspath(directory))
+    parts = find_parts(directory)
+    settings = next(iter(parts.values()), {"n_parts": "a dataset"})
+    if len(parts) != (n_parts := settings["n_parts"]):
+        raise ValueError(f"{directory} has {len(parts)} parts of {n_parts}; call embed_archive to complete it.")
+    if estimator is not None and digest(estimator) != settings["estimator"]:
+        raise ValueError(f"{directory} has embeddings of another estimator; load the one that made them.")
+    tables = [_read_part(file, ["path", "onset", "duration", "reason"]).to_pandas() for file in parts]
+    windows = pd.concat(tables, ignore_index=True)
+    columns = windows["path"].map(str), windows["onset"].to_numpy(), windows["duration"].to_numpy()
+    if hash_windows(*columns) != settings["windows"]:
+        raise ValueError(f"a file in {directory} is damaged: it has other windows; delete all to start afresh.")
+    identity = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in parts]
+    key = hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
+    mapped = directory.with_name(f".{directory.name}-{key}.npy")  # beside it: tools read all files in it
+    if is_new := not mapped.exists():
+        remove_abandoned(directory.parent)
+        for outdated in directory.parent.glob(f".{glob.escape(directory.name)}-{'?' * 16}.npy"):
+            outdated.unlink(missing_ok=True)
+        _copy_embeddings(parts, len(windows), mapped)
+    with _naming_damage(mapped):
+        embeddings = np.load(mapped, mmap_mode="r")
+    starts = np.cumsum([len(table) for table in tables])[:-1]
+    for (file, found), rows in zip(parts.items(), np.split(embeddings, starts), strict=True):
+        with _naming_damage(file if is_new else mapped):
+            if hash_arrays({"": rows}).hex() != found["embeddings"]:
+                raise ValueError("its embeddings have another checksum")
+    return windows, embeddings
+
+
+def _read_part(file, columns):
+    """Read columns of a file as an Arrow table."""
+    parquet = import_extra("pyarrow.parquet", "archive")
+    with _naming_damage(file), parquet.ParquetFile(file, page_checksum_verification=True) as source:
+        return source.read(columns)
+
+
+def _copy_embeddings(parts, n_rows, target):
+    """Write the embeddings in Parquet files to one NumPy file."""
+    with atomic_write(target, durable=False) as opened:
+        for file in parts:
+            column = _read_part(file, ["embedding"]).column(0).combine_chunks()
+            embeddings = column.flatten().to_numpy().reshape(len(column), -1)
+            if not opened.tell():
+                header = np.lib.format.header_data_from_array_1_0(embeddings)
+                np.lib.format.write_array_header_1_0(opened, header | {"shape": (n_rows, embeddings.shape[1])})
+            opened.write(embeddings.tobytes())

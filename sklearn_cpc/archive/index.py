@@ -9,7 +9,7 @@ from .._constraints import check_parameters, integers
 from .._extras import import_extra
 from .._threads import compute_in_threads
 from ..audio.clips import as_clips
-from .dataset import read_archive
+from .embedding import read_archive
 
 pd = import_extra("pandas", "archive")
 
@@ -21,8 +21,7 @@ DECIMALS = 12  # of scores; the rest is rounding
 class EmbeddingIndex:
     """Exact search for the most similar embeddings, by cosine similarity.
 
-    A search compares all embeddings in float32, block by block from where they are, and the best in float64. So
-    the result is that of comparing all in float64.
+    A search compares all embeddings in float32 and the best in float64, so it finds what float64 alone finds.
 
     Parameters
     ----------
@@ -57,12 +56,10 @@ class EmbeddingIndex:
             self.windows, self.embeddings = pd.DataFrame(index=range(len(source))), np.asanyarray(source)
         shape, dtype = self.embeddings.shape, self.embeddings.dtype
         if len(shape) != 2 or not shape[1] or dtype not in (np.float16, np.float32, np.float64):
-            raise ValueError(
-                f"embeddings must be floats of shape (n_windows, n_features), got {dtype} of {shape}."
-            )
+            raise ValueError(f"embeddings must be floats of shape (n_windows, n_features), not {dtype}, {shape}.")
         rows = np.asarray(self.embeddings)  # slices of a memory map are slow to make
         self._blocks = [rows[start : start + ROWS_PER_BLOCK] for start in range(0, len(rows), ROWS_PER_BLOCK)]
-        self._norms = compute_in_threads(_measure_norms, self._blocks, torch.get_num_threads())
+        self._scales = compute_in_threads(_measure_scales, self._blocks, torch.get_num_threads())
 
     @check_parameters(k=[integers(1, 2**31)])
     def query(self, embeddings, k=10):
@@ -95,38 +92,35 @@ class EmbeddingIndex:
         n_features = self.embeddings.shape[1]
         if queries.ndim != 2 or queries.shape[1] != n_features:
             raise ValueError(f"the query has shape {queries.shape}, but the index has {n_features} features.")
-        norms = _measure_norms(queries)
-        if np.isnan(norms).any():
-            raise ValueError(f"row {np.isnan(norms).argmax()} of the query is not finite; leave it out.")
-        found = self._search(queries * _invert(norms)[:, None], k)
+        scales = _measure_scales(queries)
+        if np.isnan(scales).any():
+            raise ValueError(f"row {np.isnan(scales).argmax()} of the query is not finite; leave it out.")
+        queries = queries * scales[:, None]
+        parts = np.array_split(np.arange(len(self._blocks)), torch.get_num_threads())
+        best_by_part = compute_in_threads(lambda part: self._search(part, queries, k), parts, len(parts))
+        found = [_keep_best(k, *zip(*best, strict=True)) for best in zip(*best_by_part, strict=True)]
         rows = np.concatenate([np.empty(0, int), *(rows for rows, _ in found)])
         scores = np.concatenate([np.empty(0), *(scores for _, scores in found)])
         numbers = np.repeat(np.arange(len(found)), [len(rows) for rows, _ in found])
         windows = self.windows.drop(columns="reason", errors="ignore").iloc[rows].reset_index(drop=True)
         return pd.DataFrame({"query": numbers, "row": rows}).join(windows).assign(score=scores)
 
-    def _search(self, queries, k):
-        """Return the best rows and their scores for each of the queries, which have norm 1."""
-        parts = np.array_split(np.arange(len(self._blocks)), torch.get_num_threads())
-        found = compute_in_threads(lambda part: self._search_blocks(part, queries, k), parts, len(parts))
-        return [_keep_best(k, *zip(*best, strict=True)) for best in zip(*found, strict=True)]
-
-    def _search_blocks(self, numbers, queries, k):
-        # Two float32 scores are wrong by less than this together.
-        margin = 2 * (queries.shape[1] + 8) * np.finfo(np.float32).eps
+    def _search(self, numbers, queries, k):
+        """Return the best rows in some blocks, and their scores, for each of the queries, which have norm 1."""
+        margin = 2 * (queries.shape[1] + 8) * np.finfo(np.float32).eps  # two float32 scores are wrong by less
         transposed = torch.from_numpy(queries.T).float()
         best = [(np.empty(0, int), np.empty(0))] * len(queries)
         limits = np.full(len(queries), -np.inf)  # scores that further rows have to reach
         for number in numbers:
-            block, norms = self._blocks[number], self._norms[number]
-            scores = (_as_tensor(block).float() @ transposed).numpy() * _invert(norms).astype(np.float32)[:, None]
-            scores[np.isnan(norms)] = -np.inf
+            block, scales = self._blocks[number], self._scales[number]
+            scores = (_as_tensor(block).float() @ transposed).numpy() * scales.astype(np.float32)[:, None]
+            scores[np.isnan(scales)] = -np.inf
             for i in np.flatnonzero(scores.max(axis=0, initial=-np.inf) >= limits - margin):
                 column, limit = scores[:, i], limits[i]
                 if len(column) > k:
                     limit = max(limit, np.partition(column, -k)[-k])
-                near = np.flatnonzero((column >= limit - margin) & ~np.isnan(norms))
-                exact = (block[near].astype(np.float64) * queries[i]).sum(axis=1) * _invert(norms[near])
+                near = np.flatnonzero((column >= limit - margin) & ~np.isnan(scales))
+                exact = (block[near].astype(np.float64) * queries[i]).sum(axis=1) * scales[near]
                 rows, values = number * ROWS_PER_BLOCK + near, exact.round(DECIMALS)
                 best[i] = _keep_best(k, (best[i][0], rows), (best[i][1], values))
                 limits[i] = best[i][1][-1] if len(best[i][0]) == k else -np.inf
@@ -145,8 +139,8 @@ def _as_tensor(rows):
     return torch.from_numpy(np.ascontiguousarray(rows) if rows.flags.writeable else rows.copy())
 
 
-def _measure_norms(rows):
-    """Return the norms of rows in float64, NaN for rows that are not finite."""
+def _measure_scales(rows):
+    """Return 1 / norm of each row in float64, 0 for zeros, and NaN for rows that are not finite."""
     block = _as_tensor(rows)
     norms = torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).numpy()
     finite = np.isfinite(norms)
@@ -154,9 +148,4 @@ def _measure_norms(rows):
         finite = torch.isfinite(block).all(dim=1).numpy()
     if ((norms > LARGEST_NORM) | (norms < 1 / LARGEST_NORM) & (norms > 0))[finite].any():
         raise ValueError(f"embeddings have a norm beyond {LARGEST_NORM:g} or its inverse; scale them.")
-    return np.where(finite, norms, np.nan)
-
-
-def _invert(norms):
-    """Return 1 / norm, and 0 for zeros."""
-    return np.divide(1, norms, out=np.zeros_like(norms), where=norms != 0)
+    return np.divide(1, norms, out=np.where(finite, 0.0, np.nan), where=finite & (norms != 0))

@@ -17,9 +17,8 @@ def list_recordings(sources):
     Parameters
     ----------
     sources : str, path-like or sequence of them
-        Files, taken as they are; folders, searched recursively for all formats that your libsndfile reads; and
-        patterns, such as ``"site*/**/*.wav"``. Names that start with a dot are skipped, and links are followed.
-        All may be URLs, such as "s3://bucket/folder".
+        Files, taken as they are; folders, searched recursively, with links, for all formats that your libsndfile
+        reads; patterns, such as ``"site*/**/*.wav"``; and URLs of these. Names that start with a dot are skipped.
 
     Returns
     -------

@@ -35,16 +35,14 @@ SHAPES |= {"plus": "✚", "star": "★"}  # their number and that of the colours
 MAX_CATEGORIES = len(COLOURS) * len(SHAPES)
 BATCH = 1024  # points whose recordings are read together
 MIN_BYTES, MIN_BYTES_PER_SECOND = 5000, 1000  # of a point's sound: with less space, none is made
-MP3_RATE = 24_000  # Hz
+RATE = 24_000  # Hz, of sounds in the page
 THUMBNAIL_SIZE = 96, 60  # pixels
 N_FFT = 512  # samples, of its spectrogram
 BROWSER_FORMATS = ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"
 
 
 class EmbeddingMap:
-    """Embeddings as points in a plane, on a page that plays the sound of each point.
-
-    Create a map with :meth:`from_estimator` or :meth:`from_embeddings`, and write its page with :meth:`save`.
+    """Embeddings as points in a plane, on a page that plays the sound of each point; see the example.
 
     Parameters
     ----------
@@ -55,8 +53,6 @@ class EmbeddingMap:
     windows : dict of {str: ndarray of shape (n_points,)}
         ``path``, ``onset`` and ``duration`` in seconds (NaN: to the end), ``row`` of what was embedded, and
         whatever else points can be coloured by.
-    sample_rate : int, default=24000
-        Rate to which recordings are resampled, in Hz.
 
     Examples
     --------
@@ -65,11 +61,10 @@ class EmbeddingMap:
     >>> display.save("map.html")  # doctest: +SKIP
     """
 
-    def __init__(self, points, neighbours, windows, *, sample_rate=MP3_RATE):
+    def __init__(self, points, neighbours, windows):
         self.points = points
         self.neighbours = neighbours
         self.windows = windows
-        self.sample_rate = sample_rate
 
     @classmethod
     def from_estimator(cls, estimator, paths, **kwargs):
@@ -94,17 +89,7 @@ class EmbeddingMap:
         return cls.from_embeddings(embed(estimator, paths), paths, **kwargs)
 
     @classmethod
-    def from_embeddings(
-        cls,
-        embeddings,
-        paths,
-        *,
-        labels=None,
-        columns=None,
-        sample_rate=MP3_RATE,
-        projection=None,
-        random_state=None,
-    ):
+    def from_embeddings(cls, embeddings, paths, *, labels=None, columns=None, projection=None, random_state=None):
         """Project embeddings, and find the 10 most similar ones of each by cosine similarity.
 
         Parameters
@@ -118,11 +103,8 @@ class EmbeddingMap:
         columns : DataFrame or dict of {str: array-like of shape (n_windows,)}, default=None
             What else points can be coloured by: clusters, sites, scores, dates. Floats, dates and integers of
             more than 70 values have a colour bar, others are categories.
-        sample_rate : int, default=24000
-            Rate in Hz to which recordings are resampled; spectrograms show frequencies up to half of it.
         projection : estimator with fit_transform, default=None
-            As in :meth:`EmbeddingDisplay.from_embeddings`: None is t-SNE, which takes minutes for 20,000 rows.
-            ``PCA(2)`` takes seconds; ``umap.UMAP()`` of the package umap-learn works too.
+            As in :meth:`EmbeddingDisplay.from_embeddings`: t-SNE of 20,000 rows takes minutes, ``PCA(2)`` seconds.
         random_state : int, RandomState instance or None, default=None
             Seeds t-SNE, but not a ``projection`` of your own.
 
@@ -146,14 +128,13 @@ class EmbeddingMap:
         clips = as_clips(paths)
         if clips is None:
             raise TypeError("paths must be paths or clips of recordings, to be played; write samples to files.")
-        windows = {} if columns is None else dict(columns)
-        given = {*Clip._fields, "row"} | ({"label"} if labels is not None else set())
-        if taken := sorted(given & windows.keys()):
+        path, onset, duration = zip(*clips, strict=True)
+        windows = {} if labels is None else {"label": labels}
+        played = {"path": path, "onset": onset, "duration": np.array(duration, float), "row": range(len(clips))}
+        columns = {} if columns is None else dict(columns)
+        if taken := sorted(columns.keys() & (windows | played)):
             raise ValueError(f"columns may not be named {', '.join(taken)}: the map has such a column already.")
-        if labels is not None:
-            windows = {"label": labels, **windows}
-        windows |= dict(zip(Clip._fields, zip(*clips, strict=True), strict=True)) | {"row": range(len(clips))}
-        windows["duration"] = np.array(windows["duration"], float)
+        windows |= columns | played
         for name, values in windows.items():
             if len(values) != n_rows:
                 name = "paths" if name == "path" else name
@@ -164,9 +145,9 @@ class EmbeddingMap:
         n_neighbours = min(N_NEIGHBOURS, len(rows) - 1)
         neighbours = search.kneighbors(None, n_neighbours, False) if n_neighbours else np.empty((1, 0), int)
         windows = {str(name): np.asarray(values)[rows] for name, values in windows.items()}
-        return cls(points, neighbours, windows, sample_rate=sample_rate)
+        return cls(points, neighbours, windows)
 
-    def save(self, path, *, megabytes=50, on_error="raise", n_jobs=None):
+    def save(self, path, *, megabytes=50, sample_rate=RATE, on_error="raise", n_jobs=None):
         """Write the page: one HTML file that needs no network. Needs bokeh: ``pip install 'sklearn-cpc[map]'``.
 
         Parameters
@@ -177,6 +158,8 @@ class EmbeddingMap:
             Space in the page for sounds (mono mp3, about 30 kB for 5 s) and spectrograms (1 kB), besides 1.5 MB
             and 0.5 kB per window. If it does not suffice for all, windows are drawn at random. The others play
             from their files, if these are wav, flac, ogg or mp3 and stay where they are, relative to the page.
+        sample_rate : int, default=24000
+            Rate in Hz to which recordings are resampled; spectrograms show frequencies up to half of it.
         on_error : {"raise", "nan"}, default="raise"
             Raise one error that lists all unusable recordings, or warn and leave their windows without sound.
         n_jobs : int, default=None
@@ -189,21 +172,20 @@ class EmbeddingMap:
         """
         import_extra("bokeh", "map")
         reasons: dict[str, str] = {}
-        on_error = reasons.update if on_error == "nan" else on_error
-        options = {"memory": None, "on_error": on_error, "n_jobs": n_jobs, "verbose": 0}
-        reader = SimpleNamespace(**options, get_params=lambda: {"sample_rate": self.sample_rate})
+        options: dict = {"memory": None, "n_jobs": n_jobs, "verbose": 0, "sample_rate": sample_rate}
+        options["on_error"] = reasons.update if on_error == "nan" else on_error
+        reader = SimpleNamespace(**options, get_params=lambda: options)
         media, n_bytes = {}, 1e6 * megabytes
         order = np.random.default_rng(0).permutation(len(self.points))
         for batch in np.split(order, range(BATCH, len(order), BATCH)):
-            encode = partial(_encode_media, self.sample_rate, n_bytes)
+            encode = partial(_encode_media, sample_rate, n_bytes)
             sounds = self._read_sounds(batch, reader) if n_bytes > MIN_BYTES else []
             for point, uris in map_in_threads(encode, sounds, joblib.effective_n_jobs(n_jobs)):
                 size = sum(map(len, uris))
                 if 0 < size <= n_bytes:
                     media[point], n_bytes = uris, n_bytes - size
         if reasons:
-            advice = "their windows have no sound"
-            warn(str(UnreadableAudioError(reasons, len(set(self.windows["path"])), advice)))
+            warn(str(UnreadableAudioError(reasons, len(set(self.windows["path"])), "their windows have no sound")))
         path = os.path.abspath(path)
         with atomic_write(path, durable=False) as file:
             page = self._make_page(media, os.path.dirname(path))
@@ -212,7 +194,7 @@ class EmbeddingMap:
     def _read_sounds(self, batch, reader):
         """Yield points and their samples, as far as their recordings can be used."""
         clips = [Clip(*(self.windows[name][point] for name in Clip._fields)) for point in batch]
-        for chunk in AudioSource(reader, clips, self.sample_rate, reset=False).chunks():
+        for chunk in AudioSource(reader, clips, reader.sample_rate, reset=False).chunks():
             yield from ((batch[chunk.rows[i]], np.asarray(chunk.samples[i])) for i in chunk.readable)
 
     def _make_page(self, media, folder):
@@ -222,12 +204,10 @@ class EmbeddingMap:
         (x, y), n_points = self.points.T, len(self.points)
         clips = zip(*(self.windows[name] for name in Clip._fields), strict=True)
         files = [_find_url(folder, *clip) for clip in clips]
-        windows = {
-            **{name: self.windows[name].tolist() for name in ("path", "onset", "duration", "row")},
-            "thumbnail": [media.get(point, [""])[0] for point in range(n_points)],
-            "sound": [media[point][1] if point in media else url for point, url in enumerate(files)],
-            "neighbours": self.neighbours.tolist(),
-        }
+        windows = {name: self.windows[name].tolist() for name in ("path", "onset", "duration", "row")}
+        windows["neighbours"] = self.neighbours.tolist()
+        windows["thumbnail"] = [media.get(point, [""])[0] for point in range(n_points)]
+        windows["sound"] = [media[point][1] if point in media else url for point, url in enumerate(files)]
         if n_silent := windows["sound"].count(""):
             warn(f"{n_silent} of {n_points} windows have no sound for want of space; save with more megabytes.")
         # Drawn without WebGL, which without a graphics card takes five times as long.
@@ -241,11 +221,9 @@ class EmbeddingMap:
         look = {"fill_color": "colour", "line_color": "white", "line_width": 0.5, "alpha": 0.85}
         plot.scatter("x", "y", source=points, marker="marker", size=size, nonselection_alpha=0.1, **look)
         ring = plot.scatter([], [], size=22, fill_color=None, line_color="black", line_width=3).data_source
-        args = {
-            **{"plot": plot, "points": points, "ring": ring, "windows": windows},
-            "columns": [_encode_column(*column) for column in self.windows.items()],
-            **{"palette": COLOURS, "shapes": list(SHAPES.items()), "cividis": bokeh.palettes.Cividis256},
-        }
+        args = {"plot": plot, "points": points, "ring": ring, "windows": windows}
+        args["columns"] = [_encode_column(*column) for column in self.windows.items()]
+        args |= {"palette": COLOURS, "shapes": list(SHAPES.items()), "cividis": bokeh.palettes.Cividis256}
         html, script = (Path(__file__).with_name(f"map.{kind}").read_text("utf-8") for kind in ("html", "js"))
         page = bokeh.document.Document()
         page.add_root(plot)
@@ -264,8 +242,8 @@ def _encode_media(sample_rate, space, sound):
     grey = (255 * (power / max(power.max(), 1e-12)) ** 0.12).astype(np.uint8)  # soft sounds remain visible
     thumbnail, mp3 = io.BytesIO(), io.BytesIO()
     Image.fromarray(grey).resize(THUMBNAIL_SIZE).save(thumbnail, "JPEG", quality=50, optimize=True)
-    samples = soxr.resample(samples, sample_rate, MP3_RATE) / max(1.0, np.abs(samples).max())
-    soundfile.write(mp3, samples, MP3_RATE, format="MP3")
+    samples = soxr.resample(samples, sample_rate, RATE) / max(1.0, np.abs(samples).max())
+    soundfile.write(mp3, samples, RATE, format="MP3")
     contents = {"image/jpeg": thumbnail, "audio/mpeg": mp3}.items()
     return point, [f"data:{kind};base64,{base64.b64encode(file.getvalue()).decode()}" for kind, file in contents]
 

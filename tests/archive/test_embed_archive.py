@@ -96,6 +96,7 @@ def test_whole_recordings_can_be_embedded(cpc, windows, tmp_path):
     assert table["path"].tolist() == paths
     assert table["duration"].isna().all()
     assert np.allclose(np.stack(table["embedding"]), cpc.transform(paths), atol=1e-6)
+    assert read_archive(tmp_path / "data")[0]["path"].tolist() == paths
 
 
 @pytest.mark.parametrize("steps", [[PCA(3)], [StandardScaler(), make_pipeline(PCA(4), PCA(2))], ["passthrough"]])

@@ -51,7 +51,8 @@ def make_cpc(configuration="small-corpus", **parameters):
     ----------
     configuration : str, default="small-corpus"
         "small-corpus" is for minutes to hours of recordings of any kind, on a laptop. "speech" is the same
-        for spoken words or syllables by any speaker; see the study in the user guide.
+        for single words or syllables, cut tightly and recorded up close, by any speaker; see the study in the
+        user guide.
         "report-conv1d-gru", "report-conv1d-attention" and "report-conv2d-gru" are the report's three
         models, meant for days of audio.
     **parameters

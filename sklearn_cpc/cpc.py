@@ -285,9 +285,10 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     def score(self, X, y=None):
         """Contrastive accuracy on recordings: how well the network tells the future from other sounds.
 
-        The task does not depend on how the network was trained, so that a grid search can compare objectives
-        and batch sizes: every prediction is judged against 15 windows of the same clip and 16 of other clips,
-        drawn with a fixed seed. Higher is better; chance is 1/32. Compare steps of other lengths with a probe.
+        The task does not depend on how the network was trained: every prediction is judged against 15 windows of
+        the same clip and 16 of other clips, drawn with a fixed seed. Higher is better; chance is 1/32.
+        It finds failed trainings, but does not rank others reliably: over 24 configurations, its rank correlation
+        with a probe was 0.76, 0.47 and 0.77 on three corpora, and no other measure was better (see the guide).
 
         Parameters
         ----------

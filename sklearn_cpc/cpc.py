@@ -285,10 +285,9 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
     def score(self, X, y=None):
         """Contrastive accuracy on recordings: how well the network tells the future from other sounds.
 
-        The task does not depend on how the network was trained: every prediction is judged against 15 windows of
-        the same clip and 16 of other clips, drawn with a fixed seed. Higher is better; chance is 1/32.
-        It finds failed trainings, but does not rank others reliably: over 24 configurations, its rank correlation
-        with a probe was 0.76, 0.47 and 0.77 on three corpora, and no other measure was better (see the guide).
+        Every prediction is judged against 15 windows of the same clip and 16 of other clips, however the network
+        was trained. Chance is 1/32. The score finds failed trainings, but ranks others unreliably: its rank
+        correlation with a probe, over 24 configurations, was 0.76, 0.47 and 0.77 on three corpora (see the guide).
 
         Parameters
         ----------

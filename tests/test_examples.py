@@ -11,6 +11,7 @@ from pathlib import Path
 import joblib
 import matplotlib.pyplot as plt
 import pytest
+from scipy.stats import spearmanr
 
 from sklearn_cpc.datasets import make_synthetic_corpus
 
@@ -96,6 +97,28 @@ def more_recordings(tmp_path_factory):
     for name in set(corpus.target_names) - {"alarm", "dog"}:  # whose sound the report's small scale keeps
         shutil.rmtree(folder / name)
     return folder
+
+
+@LITTLE_SOUND
+def test_score_study_correlates_measures_with_the_accuracy(run, more_recordings, tmp_path):
+    table, page = tmp_path / "score.json", tmp_path / "page.md"
+    page.write_text("before\n<!-- score study: begin -->\nstale\n<!-- score study: end -->\nafter\n")
+    names = ["recommended, untrained", "z of 32, untrained", "1 step ahead"]
+    options = ["--corpus", f"sounds={more_recordings}", "--group-from", "^(.)", "--quick", "--json", table]
+    run("score_study.py", *options, "--configurations", *names)
+    results = json.loads(table.read_text())
+    rows = results["sounds"]
+    assert list(rows) == names
+    for row, accuracy in zip(rows.values(), (0.5, 0.9, 0.7), strict=True):
+        row["accuracy"] = accuracy  # other processors may find equal ones, which have no ranks
+    table.write_text(json.dumps(results))
+    output = run("score_study.py", *options, "--configurations", *names, "--page", page)
+    assert json.loads(table.read_text()) == results  # nothing was computed again
+    line = next(line for line in page.read_text().splitlines() if line.startswith("| score |"))
+    assert line in output
+    expected = spearmanr([row["score"] for row in rows.values()], [0.5, 0.9, 0.7]).statistic
+    assert line.split("|")[2].strip() == f"{expected:+.2f}"
+    assert "stale" not in page.read_text()
 
 
 def test_overfitting_prints_gaps_of_network_and_probe(run, more_recordings):

@@ -35,9 +35,10 @@ def build(tmp_path_factory):
 
 
 def list_files(*folders):
-    """List the files of the repository in folders, without what was built there."""
-    paths = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
-    return {path.relative_to(ROOT).as_posix() for path in paths if not {"__pycache__", "_build"} & {*path.parts}}
+    """List the files of the repository in folders, without what was built there, or is hidden."""
+    paths = [path.relative_to(ROOT) for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    built = re.compile(r"(^|/)(\.|__pycache__|_build|results/)|^docs/(api/|gallery/|sg_execution)")
+    return {path.as_posix() for path in paths if not built.search(path.as_posix())}
 
 
 def test_wheel_holds_the_files_of_the_package_only(build):

@@ -158,7 +158,7 @@ def test_pipelines_and_grids_pass_groups_to_who_asks_for_them():
 
 @pytest.mark.usefixtures("routing")
 def test_groups_that_nobody_asked_for_are_refused():
-    with pytest.raises(TypeError, match="unexpected argument.*groups"):
+    with pytest.raises(TypeError, match=r"unexpected argument.*groups"):
         make_pipeline(grouped_cpc(), LinearProbe()).fit(TONES, np.arange(24) % 2, groups=NAMES)
 
 

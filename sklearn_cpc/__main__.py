@@ -24,7 +24,7 @@ ARGUMENTS: dict[str, dict] = {  # of the commands, by the names of their paramet
 OPTIONS: dict[str, dict] = {
     "output": {"metavar": "PATH", "help": "file or folder to write"},
     "configuration": {"default": "small-corpus", "metavar": "NAME", "help": "of make_cpc, such as speech"},
-    "set": {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME=VALUE", "help": "of CPCTransformer"},
+    "set": {"nargs": "+", "action": "extend", "default": [], "metavar": "NAME=VALUE", "help": "its parameters"},
     "duration": {"type": float, "help": "seconds of windows (default: 1) or of the example (default: to the end)"},
     "hop": {"type": float, "help": "seconds from one window to the next (default: the duration)"},
     "onset": {"type": float, "default": 0.0, "help": "seconds before the example begins in its recording"},

@@ -49,6 +49,11 @@ def push_to_hub(estimator, repo_id, *, notes="", private=None):
     ------
     NotFittedError, TypeError, ValueError
         If the estimator cannot be saved; nothing is uploaded.
+
+    Examples
+    --------
+    >>> from sklearn_cpc.hub import push_to_hub
+    >>> push_to_hub(cpc, "me/owls", notes="20 hours of owls")  # doctest: +SKIP
     """
     data, facts = to_bytes(estimator), []
     for part in find_nested(estimator, lambda part: hasattr(part, "network_")):
@@ -78,5 +83,10 @@ def load_from_hub(repo_id, *, revision=None):
     -------
     estimator
         As from :func:`sklearn_cpc.load`, which raises ValueError if the file is no model.
+
+    Examples
+    --------
+    >>> from sklearn_cpc.hub import load_from_hub
+    >>> cpc = load_from_hub("me/owls")  # doctest: +SKIP
     """
     return load(import_extra("huggingface_hub", "hub").hf_hub_download(repo_id, FILE, revision=revision))

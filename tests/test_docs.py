@@ -15,13 +15,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXTRAS = {"clusters.md": ["distributed", "ray"]}  # modules that a page needs
 PLUG_INS = ROOT / "docs" / "plug-ins.md"
 PACKAGES = {  # that a section needs
-    "scikit-learn's callbacks": ["sklearn.callback", "rich"],
-    "TensorBoard": ["tensorboard"],
+    "scikit-learn's callbacks": ["sklearn.callback"],
     "MLflow": ["mlflow"],
     "Weights & Biases": ["wandb"],
-    "Optuna": ["optuna_integration"],
-    "Frozen features and polars": ["polars"],
-    "Hugging Face Hub": ["huggingface_hub"],
 }
 FILES = {  # that it leaves: logs that hold something
     "skorch's callbacks": ["best/params.pt"],

@@ -1,6 +1,7 @@
 """Fitted estimators that stay fitted, and their output as polars."""
 
 import numpy as np
+import polars
 import pytest
 from corpus import RATE, rising_tones, small_cpc
 from numpy.testing import assert_array_equal
@@ -59,7 +60,6 @@ def test_a_frozen_probe_predicts_as_before():
     ids=["fitted", "cloned", "frozen", "in a pipeline"],
 )
 def test_output_may_be_polars(name, wrap):
-    polars = pytest.importorskip("polars", reason="needs polars")
     fitted = ESTIMATORS[name]().fit(TONES)
     wrapped = wrap(fitted).set_output(transform="polars").fit(TONES)
     table = wrapped.transform(TONES)

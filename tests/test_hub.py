@@ -2,17 +2,16 @@
 
 import sys
 
+import huggingface_hub
 import numpy as np
 import pytest
 from corpus import rising_tones, small_cpc
+from hub_server import serve_hub, use_server
 from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from sklearn_cpc import LinearProbe, MFCCTransformer, hub
-
-huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs the extra 'hub'")
-from hub_server import serve_hub, use_server  # noqa: E402
 
 TONES, CLASSES = rising_tones(12), np.arange(12) % 2
 FIRST, SECOND = f"{1:040x}", f"{2:040x}"

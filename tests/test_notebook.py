@@ -3,12 +3,9 @@
 import re
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
-
-nbformat = pytest.importorskip("nbformat", reason="needs nbclient")
-nbclient = pytest.importorskip("nbclient", reason="needs nbclient")
-pytest.importorskip("ipykernel", reason="needs ipykernel")
-pytest.importorskip("ipywidgets", reason="needs ipywidgets")
 
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "first-hour.ipynb"
 

@@ -39,8 +39,8 @@ def read_annotations(paths, format=None, *, recordings=None, label_column=None):
         of crowsetta, such as "textgrid", rounded to milliseconds (``pip install 'sklearn-cpc[annotations]'``).
         None: one of the first three, as the file looks.
     recordings : str, path-like or sequence of them, default=None
-        The recordings, ``windows["path"]`` for example. Their names are those in a table or, if it has none, that
-        of the table; between equal names, folders decide. None: they are beside the table, or where it says.
+        Recordings that the tables may be about, such as ``windows["path"]``. A table names its own, or has the
+        same name. Folders decide between equal names. None: look beside the tables, and where they say.
     label_column : str, default=None
         Column of the labels. None: "label", "Annotation", "Species" or another common name.
 

@@ -106,7 +106,8 @@ def match_columns(names):
 
 def read_columns(names, columns, first_row=0):
     """Return clips, as tuples of path, onset and duration (NaN: to the end), from columns with these names."""
-    columns = [[None if value is from_pandas("NA") else value for value in values] for values in columns]
+    missing = from_pandas("NA")
+    columns = [[None if value is missing else value for value in values] for values in columns]
     matches = match_columns(names)
     _check_ignored(names, columns, matches)
     path_columns = {i: _split_paths(names[i], columns[i], first_row) for i in matches["path"]}

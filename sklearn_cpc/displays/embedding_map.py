@@ -42,7 +42,9 @@ BROWSER_FORMATS = ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"
 
 
 class EmbeddingMap:
-    """Embeddings as points in a plane, on a page that plays the sound of each point; see the example.
+    """Embeddings as points in a plane, on a page that plays the sound of each point.
+
+    Create a map with :meth:`from_estimator` or :meth:`from_embeddings`, and write its page with :meth:`save`.
 
     Parameters
     ----------

@@ -8,10 +8,12 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import column_or_1d
 
-from .._extras import from_pandas
+from .._extras import import_extra
 from .._files import locate
 from .._warnings import warn
 from ..audio.clips import as_clips
+
+pd = import_extra("pandas", "evaluation")
 
 
 def make_folds(X, y, groups, cv, unlabelled=None):
@@ -64,6 +66,6 @@ def _count_split_groups(groups, folds):
 def check_labels(y, name):
     """Return the class of each row as a 1-D array, or raise ValueError if some rows have none."""
     y = column_or_1d(y)
-    if n_missing := sum(value is None or value is from_pandas("NA") or value != value for value in y.tolist()):
+    if n_missing := int(pd.isna(y).sum()):
         raise ValueError(f"{name} holds no class (NaN or None) for {n_missing} of {len(y)} rows; leave them out.")
     return y

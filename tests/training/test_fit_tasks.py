@@ -124,7 +124,6 @@ def test_pipelines_pass_their_callbacks_on_without_a_warning():
 
 
 def test_scikit_learns_progress_bar_counts_epochs(capsys):
-    pytest.importorskip("rich", reason="needs rich, which scikit-learn's ProgressBar draws with")
     pipeline = make_pipeline(small_cpc(max_epochs=2), small_probe())
     pipeline.set_callbacks(callback.ProgressBar()).fit(CLIPS, CLASSES)
     shown = capsys.readouterr().out

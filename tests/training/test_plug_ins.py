@@ -56,7 +56,6 @@ def test_callbacks_that_can_be_copied_keep_what_they_share():
     "estimator", [small_cpc(), AutoencoderReducer(2), LinearProbe()], ids=lambda e: type(e).__name__
 )
 def test_losses_of_every_epoch_arrive_in_tensorboard(estimator, tmp_path):
-    pytest.importorskip("tensorboard", reason="needs tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from torch.utils.tensorboard import SummaryWriter
 

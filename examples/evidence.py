@@ -24,7 +24,8 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pandas as pd
-from evidence_corpora import add_corpus_options, limit_rows, prepare, read_corpora
+from evidence_corpora import add_corpus_options, at_least_one, limit_rows, prepare, read_corpora
+from pages import replace_part
 from sklearn.dummy import DummyClassifier
 from supervised import SupervisedNetwork
 
@@ -42,7 +43,6 @@ TWINS = {"trained": "untrained", "trained speech": "untrained speech"}
 CHOSEN_ON = ("esc10", "esc50", "fsdd")  # corpora that the configurations were chosen on
 QUICK_ROWS = 12  # per class
 KEY = "fold{1}_seed{0}"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def main():
@@ -80,14 +80,6 @@ def read_options():
     if options.quick:
         options.max_per_class = min(options.max_per_class or QUICK_ROWS, QUICK_ROWS)
     return options
-
-
-def at_least_one(text):
-    """Convert an option to an integer."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
 
 
 # The study: what the JSON file holds
@@ -311,19 +303,13 @@ def as_interval(row, column):
 
 def write_page(study, page, figure):
     """Replace what is between the markers of a page by the tables, and a link to the figure."""
-    text = page.read_text()
-    if BEGIN not in text or END not in text:
-        raise SystemExit(
-            f"evidence.py: {page} lacks the lines {BEGIN} and {END}, between which the tables belong."
-        )
     parts = [as_tables(study)]
     if figure:
         link = Path(os.path.relpath(figure, page.parent)).as_posix()
         parts.insert(
             0, f"![Accuracy by corpus of MFCCs, log-mel statistics, untrained and trained networks]({link})"
         )
-    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    page.write_text("\n\n".join([before, *parts, after]))
+    replace_part(page, "results", "\n\n".join(parts))
 
 
 def draw(study, path):

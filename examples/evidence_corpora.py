@@ -1,5 +1,6 @@
 """The corpora of evidence.py: manifests, folders, known corpora and public ones."""
 
+import argparse
 import csv
 import os
 import re
@@ -23,6 +24,14 @@ class Corpus(NamedTuple):
     paths: np.ndarray
     target: np.ndarray
     groups: np.ndarray | None
+
+
+def at_least_one(text):
+    """Convert an option to an integer."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
 
 
 def add_corpus_options(parser):

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from evidence_corpora import add_corpus_options, limit_rows, prepare, read_corpora
+from pages import replace_part
 from torch.nn.functional import normalize
 
 from sklearn_cpc import GRUContext, make_cpc
@@ -60,7 +61,6 @@ LONG = 3600.0  # seconds, longer than any recording
 MIN_SHARE = 1e-7  # of a singular value; keeps logarithms finite
 FIRST_RANK, LAST_RANK = 3, 60  # singular values through which alpha-ReQ fits a line
 WITHIN_FLOOR = 1e-3  # added to the variance within recordings by LiDAR
-BEGIN, END = "<!-- score study: begin -->", "<!-- score study: end -->"
 
 
 def main():
@@ -92,9 +92,7 @@ def main():
     table = as_table(results)
     print(f"\n{table}")
     if options.page:
-        text = options.page.read_text()
-        before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-        options.page.write_text("\n\n".join([before, table, after]))
+        replace_part(options.page, "score study", table)
 
 
 def evaluate(cpc, corpus):

@@ -153,7 +153,7 @@ def test_page_and_figure_are_written_from_the_file(study, manifest, tmp_path):
     study("--manifest", manifest, "--names", "mfcc", "untrained", "trained", "--seeds", 1)
     page, figure = tmp_path / "docs" / "page.md", tmp_path / "docs" / "images" / "figure.png"
     page.parent.mkdir()
-    page.write_text(f"before\n\n{evidence.BEGIN}\nstale\n{evidence.END}\n\nafter\n")
+    page.write_text("before\n\n<!-- results: begin -->\nstale\n<!-- results: end -->\n\nafter\n")
     _, output = study("--page", page, "--figure", figure)
     text = page.read_text()
     assert output.strip() in text

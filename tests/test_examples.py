@@ -6,10 +6,12 @@ import re
 import runpy
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import joblib
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
@@ -119,6 +121,30 @@ def test_score_study_correlates_measures_with_the_accuracy(run, more_recordings,
     expected = spearmanr([row["score"] for row in rows.values()], [0.5, 0.9, 0.7]).statistic
     assert line.split("|")[2].strip() == f"{expected:+.2f}"
     assert "stale" not in page.read_text()
+
+
+def test_label_study_writes_accuracies_and_gains_once(run, recordings, tmp_path):
+    page, figure = tmp_path / "page.md", tmp_path / "labels.png"
+    page.write_text("before\n<!-- label study: begin -->\nstale\n<!-- label study: end -->\nafter\n")
+    options = ["--corpus", f"sounds={recordings}", "--group-from", "^(.)", "--draws", 1, "--epochs", 1]
+    options += ["--output", tmp_path, "--page", page, "--figure", figure, "--jobs", 1]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*s of sound is little to learn from")
+        output = run("label_study.py", *options)
+    table = pd.read_csv(tmp_path / "sounds.csv", index_col=["representation", "n_labels"])
+    cells = {
+        row[2].strip(): [cell.split()[0] for cell in row[3:-1]]
+        for row in (line.split("|") for line in output.splitlines() if line.startswith("| sounds"))
+    }
+    assert {"chance", "mfcc", "CPC (untrained)", "CPC", "supervised"} < cells.keys()
+    for name in ("CPC", "supervised"):
+        assert cells[name] == [f"{100 * mean:.1f}" for mean in table.loc[name, "mean"]]
+    gain = 100 * (table.loc["CPC", "mean"] - table.loc["CPC (untrained)", "mean"])
+    assert list(map(float, cells["gain of CPC over untrained"])) == pytest.approx(gain, abs=0.051)
+    assert output.strip() in page.read_text()
+    assert "stale" not in page.read_text()
+    assert figure.stat().st_size > 5000
+    assert run("label_study.py", *options) == output  # it computes nothing: a warning would be an error
 
 
 def test_overfitting_prints_gaps_of_network_and_probe(run, more_recordings):

@@ -82,6 +82,7 @@ html_theme_options = {
     "logo": {"text": project},
     "github_url": "https://github.com/sklearn-cpc/sklearn-cpc",
     "header_links_before_dropdown": 7,
+    "navbar_align": "left",  # on laptops, all links and the search fit in one line
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],

@@ -23,7 +23,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, StratifiedKFold
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_cpc import AutoencoderReducer, LinearProbe, MFCCTransformer, make_cpc
@@ -52,7 +52,7 @@ def main():
         if options.fit_all:
             print("fitting the pipeline on all recordings ...")
             final = pipelines["CPC"].fit(corpus.paths, corpus.target)
-            joblib.dump(final.set_params(cpc__memory=None), options.output / "pipeline.joblib")
+            joblib.dump(final.set_params(cpctransformer__memory=None), options.output / "pipeline.joblib")
     print("files:", *sorted(map(str, options.output.iterdir())))
 
 
@@ -75,7 +75,9 @@ def read_options():
 def read_corpus(options, scratch):
     """Return the recordings, their classes and, if known, groups that folds must not split."""
     if options.audio is None:
-        return make_synthetic_corpus(f"{scratch}/corpus", n_per_class=20, n_groups=5, random_state=options.seed)
+        return make_synthetic_corpus(
+            f"{scratch}/corpus", n_per_class=20, n_groups=5, duration=3.0, random_state=options.seed
+        )
     return load_audio_folder(options.audio, group_from=options.group_from)
 
 
@@ -92,18 +94,16 @@ def make_pipelines(options, memory):
     cpc = make_cpc(options.configuration, memory=memory, random_state=options.seed, verbose=1)
     cpc.set_params(max_epochs=cpc.max_epochs if options.epochs is None else options.epochs)
     cpc.set_params(lr=options.lr or cpc.lr)
-    chain = Pipeline(
-        [
-            ("cpc", cpc),
-            ("ae", AutoencoderReducer(max_epochs=100, lr=1e-3, random_state=options.seed)),
-            ("clf", LinearProbe(max_epochs=100, lr=1e-2, random_state=options.seed)),
-        ]
-    )
+    if options.configuration.startswith("report"):
+        reducer = AutoencoderReducer(max_epochs=100, lr=1e-3, random_state=options.seed)
+        chain = make_pipeline(cpc, reducer, LinearProbe(max_epochs=100, lr=1e-2, random_state=options.seed))
+    else:
+        chain = make_pipeline(cpc, StandardScaler(), LogisticRegression(C=0.05, max_iter=1000))
     mfcc = MFCCTransformer(memory=memory)
     return {
         "chance": DummyClassifier(),
         "MFCC": make_pipeline(mfcc, StandardScaler(), LogisticRegression(max_iter=2000)),
-        "CPC (untrained)": clone(chain).set_params(cpc__max_epochs=0),
+        "CPC (untrained)": clone(chain).set_params(cpctransformer__max_epochs=0),
         "CPC": chain,
     }
 

@@ -79,8 +79,9 @@ def export_onnx(estimator, path, *, frames=None):
     """
     import_extra("onnxscript", "onnx")
     runtime = import_extra("onnxruntime", "onnx")
+    path = os.path.realpath(os.fsdecode(path))
     steps = [step for _, step in estimator.steps] if isinstance(estimator, Pipeline) else [estimator]
-    cpc, *steps = (step for step in steps if step not in (None, "passthrough"))
+    cpc, *steps = [step for step in steps if step not in (None, "passthrough")] or [None]
     if type(cpc) is not CPCTransformer or not all(type(step) in MODULES for step in steps) or (frames and steps):
         came = " and ".join(type(step).__name__ for step in [cpc, *steps]) + (f" with {frames=}" if frames else "")
         known = ", ".join(kind.__name__ for kind in MODULES)
@@ -116,7 +117,7 @@ def export_onnx(estimator, path, *, frames=None):
         for shape in ((3, min(n_samples, longest)), (1, max(shortest, n_samples * 2 // 3))):
             noise = np.random.default_rng(0).normal(0, 0.1, shape).astype(np.float32)
             check_same(session, cpc, steps, frames, noise)
-    write_file(os.path.realpath(os.fsdecode(path)), data)
+    write_file(path, data)
 
 
 def trace(graph, n_samples, lengths, output):

@@ -45,6 +45,12 @@ def load_model(model_file_path):
     return Model(found[0])
 
 
+def as_samples(audio):
+    """Return a tensor as an array of float32, or of its integers, whose type states their full scale."""
+    audio = audio.detach().cpu()
+    return (audio.float() if audio.is_floating_point() else audio).numpy()
+
+
 def get_scene_embeddings(audio, model):
     """Embed sounds as ``transform`` does.
 
@@ -59,7 +65,7 @@ def get_scene_embeddings(audio, model):
     float Tensor of shape (n_sounds, scene_embedding_size)
         On the device of the audio.
     """
-    samples = audio.detach().cpu().float().numpy()
+    samples = as_samples(audio)
     embeddings = model.cpc.set_params(device=str(audio.device)).transform(samples)
     return torch.from_numpy(np.asarray(embeddings)).to(audio.device)
 
@@ -80,7 +86,7 @@ def get_timestamp_embeddings(audio, model):
     timestamps : float Tensor of shape (n_sounds, n_timestamps)
         Centres of the steps in milliseconds.
     """
-    samples = audio.detach().cpu().float().numpy()
+    samples = as_samples(audio)
     times, embeddings = zip(*model.cpc.set_params(device=str(audio.device)).transform_frames(samples), strict=True)
     timestamps = torch.stack([torch.from_numpy(1000 * row).float() for row in times])
     return torch.stack(list(map(torch.from_numpy, embeddings))).to(audio.device), timestamps.to(audio.device)

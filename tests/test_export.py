@@ -167,6 +167,8 @@ def test_other_estimators_are_refused(tmp_path):
         export_onnx(pipe, tmp_path / "model.onnx")
     with pytest.raises(TypeError, match="StandardScaler"):
         export_onnx(StandardScaler(), tmp_path / "model.onnx")
+    with pytest.raises(TypeError, match="cannot export NoneType; use"):
+        export_onnx(make_pipeline("passthrough"), tmp_path / "model.onnx")
     with pytest.raises(TypeError, match="with frames='z'"):
         export_onnx(make_pipeline(small_cpc(), StandardScaler()), tmp_path / "model.onnx", frames="z")
     with pytest.raises(NotFittedError):

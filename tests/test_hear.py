@@ -66,6 +66,19 @@ def test_timestamp_embeddings_are_those_of_transform_frames(saved):
     assert_allclose(embeddings, [row.embeddings for row in cpc.transform_frames(audio.numpy())], atol=1e-6)
 
 
+def test_integers_are_scaled_by_their_type(saved):
+    _, model = saved
+    audio = (noise(2, 400) * 32768).short()
+    assert_allclose(
+        hear.get_scene_embeddings(audio, model), hear.get_scene_embeddings(audio / 32768, model), atol=1e-6
+    )
+    assert_allclose(
+        hear.get_timestamp_embeddings(audio, model)[0],
+        hear.get_timestamp_embeddings(audio / 32768, model)[0],
+        atol=1e-6,
+    )
+
+
 def test_pipeline_is_loaded_as_its_first_step_and_others_are_refused(tmp_path):
     audio = noise(8, 400)
     pipe = make_pipeline(small_cpc(), StandardScaler()).fit(audio.numpy())

@@ -54,7 +54,7 @@ table[
 # - Ask for more evidence: more folds, or ``n_seeds=3``.
 #
 # On real recordings, training gained most where the same sounds come from other
-# speakers or players, and nothing on environmental sounds: see :doc:`/evidence`.
+# speakers or players, and little on environmental sounds: see :doc:`/evidence`.
 #
 # What MFCCs cannot tell apart
 # ----------------------------

@@ -1,5 +1,6 @@
 """Batches: rows of tensors, and clips cut from recordings, as a network takes them."""
 
+import functools
 import hashlib
 import os
 from typing import NamedTuple
@@ -12,7 +13,9 @@ from .._files import locate
 from .._generators import own_generator
 from .._ranks import own_ranks
 from .._warnings import warn
+from .cutting import ClipCutter
 
+CPU = torch.device("cpu")
 LITTLE_SECONDS = 60.0  # of sound, in which training gained nothing that could be measured
 N_SORTED = 16  # batches' worth of clips that are sorted by length together
 
@@ -37,8 +40,9 @@ class ClipBatches(IterableDataset):
     Clips of similar length share a batch. Ranks get their own clips of it. Names of recordings are for messages.
     """
 
-    def __init__(self, recordings, shape, batch_size, random, names=()):
+    def __init__(self, recordings, shape, batch_size, random, names=(), device=CPU):
         self.recordings, self.shape, self.batch_size, self.random = recordings, shape, batch_size, random
+        self.device = device
         self.names, self._rows = names, []  # _rows: recordings of the clips of each batch of this epoch
         self.n_batches = -(-sum(map(shape.count_full, recordings)) // batch_size)  # of an epoch
 
@@ -46,16 +50,21 @@ class ClipBatches(IterableDataset):
         """Return the names of the recordings of a batch of this epoch."""
         return [self.names[row] for row in dict.fromkeys(self._rows[number])] if self.names else []
 
+    @functools.cached_property
+    def cutter(self):
+        """What cuts the clips; it is made by the first epoch, as it may copy all recordings to a GPU."""
+        return ClipCutter(self.recordings, self.shape, np.float32, self.device)
+
     def __iter__(self):
         rows, starts, lengths = self._draw()
         self._rows = []
         order = self._sort_by_length(self.random.permutation(len(rows)), lengths)
         batches = split_evenly(torch.from_numpy(order), self.batch_size)
         for number in self.random.permutation(len(batches)):
-            self._rows.append([rows[i] for i in batches[number]])
-            pieces = [(self.recordings[rows[i]], starts[i]) for i in batches[number]]
-            own = own_ranks().share(len(pieces)) if own_ranks() else slice(None)
-            clips, n_valid = self.shape.stack(pieces, np.float32, own)
+            batch = batches[number].numpy()
+            self._rows.append(rows[batch].tolist())
+            own = own_ranks().share(len(batch)) if own_ranks() else slice(None)
+            clips, n_valid = self.cutter.cut(rows[batch], starts[batch], own)
             yield {"clips": clips, "n_valid": n_valid}, n_valid
 
     def _draw(self):
@@ -67,7 +76,7 @@ class ClipBatches(IterableDataset):
             rows += [row] * n_clips
             starts += [offset + i * full for i in range(n_clips)]
             lengths += [min(len(samples), full)] * n_clips
-        return rows, starts, np.array(lengths)
+        return np.array(rows), np.array(starts), np.array(lengths)
 
     def _sort_by_length(self, order, lengths):
         """Sort stretches of a random order by length: neighbours are alike, but not the same in every epoch."""
@@ -85,10 +94,11 @@ class Clips(NamedTuple):
     heard: torch.Tensor  # (batch, 2): steps heard when this clip begins, and in all, each counted once
 
 
-def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, overlap=True):
+def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, device=CPU, overlap=True):
     """Cut every recording into clips (see :meth:`ClipShape.lay_out`) and yield :class:`Clips`, the longest first.
 
     A batch has at most ``max_samples``, unless one clip has more: larger batches take memory and are no faster.
+    Clips of all the sound are cut on the ``device`` if that is a GPU, and has room for the recordings.
     """
     plan: list = []  # rows of (valid, recording, start, shared, heard when it begins, heard in all)
     for row, samples in enumerate(recordings):
@@ -98,12 +108,12 @@ def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, overlap=Tr
         begins = n_new.cumsum() - n_new - n_shared
         plan += zip(n_valid, [row] * len(first), starts, n_shared, begins, [n_new.sum()] * len(first), strict=True)
     plan.sort(key=lambda clip: -clip[0])
-    done = 0
+    done, cutter = 0, ClipCutter(recordings, shape, dtype, device if n_clips is None else CPU)
     while done < len(plan):
         longest = shape.count_needed(plan[done][0])
         batch = np.array(plan[done : done + max(1, max_samples // longest)])
         done += len(batch)
-        clips, _ = shape.stack([(recordings[row], start) for row, start in batch[:, 1:3]], dtype)
+        clips, _ = cutter.cut(batch[:, 1], batch[:, 2])
         n_valid, n_shared, heard = (torch.from_numpy(batch[:, columns]) for columns in (0, 3, slice(4, 6)))
         yield Clips(clips, n_valid, batch[:, 1], n_shared, heard)
 

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 LONG_CLIP = 20  # clips' worth of sound that is embedded in one piece, if the network takes any length
 
@@ -74,18 +73,3 @@ class ClipShape(NamedTuple):
             first = np.unique(spread.round().astype(int))
         n_shared = np.maximum(0, np.append(0, first[:-1] + self.n_steps - first[1:]))
         return first, n_shared, np.minimum(n_total - first, self.n_steps)
-
-    def stack(self, pieces, dtype, own=slice(None)):
-        """Copy clips, pairs of a recording and where in it they begin, into one tensor, with zeros at the end.
-
-        Returns it, of shape (batch, n_samples) or shorter, and how many steps of each clip hold sound. It holds
-        the slice ``own`` of the clips, and has the length that the longest of all needs.
-        """
-        lengths = [min(len(samples) - start, self.n_samples) for samples, start in pieces]
-        n_valid = self.count_valid(lengths)
-        pieces = pieces[own]
-        clips = np.zeros((len(pieces), self.count_needed(n_valid.max())), dtype)
-        for (samples, start), clip in zip(pieces, clips, strict=True):
-            piece = samples[start : start + len(clip)]
-            clip[: len(piece)] = piece
-        return torch.from_numpy(clips), torch.from_numpy(n_valid[own])

@@ -51,7 +51,8 @@ def embed_pooled(network, samples, *, pooling, n_clips, batch_size, dtype, devic
     pooler, shape = Pooler(pooling, len(samples), network.dims), ClipShape.for_network(network)
     max_samples = batch_size * shape.n_samples
     shape = shape if n_clips else shape.for_embedding(network, pooler.layers)
-    for clips, n_valid, rows, n_shared, heard in clips_in_order(samples, shape, n_clips, max_samples, dtype):
+    batches = clips_in_order(samples, shape, n_clips, max_samples, dtype, device=device)
+    for clips, n_valid, rows, n_shared, heard in batches:
         n_valid = move(n_valid, device)
         layers = network.layers(move(clips, device), n_valid, pooler.layers)
         pooler.update(rows, layers, n_valid, move(n_shared, device), move(heard, device))
@@ -65,7 +66,8 @@ def embed_frames(network, samples, *, layer, batch_size, dtype, device):
     shape = ClipShape.for_network(network)
     max_samples, shape = batch_size * shape.n_samples, shape.for_embedding(network, {layer})
     clips_embedded = []
-    for clips, n_valid, _, n_shared, _ in clips_in_order([samples], shape, None, max_samples, dtype):
+    batches = clips_in_order([samples], shape, None, max_samples, dtype, device=device)
+    for clips, n_valid, _, n_shared, _ in batches:
         steps = network.layers(move(clips, device), move(n_valid, device), [layer])[layer].cpu().numpy()
         clips_embedded += [clip[start:stop] for clip, start, stop in zip(steps, n_shared, n_valid, strict=True)]
     embeddings = np.concatenate(clips_embedded)
@@ -85,5 +87,6 @@ def make_forecasts(network, samples, *, n_clips, batch_size, device):
     shape = ClipShape.for_network(network)
     max_samples = batch_size * shape.n_samples
     # Without overlap: a window must not be among its own negatives.
-    for clips, n_valid, *_ in clips_in_order(samples, shape, n_clips, max_samples, np.float32, overlap=False):
+    how = {"device": device, "overlap": False}
+    for clips, n_valid, *_ in clips_in_order(samples, shape, n_clips, max_samples, np.float32, **how):
         yield network(move(clips, device), move(n_valid, device))

@@ -61,16 +61,6 @@ def test_clips_are_spread_evenly_and_a_single_one_is_in_the_middle(n_clips, expe
     assert ClipShape(120, 12).lay_out(320, n_clips)[0].tolist() == expected
 
 
-@given(LENGTHS, CLIPS, st.integers(0, 2500))
-def test_cut_is_padded_with_silence(length, clip, start):
-    samples = np.arange(1.0, length + 1)
-    clips, _ = ClipShape(clip, 1).stack([(samples, start)], np.float64)
-    n_copied = max(0, min(clip, length - start))
-    assert clips.shape == (1, clip)
-    assert_array_equal(clips[0, :n_copied], samples[start : start + n_copied])
-    assert (clips[0, n_copied:] == 0).all()
-
-
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 40))
 def test_half_filled_steps_and_the_first_step_count_as_sound(n_samples, clip, n_steps):
     n_samples = min(n_samples, clip)

@@ -77,6 +77,22 @@ class At(Callback):
             self.action()
 
 
+class EndAfter:
+    """A callback of scikit-learn that ends a training after so many epochs, and counts those it is told of."""
+
+    def __init__(self, n_epochs):
+        self.n_epochs, self.n_told = n_epochs, 0
+
+    def setup(self, estimator, context):
+        pass
+
+    teardown = on_fit_task_begin = setup
+
+    def on_fit_task_end(self, estimator, context):
+        self.n_told += context.task_name == "epoch"
+        return self.n_told == self.n_epochs
+
+
 def fail():
     raise OSError("the disk is on fire")
 
@@ -129,6 +145,13 @@ def try_features(folder, rank):
     search = GridSearchCV(make("recommended", distributed=True), {"lr": [1e-4, 1e-2]}, cv=2, error_score="raise")
     yield "search", search.fit(clips).cv_results_["mean_test_score"].tolist()
     make("recommended", distributed=True, max_epochs=2, checkpoint=folder / "from-two").fit(clips)
+    if hasattr(cpc, "set_callbacks"):  # since scikit-learn 1.9
+        end = EndAfter(2)
+        cpc = make(None, distributed=True, max_epochs=5).set_callbacks(end).fit(clips)
+        np.savez(folder / f"ended-{rank}.npz", **weights(cpc))
+        yield "ended", [cpc.n_iter_, cpc.interrupted_, end.n_told]
+        cpc.set_params(distributed=False).partial_fit(clips)
+        yield "callbacks stay", end.n_told
 
 
 def be_killed(folder, rank):

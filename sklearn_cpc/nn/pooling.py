@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 N_THIRDS = 3
-MAX_PENDING = 4096  # clips whose values stay on a GPU before they are fetched; a chunk has fewer, if they are long
+MAX_PENDING = 128  # batches whose values stay on a GPU before they are fetched: more than a chunk usually has
 
 
 class Pooling(NamedTuple):
@@ -94,7 +94,7 @@ class Pooler:
     def __init__(self, pooling, n_rows, dims):
         self.layers = {POOLINGS[name].layer for name in pooling}
         self.parts = []  # pairs of a pooling and its sums, arrays with one row per recording
-        self.pending, self.n_pending = [], 0  # batches of clips that are still to be added up, and their clips
+        self.pending = []  # recordings and values of clips that are still to be added up, by batch
         for chosen in (POOLINGS[name] for name in pooling):
             no_clips = torch.zeros(0, 1, dims[chosen.layer]), torch.zeros(0, 1, 1), torch.zeros(0, 2)
             widths = [values.shape[1] for values in chosen.summands(*map(to_numpy, chosen.per_clip(*no_clips)))]
@@ -117,8 +117,7 @@ class Pooler:
             per_clip = chosen.per_clip(steps, mask[..., None].to(steps.dtype), heard)
             values.append(per_clip)
         self.pending.append((rows, values))
-        self.n_pending += len(rows)
-        if self.n_pending >= MAX_PENDING:
+        if len(self.pending) == MAX_PENDING:
             self._add_up()
 
     def _add_up(self):
@@ -128,7 +127,7 @@ class Pooler:
             values = [to_numpy(torch.cat(parts)) for parts in zip(*per_clip, strict=True)]
             for total, summand in zip(sums, chosen.summands(*values), strict=True):
                 chosen.add.at(total, np.concatenate(rows), summand)
-        self.pending, self.n_pending = [], 0
+        self.pending = []
 
     def result(self):
         """Return a float64 array of shape (n_rows, n_features)."""

@@ -13,7 +13,8 @@ from .._files import locate
 from .._generators import own_generator
 from .._ranks import own_ranks
 from .._warnings import warn
-from .cutting import ClipCutter
+from .clip_geometry import ClipCutter
+from .device import move
 
 CPU = torch.device("cpu")
 LITTLE_SECONDS = 60.0  # of sound, in which training gained nothing that could be measured
@@ -42,18 +43,13 @@ class ClipBatches(IterableDataset):
 
     def __init__(self, recordings, shape, batch_size, random, names=(), device=CPU):
         self.recordings, self.shape, self.batch_size, self.random = recordings, shape, batch_size, random
-        self.device = device
+        self.cutter = ClipCutter(recordings, shape, np.float32, device)
         self.names, self._rows = names, []  # _rows: recordings of the clips of each batch of this epoch
         self.n_batches = -(-sum(map(shape.count_full, recordings)) // batch_size)  # of an epoch
 
     def name_batch(self, number=-1):
         """Return the names of the recordings of a batch of this epoch."""
         return [self.names[row] for row in dict.fromkeys(self._rows[number])] if self.names else []
-
-    @functools.cached_property
-    def cutter(self):
-        """What cuts the clips; it is made by the first epoch, as it may copy all recordings to a GPU."""
-        return ClipCutter(self.recordings, self.shape, np.float32, self.device)
 
     def __iter__(self):
         rows, starts, lengths = self._draw()
@@ -63,8 +59,8 @@ class ClipBatches(IterableDataset):
         for number in self.random.permutation(len(batches)):
             batch = batches[number].numpy()
             self._rows.append(rows[batch].tolist())
-            own = own_ranks().share(len(batch)) if own_ranks() else slice(None)
-            clips, n_valid = self.cutter.cut(rows[batch], starts[batch], own)
+            cut = functools.partial(self.cutter.cut, rows[batch], starts[batch])
+            clips, n_valid = own_ranks().share(len(batch), cut) if own_ranks() else cut()
             yield {"clips": clips, "n_valid": n_valid}, n_valid
 
     def _draw(self):
@@ -85,7 +81,7 @@ class ClipBatches(IterableDataset):
 
 
 class Clips(NamedTuple):
-    """A batch of clips cut from recordings in a known order."""
+    """A batch of clips cut from recordings in a known order, on the device of the network."""
 
     clips: torch.Tensor  # (batch, n_samples)
     n_valid: torch.Tensor  # (batch,): steps that hold sound
@@ -94,11 +90,11 @@ class Clips(NamedTuple):
     heard: torch.Tensor  # (batch, 2): steps heard when this clip begins, and in all, each counted once
 
 
-def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, device=CPU, overlap=True):
+def clips_in_order(recordings, shape, n_clips, max_samples, dtype, device=CPU, *, overlap=True):
     """Cut every recording into clips (see :meth:`ClipShape.lay_out`) and yield :class:`Clips`, the longest first.
 
     A batch has at most ``max_samples``, unless one clip has more: larger batches take memory and are no faster.
-    Clips of all the sound are cut on the ``device`` if that is a GPU, and has room for the recordings.
+    Recordings of which all is needed are moved to the ``device`` in one piece, if it is a GPU with room for them.
     """
     plan: list = []  # rows of (valid, recording, start, shared, heard when it begins, heard in all)
     for row, samples in enumerate(recordings):
@@ -114,7 +110,8 @@ def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, device=CPU
         batch = np.array(plan[done : done + max(1, max_samples // longest)])
         done += len(batch)
         clips, _ = cutter.cut(batch[:, 1], batch[:, 2])
-        n_valid, n_shared, heard = (torch.from_numpy(batch[:, columns]) for columns in (0, 3, slice(4, 6)))
+        numbers = (torch.from_numpy(batch[:, columns]) for columns in (0, 3, slice(4, 6)))
+        clips, n_valid, n_shared, heard = (move(part, device) for part in (clips, *numbers))
         yield Clips(clips, n_valid, batch[:, 1], n_shared, heard)
 
 

@@ -22,7 +22,15 @@ from sklearn_cpc import Augmentation, CausalAttentionContext, EmbeddingMonitor, 
 
 SIZES = {"n_mels": 4, "n_filters": 8, "z_dim": 8, "sample_rate": RATE}
 SMALL = LogMelEncoder(**SIZES, window_duration=0.032, strides=(1, 1, 1))
-EFFECTS = {"pitch": 2, "reverb": 0.1, "gain": 6, "equalization": 3, "band_mask": 0.2, "time_mask": 0.2}
+EFFECTS = {
+    "pitch": 2,
+    "reverb": 0.1,
+    "gain": 6,
+    "equalization": 3,
+    "band_mask": 0.2,
+    "mixing": (5, 20),
+    "time_mask": 0.2,
+}
 MIXED = {"negatives": "mixed", "n_across": 7, "similarity": "cosine", "predict_from": "all"}
 BEST = {"monitor": "valid_score", "lower_is_better": False, "patience": 2}
 CASES = {  # by what they show; batches of 5 and 6 clips, which neither two nor three processes share evenly

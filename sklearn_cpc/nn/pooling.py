@@ -114,8 +114,7 @@ class Pooler:
             mask = step < n_valid[:, None]
             if chosen.layer != "context":  # of which every clip has its own
                 mask &= step >= n_shared[:, None]
-            per_clip = chosen.per_clip(steps, mask[..., None].to(steps.dtype), heard)
-            values.append(per_clip)
+            values.append(chosen.per_clip(steps, mask[..., None].to(steps.dtype), heard))
         self.pending.append((rows, values))
         if len(self.pending) == MAX_PENDING:
             self._add_up()

@@ -64,15 +64,12 @@ class ClipBatches(IterableDataset):
             yield {"clips": clips, "n_valid": n_valid}, n_valid
 
     def _draw(self):
-        rows, starts, lengths = [], [], []
-        full = self.shape.n_samples
-        for row, samples in enumerate(self.recordings):
-            n_clips = self.shape.count_full(samples)
-            offset = self.random.randint(max(0, len(samples) - n_clips * full) + 1)
-            rows += [row] * n_clips
-            starts += [offset + i * full for i in range(n_clips)]
-            lengths += [min(len(samples), full)] * n_clips
-        return np.array(rows), np.array(starts), np.array(lengths)
+        lengths, full = self.cutter.lengths, self.shape.n_samples
+        n_clips = np.array([self.shape.count_full(samples) for samples in self.recordings])
+        offsets = [self.random.randint(max(0, spare) + 1) for spare in lengths - n_clips * full]
+        rows = np.repeat(np.arange(len(lengths)), n_clips)
+        earlier = np.arange(len(rows)) - np.repeat(n_clips.cumsum() - n_clips, n_clips)  # clips of the recording
+        return rows, np.take(offsets, rows) + earlier * full, np.minimum(lengths, full)[rows]
 
     def _sort_by_length(self, order, lengths):
         """Sort stretches of a random order by length: neighbours are alike, but not the same in every epoch."""
@@ -109,9 +106,9 @@ def clips_in_order(recordings, shape, n_clips, max_samples, dtype, device=CPU, *
         longest = shape.count_needed(plan[done][0])
         batch = np.array(plan[done : done + max(1, max_samples // longest)])
         done += len(batch)
-        clips, _ = cutter.cut(batch[:, 1], batch[:, 2])
-        numbers = (torch.from_numpy(batch[:, columns]) for columns in (0, 3, slice(4, 6)))
-        clips, n_valid, n_shared, heard = (move(part, device) for part in (clips, *numbers))
+        n_valid, n_shared, heard = (torch.from_numpy(batch[:, columns]) for columns in (0, 3, slice(4, 6)))
+        tensors = cutter.cut(batch[:, 1], batch[:, 2])[0], n_valid, n_shared, heard
+        clips, n_valid, n_shared, heard = (move(tensor, device) for tensor in tensors)
         yield Clips(clips, n_valid, batch[:, 1], n_shared, heard)
 
 

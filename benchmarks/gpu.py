@@ -4,7 +4,7 @@
     python benchmarks/gpu.py --json gpu.json --tiny     # on a CPU: shows only that the script works
 
 Every row has the time, the share of the device's peak (of a product of matrices in bfloat16, measured in the same
-run) and the peak memory. Compiled and channels-last networks are measured here before the package offers them.
+run) and the peak memory. "Resident" recordings stay on the GPU, as in every fit there; "copied" ones do not.
 """
 
 import argparse
@@ -15,7 +15,9 @@ import time
 import warnings
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import soundfile
@@ -26,14 +28,12 @@ from training import CONFIGURATIONS, build, get_objective
 from sklearn_cpc import make_cpc
 from sklearn_cpc.archive import cut_windows, embed_archive
 from sklearn_cpc.nn.network import get_sample_rate
+from sklearn_cpc.training import clip_geometry
 from sklearn_cpc.training.clip_geometry import ClipShape
 from sklearn_cpc.training.device import move, resolve_device, resolve_precision
 
-VARIANTS = {
-    "as it is": lambda network: network,
-    "channels last": lambda network: network.to(memory_format=torch.channels_last),
-    "compiled": lambda network: torch.compile(network),
-}
+SAMPLES = "resident", "copied"
+VARIANTS = "as it is", "compiled"  # the encoder, as docs/gpu.md describes
 WARM_UP = 3  # calls that do not count
 MAX_DIFFERENCE = {"loss": 1e-3, "embedding": 1e-3}  # of the CPU's results, relative to the largest number
 
@@ -147,37 +147,37 @@ def check_results(device, tiny, peak):
 def time_steps(device, tiny, peak):
     """Time training steps on a batch that is on the device."""
     precision = resolve_precision("auto", device)
-    for variant, change in VARIANTS.items():
+    for variant in VARIANTS:
         for name in ["small-corpus"] if tiny else CONFIGURATIONS:
             for batch_size in (4,) if tiny else (32, 128, 512):
-                if variant == "channels last" and "2d" not in name:
-                    continue
-                if variant == "compiled" and (tiny or batch_size != 128):
+                if variant == "compiled" and not tiny and batch_size != 128:
                     continue  # compiling takes longer than all the rest
+                backend = None if variant == "as it is" else "eager" if tiny else "inductor"
                 row = {"configuration": name, "batch size": batch_size, "variant": variant, "precision": precision}
                 try:
-                    yield {**row, **time_step(make(tiny, name), change, batch_size, precision, device, peak)}
+                    yield {**row, **time_step(make(tiny, name), backend, batch_size, precision, device, peak)}
                 except torch.OutOfMemoryError:
                     yield {**row, "error": "out of memory"}
 
 
-def time_step(cpc, change, batch_size, precision, device, peak):
-    """Time a training step of a network."""
+def time_step(cpc, backend, batch_size, precision, device, peak):
+    """Time a training step of a network, with an encoder that a backend has compiled unless it is None."""
     network = build(cpc).to(device).train()
     keys = list(network.state_dict())
     loss, optimizer = get_objective(cpc)(cpc.n_future), torch.optim.Adam(network.parameters(), fused=True)
     batch = [part.to(device) for part in make_batch(cpc, network, batch_size)]
-    changed = change(network)
+    with FlopCounterMode(display=False) as counter:
+        loss(network(*batch))[0].backward()
+    if backend is not None:
+        network.encoder.compile(backend=backend)
 
     def step():
         optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            forecast = changed(*batch)
+            forecast = network(*batch)
         loss(forecast)[0].backward()
         optimizer.step()
 
-    with FlopCounterMode(display=False) as counter:
-        loss(network(*batch))[0].backward()
     seconds, memory = measure(step, device)
     return {
         "step (s)": seconds,
@@ -189,24 +189,35 @@ def time_step(cpc, change, batch_size, precision, device, peak):
     }
 
 
+def keep(samples):
+    """Let recordings be "resident" on the device in a block, or every clip be "copied" to it."""
+    return mock.patch.object(clip_geometry, "free_memory", return_value=2**40 if samples == "resident" else 0)
+
+
 def time_fit(device, tiny, peak):
-    """Time an epoch of fit over recordings in RAM."""
-    for batch_size in (4,) if tiny else (32, 512):
-        cpc = make(tiny, max_epochs=1, batch_size=batch_size, device=str(device), random_state=0)
+    """Time three epochs of fit over recordings in RAM."""
+    for batch_size, samples in product((4,) if tiny else (32, 512), SAMPLES):
+        cpc = make(tiny, max_epochs=3, batch_size=batch_size, device=str(device), random_state=0)
         rate = get_sample_rate(cpc.encoder)
         sound = 0.1 * np.random.default_rng(0).standard_normal((8 if tiny else 2048, 4 * rate), np.float32)
         cpc.fit(sound[: 2 * batch_size])  # a warm-up
-        yield {"batch size": batch_size, **time_once(partial(cpc.fit, sound), sound.size / rate, device)}
+        with keep(samples):
+            times = time_once(partial(cpc.fit, sound), 3 * sound.size / rate, device)
+        yield {"batch size": batch_size, "samples": samples, **times}
 
 
 def time_transform(device, tiny, peak):
     """Time transform of recordings in RAM, for which decoding does not count."""
-    for batch_size in (8,) if tiny else (8, 64, 512):
+    for batch_size, samples in product((8,) if tiny else (8, 64, 512), SAMPLES):
         cpc = make(tiny, max_epochs=0, batch_size=batch_size, device=str(device), random_state=0)
         rate = get_sample_rate(cpc.encoder)
         sound = 0.1 * np.random.default_rng(0).standard_normal((8 if tiny else 2048, 4 * rate), np.float32)
-        cpc.fit(sound[:4]).transform(sound[:64])
-        yield {"batch size": batch_size, **time_once(partial(cpc.transform, sound), sound.size / rate, device)}
+        transform = partial(cpc.fit(sound[:4]).transform, sound)
+        cpc.transform(sound[:64])
+        with keep(samples):
+            times = time_once(transform, sound.size / rate, device)
+            waits = count_waits(transform, device)
+        yield {"batch size": batch_size, "samples": samples, **times, "waits for the GPU": waits}
 
 
 def time_archive(device, tiny, peak):

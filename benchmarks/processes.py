@@ -21,7 +21,7 @@ def bench_distributed(rounds):
 
     "Apart" are two processes that run at the same time and know nothing of each other. Each trains on half the
     clips, with half the batch size. That is the same work, so it shows what sharing costs: waiting for each other,
-    sending gradients, windows and clips, and drawing random numbers for all clips. "One process" has all clips and
+    sending gradients and windows, and drawing random numbers for all clips. "One process" has all clips and
     two threads. The shortest epoch counts.
     """
     command = [sys.executable, *LAUNCHER, __file__, str(rounds)]

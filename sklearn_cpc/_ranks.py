@@ -55,18 +55,21 @@ class Ranks:
     """The ranks of a training. All must call the same methods in the same order."""
 
     n_clips = first = last = 0  # clips of the batch; this rank has those from the first to before the last
+    cut: Any = None  # maps numbers of clips of the batch to these clips
+    clips = n_valid = None  # this rank's clips as they were cut, and the valid steps of all
 
     def __init__(self, group):
         self.group, self.rank, self.n_ranks = group, distributed.get_rank(), distributed.get_world_size()
 
-    def share(self, n_clips):
-        """Share the clips of the next batch, and return the slice of this rank's."""
+    def share(self, n_clips, cut):
+        """Cut this rank's clips of the next batch. ``cut`` maps some of the clips to them and all valid steps."""
         if n_clips < self.n_ranks:
             needs = f"distributed=True on {self.n_ranks} processes needs as many clips in every batch"
             raise ValueError(f"{needs}, got {n_clips}; use a larger batch_size or fewer processes.")
         self.n_clips = n_clips
         self.first, self.last = (n_clips * rank // self.n_ranks for rank in (self.rank, self.rank + 1))
-        return slice(self.first, self.last)
+        self.cut, (self.clips, self.n_valid) = cut, cut(slice(self.first, self.last))
+        return self.clips, self.n_valid[self.first : self.last]
 
     def sum(self, values, *, own_gradient=False):
         """Add a new tensor up over the ranks, and its gradients too unless each rank has those of its own part."""
@@ -75,6 +78,12 @@ class Ranks:
     def gather(self, rows):
         """Return a row per clip of the batch, from the rows of each rank's clips."""
         return self.sum(pad(rows, [0, 0] * (rows.ndim - 1) + [self.first, self.n_clips - self.last]))
+
+    def take(self, clips, numbers):
+        """Return clips of the batch, from each rank's. On a CPU, clips that are still as cut need no message."""
+        if clips is self.clips and not numbers.is_cuda:  # a GPU would have to tell the numbers
+            return self.cut(numbers.numpy())[0]
+        return self.gather(clips)[numbers]
 
     def pick(self, z, clip, step):
         """Return the embeddings (n, dim) of steps of clips of the batch, from z of each rank's clips."""

@@ -326,7 +326,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
             groups = column_or_1d(check_array(groups, ensure_2d=False, dtype=None, input_name="groups"))
         network = self._start_network(resume)
         self._check_pooling(network)
-        rate, shape = network.sample_rate, ClipShape.for_network(network)
+        rate, shape, device = network.sample_rate, ClipShape.for_network(network), resolve_device(self.device)
         source = AudioSource(self, X, rate, reset=not resume)
         recordings = source.read()
         samples, rows = recordings.trimmed(self.trim), recordings.readable
@@ -339,14 +339,14 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
             check_trainable(train_samples, shape, self.batch_size, self._objective.negatives)
         sounds = [*train_samples, np.empty(0), *valid_samples]  # another training holds others out
         options = {
-            "precision": resolve_precision(self.precision, resolve_device(self.device)),
+            "precision": resolve_precision(self.precision, device),
             "schedule": "constant" if partial else self.schedule,
             "validate": (lambda net: run_once(lambda: self._score(valid_samples, net))) if valid_samples else None,
             "embedder": lambda X: functools.partial(self._embed, AudioSource(self, X, rate, reset=False).read()),
             "checkpoint": None if partial else make_checkpoint(self, network, sounds, random),
         }
         names = [recordings.names[row] for row in rows[~held_out]]
-        batches = ClipBatches(train_samples, shape, self.batch_size, random, names)
+        batches = ClipBatches(train_samples, shape, self.batch_size, random, names, device)
         if self.max_epochs == "auto" and not partial:
             options["max_epochs"] = choose_epochs(batches.n_batches)
             warn_if_short(train_samples, rate)

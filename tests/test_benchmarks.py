@@ -86,6 +86,8 @@ def test_measurements_for_a_gpu_run_on_a_cpu(tmp_path, module, monkeypatch):
     results = json.loads((tmp_path / "gpu.json").read_text())
     assert [row["equal"] for row in results["checks"]] == [True]
     assert all(row["keeps the names of weights"] for row in results["steps"])
+    assert [row["variant"] for row in results["steps"]] == ["as it is", "compiled"]
+    assert [row["samples"] for row in results["fit"]] == ["resident", "copied"]
     for name in ("fit", "transform", "archive"):
         assert all(row["seconds of sound per second"] > 0 for row in results[name])
 

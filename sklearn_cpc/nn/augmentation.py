@@ -200,12 +200,13 @@ def change_level(clips, gain, _sample_rate):
 def mix_clips(clips, attenuations, _sample_rate):
     """Add to each clip another one of the batch, attenuated by between two levels in dB."""
     ranks = own_ranks()
-    batch, first = (ranks.gather(clips), ranks.first) if ranks else (clips, 0)
-    if len(batch) < 2:
+    n_clips, first = (ranks.n_clips, ranks.first) if ranks else (len(clips), 0)
+    if n_clips < 2:
         return clips
     row = torch.arange(len(clips), device=clips.device)
-    shift = torch.empty_like(row).random_(1, len(batch))  # 0 would add a clip to itself
-    others = batch[(first + row + shift) % len(batch)]
+    shift = torch.empty_like(row).random_(1, n_clips)  # 0 would add a clip to itself
+    other = (first + row + shift) % n_clips
+    others = ranks.take(clips, other) if ranks else clips[other]
     return clips + others * from_decibels(-uniform(clips, *attenuations))
 
 

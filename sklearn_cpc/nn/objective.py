@@ -221,7 +221,8 @@ def info_nce(
         other = clip[:, None] != torch.arange(len(others), device=z.device)
         allowed.append(other[:, None, None, :] & exist.permute(1, 2, 0))
     elif negatives != "within":
-        clips, steps = draw_windows(ranks.gather(n_valid) if ranks else n_valid, n_across)
+        n_valid_of_all = ranks.n_valid.to(z.device, non_blocking=True) if ranks else n_valid
+        clips, steps = draw_windows(n_valid_of_all, n_across)
         if ranks and not own_generator():  # ranks share torch's with modules that may draw more on one
             clips, steps = ranks.sum(torch.stack([clips, steps]) * (ranks.rank == 0))
         others = ranks.pick(z, clips, steps) if ranks else z[clips, steps]

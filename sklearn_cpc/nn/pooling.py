@@ -8,14 +8,16 @@ import numpy as np
 import torch
 
 N_THIRDS = 3
+MAX_PENDING = 128  # batches whose values stay on a GPU before they are fetched: more than a chunk usually has
 
 
 class Pooling(NamedTuple):
     """A way to pool: a statistic of the valid steps of a recording, computed from sums over its clips."""
 
     layer: str  # "context", "z", "c", "mel" or "centred"
-    per_clip: Callable  # maps steps (batch, steps, dim), mask (batch, steps, 1) and heard to arrays (batch, width)
-    result: Callable  # maps these arrays, summed by recording, to the statistic
+    per_clip: Callable  # maps steps (batch, steps, dim), mask (batch, steps, 1), heard to tensors (batch, width)
+    result: Callable  # maps arrays, summed by recording, to the statistic
+    summands: Callable = lambda *values: values  # maps these tensors, as float64 arrays, to what is summed
     width: int = 1  # features per dimension
     add: np.ufunc = np.add
     start: float = 0.0
@@ -23,16 +25,14 @@ class Pooling(NamedTuple):
 
 def maximum(steps, mask, _heard):
     """Take the maximum of the valid steps."""
-    return (to_numpy(steps.masked_fill(mask == 0, -torch.inf).amax(1)),)
+    return (steps.masked_fill(mask == 0, -torch.inf).amax(1),)
 
 
-def deviation_sums(steps, mask, _heard):
-    """Sum squared deviations within clips, means, squared means and valid steps."""
+def deviations(steps, mask, _heard):
+    """Return the squared deviations within clips, the means and the valid steps."""
     count = mask.sum(1)
     mean = (steps * mask).sum(1) / count
-    within = to_numpy(((steps - mean[:, None]).square() * mask).sum(1))
-    mean, count = to_numpy(mean), to_numpy(count)
-    return within, count * mean, count * mean**2, count
+    return ((steps - mean[:, None]).square() * mask).sum(1), mean, count
 
 
 def standard_deviation(within, total, squares, count):
@@ -50,16 +50,21 @@ def third_sums(steps, mask, heard):
     inside = torch.minimum(start + 1, edge + total / N_THIRDS) - torch.maximum(start, edge)
     weight = inside.clamp_min(0) * mask  # (batch, steps, thirds)
     total = (weight.transpose(1, 2) @ steps).flatten(1)  # one third after the other
-    return to_numpy(total), to_numpy(weight.sum(1).repeat_interleave(steps.shape[2], dim=1))
+    return total, weight.sum(1).repeat_interleave(steps.shape[2], dim=1)
 
 
 STATISTICS = {
     "mean": partial(
         Pooling,
-        per_clip=lambda steps, mask, _heard: (to_numpy((steps * mask).sum(1)), to_numpy(mask.sum(1))),
+        per_clip=lambda steps, mask, _heard: ((steps * mask).sum(1), mask.sum(1)),
         result=np.divide,
     ),
-    "std": partial(Pooling, per_clip=deviation_sums, result=standard_deviation),
+    "std": partial(
+        Pooling,
+        per_clip=deviations,
+        summands=lambda within, mean, count: (within, count * mean, count * mean**2, count),
+        result=standard_deviation,
+    ),
     "max": partial(Pooling, per_clip=maximum, result=np.positive, add=np.maximum, start=-np.inf),
     "thirds": partial(Pooling, per_clip=third_sums, result=np.divide, width=N_THIRDS),
 }
@@ -89,9 +94,10 @@ class Pooler:
     def __init__(self, pooling, n_rows, dims):
         self.layers = {POOLINGS[name].layer for name in pooling}
         self.parts = []  # pairs of a pooling and its sums, arrays with one row per recording
+        self.pending = []  # recordings and values of clips that are still to be added up, by batch
         for chosen in (POOLINGS[name] for name in pooling):
             no_clips = torch.zeros(0, 1, dims[chosen.layer]), torch.zeros(0, 1, 1), torch.zeros(0, 2)
-            widths = [values.shape[1] for values in chosen.per_clip(*no_clips)]
+            widths = [values.shape[1] for values in chosen.summands(*map(to_numpy, chosen.per_clip(*no_clips)))]
             self.parts.append((chosen, [np.full((n_rows, width), chosen.start) for width in widths]))
 
     def update(self, rows, layers, n_valid, n_shared, heard):
@@ -101,18 +107,31 @@ class Pooler:
         beginning that an earlier clip has added. ``heard`` (batch, 2) counts the steps of the recording before
         this clip begins, and all of them.
         """
-        for chosen, sums in self.parts:
+        values = []
+        for chosen, _ in self.parts:
             steps = layers[chosen.layer]
             step = torch.arange(steps.shape[1], device=steps.device)
             mask = step < n_valid[:, None]
             if chosen.layer != "context":  # of which every clip has its own
                 mask &= step >= n_shared[:, None]
-            per_clip = chosen.per_clip(steps, mask[..., None].to(steps.dtype), heard)
-            for total, values in zip(sums, per_clip, strict=True):
-                chosen.add.at(total, rows, values)
+            values.append(chosen.per_clip(steps, mask[..., None].to(steps.dtype), heard))
+        self.pending.append((rows, values))
+        if len(self.pending) == MAX_PENDING:
+            self._add_up()
+
+    def _add_up(self):
+        """Add up the values of all pending clips: together, since fetching them waits for a GPU."""
+        rows, batches = zip(*self.pending, strict=True)
+        for (chosen, sums), per_clip in zip(self.parts, zip(*batches, strict=True), strict=True):
+            values = [to_numpy(torch.cat(parts)) for parts in zip(*per_clip, strict=True)]
+            for total, summand in zip(sums, chosen.summands(*values), strict=True):
+                chosen.add.at(total, np.concatenate(rows), summand)
+        self.pending = []
 
     def result(self):
         """Return a float64 array of shape (n_rows, n_features)."""
+        if self.pending:
+            self._add_up()
         return np.concatenate([chosen.result(*sums) for chosen, sums in self.parts], axis=1)
 
 

@@ -1,5 +1,6 @@
 """Batches: rows of tensors, and clips cut from recordings, as a network takes them."""
 
+import functools
 import hashlib
 import os
 from typing import NamedTuple
@@ -12,7 +13,10 @@ from .._files import locate
 from .._generators import own_generator
 from .._ranks import own_ranks
 from .._warnings import warn
+from .clip_geometry import ClipCutter
+from .device import move
 
+CPU = torch.device("cpu")
 LITTLE_SECONDS = 60.0  # of sound, in which training gained nothing that could be measured
 N_SORTED = 16  # batches' worth of clips that are sorted by length together
 
@@ -37,8 +41,9 @@ class ClipBatches(IterableDataset):
     Clips of similar length share a batch. Ranks get their own clips of it. Names of recordings are for messages.
     """
 
-    def __init__(self, recordings, shape, batch_size, random, names=()):
+    def __init__(self, recordings, shape, batch_size, random, names=(), device=CPU):
         self.recordings, self.shape, self.batch_size, self.random = recordings, shape, batch_size, random
+        self.cutter = ClipCutter(recordings, shape, np.float32, device)
         self.names, self._rows = names, []  # _rows: recordings of the clips of each batch of this epoch
         self.n_batches = -(-sum(map(shape.count_full, recordings)) // batch_size)  # of an epoch
 
@@ -52,22 +57,19 @@ class ClipBatches(IterableDataset):
         order = self._sort_by_length(self.random.permutation(len(rows)), lengths)
         batches = split_evenly(torch.from_numpy(order), self.batch_size)
         for number in self.random.permutation(len(batches)):
-            self._rows.append([rows[i] for i in batches[number]])
-            pieces = [(self.recordings[rows[i]], starts[i]) for i in batches[number]]
-            own = own_ranks().share(len(pieces)) if own_ranks() else slice(None)
-            clips, n_valid = self.shape.stack(pieces, np.float32, own)
+            batch = batches[number].numpy()
+            self._rows.append(rows[batch].tolist())
+            cut = functools.partial(self.cutter.cut, rows[batch], starts[batch])
+            clips, n_valid = own_ranks().share(len(batch), cut) if own_ranks() else cut()
             yield {"clips": clips, "n_valid": n_valid}, n_valid
 
     def _draw(self):
-        rows, starts, lengths = [], [], []
-        full = self.shape.n_samples
-        for row, samples in enumerate(self.recordings):
-            n_clips = self.shape.count_full(samples)
-            offset = self.random.randint(max(0, len(samples) - n_clips * full) + 1)
-            rows += [row] * n_clips
-            starts += [offset + i * full for i in range(n_clips)]
-            lengths += [min(len(samples), full)] * n_clips
-        return rows, starts, np.array(lengths)
+        lengths, full = self.cutter.lengths, self.shape.n_samples
+        n_clips = np.array([self.shape.count_full(samples) for samples in self.recordings])
+        offsets = [self.random.randint(max(0, spare) + 1) for spare in lengths - n_clips * full]
+        rows = np.repeat(np.arange(len(lengths)), n_clips)
+        earlier = np.arange(len(rows)) - np.repeat(n_clips.cumsum() - n_clips, n_clips)  # clips of the recording
+        return rows, np.take(offsets, rows) + earlier * full, np.minimum(lengths, full)[rows]
 
     def _sort_by_length(self, order, lengths):
         """Sort stretches of a random order by length: neighbours are alike, but not the same in every epoch."""
@@ -76,7 +78,7 @@ class ClipBatches(IterableDataset):
 
 
 class Clips(NamedTuple):
-    """A batch of clips cut from recordings in a known order."""
+    """A batch of clips cut from recordings in a known order, on the device of the network."""
 
     clips: torch.Tensor  # (batch, n_samples)
     n_valid: torch.Tensor  # (batch,): steps that hold sound
@@ -85,10 +87,11 @@ class Clips(NamedTuple):
     heard: torch.Tensor  # (batch, 2): steps heard when this clip begins, and in all, each counted once
 
 
-def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, overlap=True):
+def clips_in_order(recordings, shape, n_clips, max_samples, dtype, device=CPU, *, overlap=True):
     """Cut every recording into clips (see :meth:`ClipShape.lay_out`) and yield :class:`Clips`, the longest first.
 
     A batch has at most ``max_samples``, unless one clip has more: larger batches take memory and are no faster.
+    Recordings of which all is needed are moved to the ``device`` in one piece, if it is a GPU with room for them.
     """
     plan: list = []  # rows of (valid, recording, start, shared, heard when it begins, heard in all)
     for row, samples in enumerate(recordings):
@@ -98,13 +101,14 @@ def clips_in_order(recordings, shape, n_clips, max_samples, dtype, *, overlap=Tr
         begins = n_new.cumsum() - n_new - n_shared
         plan += zip(n_valid, [row] * len(first), starts, n_shared, begins, [n_new.sum()] * len(first), strict=True)
     plan.sort(key=lambda clip: -clip[0])
-    done = 0
+    done, cutter = 0, ClipCutter(recordings, shape, dtype, device if n_clips is None else CPU)
     while done < len(plan):
         longest = shape.count_needed(plan[done][0])
         batch = np.array(plan[done : done + max(1, max_samples // longest)])
         done += len(batch)
-        clips, _ = shape.stack([(recordings[row], start) for row, start in batch[:, 1:3]], dtype)
         n_valid, n_shared, heard = (torch.from_numpy(batch[:, columns]) for columns in (0, 3, slice(4, 6)))
+        tensors = cutter.cut(batch[:, 1], batch[:, 2])[0], n_valid, n_shared, heard
+        clips, n_valid, n_shared, heard = (move(tensor, device) for tensor in tensors)
         yield Clips(clips, n_valid, batch[:, 1], n_shared, heard)
 
 

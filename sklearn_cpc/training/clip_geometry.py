@@ -1,11 +1,16 @@
 """Clip geometry: how recordings are cut into clips, and which steps of a clip hold sound."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from .device import free_memory, move
+
 LONG_CLIP = 20  # clips' worth of sound that is embedded in one piece, if the network takes any length
+RESIDENT_SHARE = 0.25  # of the free memory of a GPU that recordings may take
+BLOCK = 2**24  # samples that are copied to a GPU in one piece
 
 
 class ClipShape(NamedTuple):
@@ -75,17 +80,45 @@ class ClipShape(NamedTuple):
         n_shared = np.maximum(0, np.append(0, first[:-1] + self.n_steps - first[1:]))
         return first, n_shared, np.minimum(n_total - first, self.n_steps)
 
-    def stack(self, pieces, dtype, own=slice(None)):
-        """Copy clips, pairs of a recording and where in it they begin, into one tensor, with zeros at the end.
 
-        Returns it, of shape (batch, n_samples) or shorter, and how many steps of each clip hold sound. It holds
-        the slice ``own`` of the clips, and has the length that the longest of all needs.
+class ClipCutter:
+    """Cuts clips from recordings, of shape (n_samples,), which it first moves to a GPU if they fit."""
+
+    def __init__(self, recordings, shape, dtype, device):
+        self.recordings, self.shape, self.dtype, self.device = recordings, shape, np.dtype(dtype), device
+        self.lengths = np.array([len(samples) for samples in recordings], int)
+        self.begins = self.lengths.cumsum() - self.lengths  # of the recordings in one tensor of all
+
+    @functools.cached_property
+    def resident(self):
+        """That tensor on a GPU, with a clip of zeros at the end; None if it is too large or there is no GPU."""
+        n_samples = int(self.lengths.sum()) + self.shape.n_samples
+        if n_samples * self.dtype.itemsize > RESIDENT_SHARE * free_memory(self.device):
+            return None
+        resident = torch.zeros(n_samples, dtype=getattr(torch, self.dtype.name), device=self.device)
+        for samples, begin in zip(self.recordings, self.begins, strict=True):
+            for start in range(0, len(samples), BLOCK):
+                block = np.array(samples[start : start + BLOCK], self.dtype)
+                resident[begin + start :][: len(block)] = move(torch.from_numpy(block), self.device)
+        return resident
+
+    def cut(self, rows, starts, own=slice(None)):
+        """Cut clips, each of the recording with a number and from one of its samples on, with zeros at the end.
+
+        Returns the ``own`` of these clips, a slice or numbers, of shape (n_own, n_samples), or shorter if that is
+        enough for the longest of all; and how many steps of each clip hold sound, (batch,).
         """
-        lengths = [min(len(samples) - start, self.n_samples) for samples, start in pieces]
-        n_valid = self.count_valid(lengths)
-        pieces = pieces[own]
-        clips = np.zeros((len(pieces), self.count_needed(n_valid.max())), dtype)
-        for (samples, start), clip in zip(pieces, clips, strict=True):
-            piece = samples[start : start + len(clip)]
-            clip[: len(piece)] = piece
-        return torch.from_numpy(clips), torch.from_numpy(n_valid[own])
+        n_sound = np.minimum(self.lengths[rows] - starts, self.shape.n_samples)
+        n_valid = self.shape.count_valid(n_sound)
+        n_samples = self.shape.count_needed(n_valid.max())
+        rows, starts, n_sound, n_valid = rows[own], starts[own], n_sound[own], torch.from_numpy(n_valid)
+        if self.resident is None:
+            clips = np.zeros((len(rows), n_samples), self.dtype)
+            for row, start, clip in zip(rows, starts, clips, strict=True):
+                piece = self.recordings[row][start : start + n_samples]
+                clip[: len(piece)] = piece
+            return torch.from_numpy(clips), n_valid
+        first = move(torch.from_numpy(self.begins[rows] + starts), self.device)
+        end = move(torch.from_numpy(n_sound[:, None]), self.device)
+        clips = self.resident.unfold(0, n_samples, 1).index_select(0, first)
+        return clips.masked_fill_(torch.arange(n_samples, device=self.device) >= end, 0), n_valid

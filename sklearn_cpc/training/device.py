@@ -41,6 +41,11 @@ def move(tensor, device):
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def free_memory(device):
+    """Return the free bytes of a GPU; 0 for other devices."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
 def resolve_precision(precision, device):
     """Turn "auto" into "bfloat16" where the processor computes in it natively, else "float32"."""
     if precision != "auto":

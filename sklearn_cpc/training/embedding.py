@@ -8,7 +8,7 @@ from ..nn.pooling import Pooler, n_features
 from .allocator import keep_freed_memory
 from .batches import clips_in_order
 from .clip_geometry import ClipShape
-from .device import for_inference, move
+from .device import for_inference
 from .scoring import contrastive_accuracy
 
 
@@ -51,10 +51,8 @@ def embed_pooled(network, samples, *, pooling, n_clips, batch_size, dtype, devic
     pooler, shape = Pooler(pooling, len(samples), network.dims), ClipShape.for_network(network)
     max_samples = batch_size * shape.n_samples
     shape = shape if n_clips else shape.for_embedding(network, pooler.layers)
-    for clips, n_valid, rows, n_shared, heard in clips_in_order(samples, shape, n_clips, max_samples, dtype):
-        n_valid = move(n_valid, device)
-        layers = network.layers(move(clips, device), n_valid, pooler.layers)
-        pooler.update(rows, layers, n_valid, move(n_shared, device), move(heard, device))
+    for clips, n_valid, rows, *counts in clips_in_order(samples, shape, n_clips, max_samples, dtype, device):
+        pooler.update(rows, network.layers(clips, n_valid, pooler.layers), n_valid, *counts)
     return pooler.result()
 
 
@@ -65,9 +63,10 @@ def embed_frames(network, samples, *, layer, batch_size, dtype, device):
     shape = ClipShape.for_network(network)
     max_samples, shape = batch_size * shape.n_samples, shape.for_embedding(network, {layer})
     clips_embedded = []
-    for clips, n_valid, _, n_shared, _ in clips_in_order([samples], shape, None, max_samples, dtype):
-        steps = network.layers(move(clips, device), move(n_valid, device), [layer])[layer].cpu().numpy()
-        clips_embedded += [clip[start:stop] for clip, start, stop in zip(steps, n_shared, n_valid, strict=True)]
+    for clips, n_valid, _, n_shared, _ in clips_in_order([samples], shape, None, max_samples, dtype, device):
+        steps = network.layers(clips, n_valid, [layer])[layer].cpu().numpy()
+        spans = zip(steps, n_shared.tolist(), n_valid.tolist(), strict=True)
+        clips_embedded += [clip[start:stop] for clip, start, stop in spans]
     embeddings = np.concatenate(clips_embedded)
     step = shape.n_samples / shape.n_steps / network.sample_rate  # seconds
     return Frames((np.arange(len(embeddings)) + 0.5) * step, embeddings)
@@ -85,5 +84,7 @@ def make_forecasts(network, samples, *, n_clips, batch_size, device):
     shape = ClipShape.for_network(network)
     max_samples = batch_size * shape.n_samples
     # Without overlap: a window must not be among its own negatives.
-    for clips, n_valid, *_ in clips_in_order(samples, shape, n_clips, max_samples, np.float32, overlap=False):
-        yield network(move(clips, device), move(n_valid, device))
+    for clips, n_valid, *_ in clips_in_order(
+        samples, shape, n_clips, max_samples, np.float32, device, overlap=False
+    ):
+        yield network(clips, n_valid)

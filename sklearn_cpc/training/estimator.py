@@ -96,7 +96,7 @@ class NetworkEstimator(SaveMixin, CallbackSupportMixin):
                 task = plan_alike(trained, plan)
                 task.options = {"max_epochs": 1 if partial else self.max_epochs, **task.options}
                 stopped_by = trained._run_task(task, X, y, device, resume)
-        trained.verbose = self.verbose
+        trained.__dict__.update({k: v for k, v in vars(self).items() if k in ("verbose", "_skl_callbacks")})
         # NumPy's global generator belongs to everybody.
         trained._random = None if random is np.random.mtrand._rand else random
         self.__dict__ = trained.__dict__

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sklearn_cpc.nn import pooling
 from sklearn_cpc.nn.pooling import POOLINGS, Pooler, n_features
 
 DIMS = {"z": 3, "c": 2, "context": 2, "mel": 4, "centred": 4}
@@ -129,6 +130,22 @@ def test_constant_steps_have_no_deviation(value, lengths):
     for name in ("z_mean", "z_max"):
         np.testing.assert_allclose(pool([name], [clips], padding=0.0)[0], z, rtol=1e-6)
     np.testing.assert_allclose(pool(["z_thirds"], [clips], padding=0.0)[0], np.tile(z, 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("max_pending", "n_times"), [(128, 1), (2, 3), (1, 5)])
+def test_values_of_clips_are_fetched_together(max_pending, n_times, monkeypatch):
+    # On a GPU, fetching them waits until it has computed them.
+    drawn, names, fetched = draw([[4] * 9, [3] * 6], dtype=np.float32), tuple(POOLINGS), []
+    expected, fetch = pool(names, drawn, batch_size=3), pooling.to_numpy
+    monkeypatch.setattr(pooling, "MAX_PENDING", max_pending)
+    monkeypatch.setattr(pooling, "to_numpy", lambda values: fetched.append(len(values)) or fetch(values))
+    np.testing.assert_array_equal(pool(names, drawn, batch_size=3), expected)
+    n_clips = [n for n in fetched if n]
+    per_time = sum(
+        len(how.per_clip(torch.ones(1, 1, 1), torch.ones(1, 1, 1), torch.ones(1, 2))) for how in POOLINGS.values()
+    )
+    assert len(n_clips) == n_times * per_time
+    assert sum(n_clips) == 15 * per_time
 
 
 def test_small_deviation_around_a_large_mean_survives_rounding():

@@ -22,7 +22,15 @@ from sklearn_cpc import Augmentation, CausalAttentionContext, EmbeddingMonitor, 
 
 SIZES = {"n_mels": 4, "n_filters": 8, "z_dim": 8, "sample_rate": RATE}
 SMALL = LogMelEncoder(**SIZES, window_duration=0.032, strides=(1, 1, 1))
-EFFECTS = {"pitch": 2, "reverb": 0.1, "gain": 6, "equalization": 3, "band_mask": 0.2, "time_mask": 0.2}
+EFFECTS = {
+    "pitch": 2,
+    "reverb": 0.1,
+    "gain": 6,
+    "equalization": 3,
+    "band_mask": 0.2,
+    "mixing": (5, 20),
+    "time_mask": 0.2,
+}
 MIXED = {"negatives": "mixed", "n_across": 7, "similarity": "cosine", "predict_from": "all"}
 BEST = {"monitor": "valid_score", "lower_is_better": False, "patience": 2}
 CASES = {  # by what they show; batches of 5 and 6 clips, which neither two nor three processes share evenly
@@ -77,6 +85,22 @@ class At(Callback):
             self.action()
 
 
+class EndAfter:
+    """A callback of scikit-learn that ends a training after so many epochs, and counts those it is told of."""
+
+    def __init__(self, n_epochs):
+        self.n_epochs, self.n_told = n_epochs, 0
+
+    def setup(self, estimator, context):
+        pass
+
+    teardown = on_fit_task_begin = setup
+
+    def on_fit_task_end(self, estimator, context):
+        self.n_told += context.task_name == "epoch"
+        return self.n_told == self.n_epochs
+
+
 def fail():
     raise OSError("the disk is on fire")
 
@@ -129,6 +153,13 @@ def try_features(folder, rank):
     search = GridSearchCV(make("recommended", distributed=True), {"lr": [1e-4, 1e-2]}, cv=2, error_score="raise")
     yield "search", search.fit(clips).cv_results_["mean_test_score"].tolist()
     make("recommended", distributed=True, max_epochs=2, checkpoint=folder / "from-two").fit(clips)
+    if hasattr(cpc, "set_callbacks"):  # since scikit-learn 1.9
+        end = EndAfter(2)
+        cpc = make(None, distributed=True, max_epochs=5).set_callbacks(end).fit(clips)
+        np.savez(folder / f"ended-{rank}.npz", **weights(cpc))
+        yield "ended", [cpc.n_iter_, cpc.interrupted_, end.n_told]
+        cpc.set_params(distributed=False).partial_fit(clips)
+        yield "callbacks stay", end.n_told
 
 
 def be_killed(folder, rank):

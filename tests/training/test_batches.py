@@ -288,34 +288,6 @@ def test_no_recording_gives_no_batch():
 # Shapes
 
 
-def test_clips_are_stacked_with_zeros_after_their_end():
-    samples = np.arange(1, 21, dtype=np.float32)
-    clips, n_valid = WHOLE.stack([(samples, 0), (samples, 15), (samples, 19), (samples[:12], 0)], np.float32)
-    assert clips.tolist() == [
-        list(range(1, 13)),
-        [16, 17, 18, 19, 20] + [0] * 7,
-        [20] + [0] * 11,
-        list(range(1, 13)),
-    ]
-    assert n_valid.tolist() == [4, 2, 1, 4]
-
-
-@pytest.mark.parametrize(
-    ("length", "expected"), [(1, 1), (5, 1), (14, 1), (15, 2), (24, 2), (25, 3), (35, 4), (94, 9), (95, 10)]
-)
-def test_step_counts_as_sound_if_half_of_it_is_filled(length, expected):
-    _, n_valid = ClipShape(100, 10).stack([(np.ones(length), 0)], np.float64)
-    assert n_valid.tolist() == [expected]
-
-
-def test_recordings_are_copied_and_never_changed():
-    samples = np.arange(1, 21, dtype=np.float32)
-    samples.flags.writeable = False  # as a memory map would be
-    clips, _ = WHOLE.stack([(samples, 0)], np.float32)
-    clips += 1
-    assert samples[0] == 1
-
-
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
@@ -328,15 +300,6 @@ def test_recordings_are_copied_and_never_changed():
 )
 def test_only_samples_that_affect_embeddings_are_needed(shape, expected):
     assert [shape.count_needed(n_valid) for n_valid in range(1, 11)] == expected
-
-
-def test_a_short_clip_alone_is_cut_after_its_lookahead():
-    samples = np.arange(1, 6, dtype=np.float32)
-    clips, n_valid = AHEAD.stack([(samples, 0)], np.float32)
-    assert clips.tolist() == [[1, 2, 3, 4, 5, 0, 0, 0, 0]]
-    assert n_valid.tolist() == [2]
-    clips, _ = AHEAD.stack([(samples[:1], 0)], np.float32)
-    assert clips.tolist() == [[1, 0, 0, 0, 0, 0]]
 
 
 def test_shape_is_variable_if_encoder_has_samples_per_step():

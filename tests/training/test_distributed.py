@@ -219,6 +219,17 @@ def test_one_process_takes_up_a_checkpoint_of_two(features):
     assert cpc.history_[0]["dur"] != whole.history_[0]["dur"]  # it was read, not trained anew
 
 
+def test_a_callback_of_scikit_learn_ends_all_processes_alike(features):
+    pytest.importorskip("sklearn.callback", reason="needs the callbacks of scikit-learn 1.9")
+    folder, results = features
+    expected = launched.weights(launched.make(None, max_epochs=2).fit(rising_tones(12)))
+    for rank, result in enumerate(results):
+        n_told = 0 if rank else 2  # the first process tells the callback
+        assert result["ended"] == [2, False, n_told]
+        assert result["callbacks stay"] == n_told + 1
+        assert_close(read_arrays(folder / f"ended-{rank}.npz"), expected)
+
+
 # Errors
 
 

@@ -9,6 +9,9 @@ os.environ["SCIPY_ARRAY_API"] = "1"
 import pytest
 import torch
 from corpus import write_corpus
+from sklearn.base import clone
+
+from sklearn_cpc.configurations import CONFIGURATIONS
 
 
 def pytest_collection():
@@ -44,3 +47,11 @@ def ctrl_c():
 def corpus(tmp_path_factory):
     """Twelve recordings of one second at 8 kHz, of two classes, in three groups. Not to be changed."""
     return write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture
+def narrow_networks(monkeypatch):
+    """Give the recommended configurations narrow layers, where a test checks only that code runs."""
+    narrow = {"encoder__n_filters": 16, "encoder__z_dim": 16, "autoregressor__c_dim": 16}
+    for name in ("small-corpus", "speech"):
+        monkeypatch.setitem(CONFIGURATIONS, name, clone(CONFIGURATIONS[name]).set_params(**narrow))

@@ -29,7 +29,7 @@ def recordings(tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(monkeypatch, capsys, narrow_networks):
     """Run an example as the command line does, but in this process; returns its output."""
 
     def run(name, *arguments, answers=""):

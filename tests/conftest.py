@@ -25,16 +25,17 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_collection():
-    """Collect no garbage among all that is imported: that takes a third of the time."""
+    """Collect no garbage during the imports, nor later among what they leave: that takes a sixth of the time."""
     gc.disable()
-
-
-def pytest_collection_finish():
-    """Leave what was imported out of the garbage collections of the tests, which then take a tenth of the time."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+    try:
+        collected = yield
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+    return collected
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,7 +19,7 @@ else:
 signal.alarm(300)  # seconds
 os.chdir(folder)
 for number, path in enumerate(files, 1):
-    os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), number)
+    os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
 exec(code)
 """
 

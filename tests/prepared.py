@@ -16,7 +16,7 @@ for line in sys.stdin:
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 else:
     os._exit(0)
-signal.alarm(300)  # seconds
+signal.alarm(900)  # seconds
 os.chdir(folder)
 for number, path in enumerate(files, 1):
     os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)

@@ -14,8 +14,10 @@ demo: $(VENV)/.installed  ## Train on a synthetic corpus; write a table and figu
 	$(RUN) examples/quickstart.py --epochs 12 --folds $(FOLDS)
 
 # Networks of tests are small: processes with one thread each are faster than threads. WORKERS=0 is for debuggers.
+# Workers take the files in the order of tests/conftest.py, the slowest first.
 test: $(VENV)/.installed  ## Run all tests, including doctests, or only TESTS="files", in WORKERS processes
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile $(TESTS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses=$(WORKERS) --maxprocesses=4 --dist=loadfile --no-loadscope-reorder \
+		$(TESTS)
 
 test-cluster: $(VENV)/.installed  ## Run the tests on Dask and Ray, which this installs (100 MB)
 	$(RUN) -m pip install --quiet --constraint $(CONSTRAINTS) --editable ".[distributed]"

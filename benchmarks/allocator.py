@@ -51,23 +51,23 @@ def medians(runs):
 
 def run_in_subprocess(name, mode):
     """Return the seconds and the page faults of a step, measured in a new process."""
-    command = [sys.executable, __file__, name, mode]
+    command = [sys.executable, __file__, name, mode, str(STEPS)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def time_steps(name):
+def time_steps(name, n_steps):
     """Run some steps; return the seconds and the page faults of one step."""
     step, *_ = make_step(make_cpc(name), resolve_precision("auto", torch.device("cpu")))
     times = []
-    for number in range(3 + STEPS):
+    for number in range(3 + n_steps):
         if number == 3:  # the first steps warm up
             before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         start = time.perf_counter()
         step()
         times.append(time.perf_counter() - start)
-    return statistics.median(times[3:]), (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / STEPS
+    return statistics.median(times[3:]), (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / n_steps
 
 
 if __name__ == "__main__":
     with MODES[sys.argv[2]]():
-        print(json.dumps(time_steps(sys.argv[1])))
+        print(json.dumps(time_steps(sys.argv[1], int(sys.argv[3]))))

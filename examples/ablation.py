@@ -125,9 +125,7 @@ def main():
             MFCCTransformer(sample_rate=rate, memory=memory).fit(paths)
         pool = joblib.Parallel(n_jobs=options.jobs, return_as="generator")
         for result in pool(
-            joblib.delayed(evaluate)(
-                *task, corpus, RECOMMENDED[options.corpus], folds[task[2]], options.poolings, memory
-            )
+            joblib.delayed(evaluate)(*task, corpus, RECOMMENDED[options.corpus], folds[task[2]], options, memory)
             for task in tasks
         ):
             rows += result
@@ -150,6 +148,7 @@ def read_options():
         default=["trained"],
         help="names from CHANGES and CONFIGURATIONS in this file, or all",
     )
+    parser.add_argument("--epochs", type=int, help="epochs of every variant, instead of its own")
     parser.add_argument("--poolings", action="store_true", help="evaluate more poolings of the same networks")
     parser.add_argument("--jobs", type=int, default=joblib.cpu_count(), help="trainings in parallel")
     parser.add_argument("--json", type=Path, metavar="FILE", default=Path("results/ablation.json"))
@@ -179,7 +178,7 @@ RECOMMENDED = {
 }
 
 
-def evaluate(name, seed, fold, corpus, recommended, split, more_poolings, memory):
+def evaluate(name, seed, fold, corpus, recommended, split, options, memory):
     """Fit on the training part of a fold; return one row of results per pooling."""
     (paths, target, groups), (train, test) = corpus, split
     identity = {"seed": seed, "fold": fold, "held_out": str(groups[test[0]])}
@@ -189,13 +188,15 @@ def evaluate(name, seed, fold, corpus, recommended, split, more_poolings, memory
         seconds = time.perf_counter() - start
         return [{"name": name, **identity, "accuracy": probe(features, target, split), "seconds": seconds}]
     cpc = make_variant(name, *recommended).set_params(memory=memory, random_state=seed)
+    if options.epochs is not None:
+        cpc.set_params(max_epochs=options.epochs)
     start = time.perf_counter()
     cpc.fit(paths[train])
     seconds = time.perf_counter() - start
     twin = clone(cpc).set_params(max_epochs=0, callbacks=None).fit(paths[train])
     score = cpc.score(paths[split[1]])
     poolings = {name: cpc.pooling}
-    if more_poolings:
+    if options.poolings:
         poolings |= {f"{name}: {label}": pooling for label, pooling in POOLINGS.items()}
     trained, untrained = (embed(estimator, paths, poolings) for estimator in (cpc, twin))
     return [

@@ -42,6 +42,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("page", [page for page in PAGES if page != PLUG_INS], ids=lambda page: page.name)
 def test_code_of_every_page_runs(page, folder, monkeypatch):
     for module in EXTRAS.get(page.name, ()):
@@ -67,6 +68,7 @@ FIRST, *SECTIONS = re.split(r"^## ", PLUG_INS.read_text(), flags=re.MULTILINE)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what MLflow uses
 @pytest.mark.filterwarnings("ignore:OptunaSearchCV is experimental")
 @pytest.mark.filterwarnings("ignore:`optuna.terminator` module has been deprecated:FutureWarning")
+@pytest.mark.usefixtures("narrow_networks")
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.split("\n")[0])
 def test_every_plug_in_runs(section, folder, monkeypatch, tmp_path):
     for module in PACKAGES.get(section.split("\n")[0], ()):

@@ -31,7 +31,7 @@ def recordings(tmp_path_factory):
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(monkeypatch, capsys, narrow_networks):
     """Run an example as the command line does, but in this process; returns its output."""
 
     def run(name, *arguments, answers=""):
@@ -66,8 +66,8 @@ def test_quickstart_compares_and_saves_on_own_folder(run, recordings, tmp_path):
 @LITTLE_SOUND
 def test_ablation_writes_mean_accuracies_by_name(run, recordings, tmp_path):
     table = tmp_path / "new" / "ablation.json"
-    options = ["--corpus", "esc10", "--audio", recordings, "--seeds", 2, "--jobs", 1, "--json", table]
-    output = run("ablation.py", *options)
+    options = ["--corpus", "esc10", "--audio", recordings, "--seeds", 2, "--epochs", 1, "--jobs", 1]
+    output = run("ablation.py", *options, "--json", table)
     result = json.loads(table.read_text())
     trained = [row for row in result["results"] if row["name"] == "trained"]
     assert {(row["seed"], row["held_out"]) for row in trained} == {(s, g) for s in (0, 1) for g in "123"}
@@ -85,8 +85,8 @@ def test_a_quick_ablation_holds_out_one_speaker(run, recordings, tmp_path):
         for speaker in ("ann", "bob"):
             shutil.copy(path, digits / f"{number % 2}_{speaker}_{number}.wav")
     table = tmp_path / "quick.json"
-    options = ["--audio", digits, "--seeds", 1, "--quick", "--poolings", "--jobs", 1, "--json", table]
-    run("ablation.py", "--corpus", "fsdd", *options)
+    options = ["--audio", digits, "--seeds", 1, "--epochs", 1, "--quick", "--poolings", "--jobs", 1]
+    run("ablation.py", "--corpus", "fsdd", *options, "--json", table)
     result = json.loads(table.read_text())
     assert {row["held_out"] for row in result["results"]} == {"ann"}
     assert {"mfcc", "untrained", "trained", "trained: max of z"} <= result.keys()
@@ -153,7 +153,7 @@ def test_overfitting_prints_gaps_of_network_and_probe(run, more_recordings):
     assert {"network_gap", "probe_gap", "cv_network_gap"} <= {line.split()[0] for line in output.splitlines()[1:]}
 
 
-def test_report_experiment_resumes_where_it_stopped(run, more_recordings, tmp_path):
+def test_report_experiment_resumes_where_it_stopped(run, more_recordings, tmp_path, monkeypatch):
     options = [
         "--audio",
         more_recordings,
@@ -175,6 +175,7 @@ def test_report_experiment_resumes_where_it_stopped(run, more_recordings, tmp_pa
     assert len(figures) == 15
     assert all((folder / figure).exists() for figure in figures)
     kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*.joblib")}
+    monkeypatch.setattr(plt, "savefig", lambda path, **_: None)  # to draw the same again takes seconds
     assert run("report_experiment.py", *options) == first
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.joblib")} == kept
     with pytest.raises(SystemExit, match="holds results of other settings"):

@@ -1,12 +1,11 @@
 """The core works without the packages of the extras, and what needs one of them names its extra."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from corpus import write_corpus
+from prepared import prepare
 
 BLOCK = """
 from importlib.machinery import PathFinder
@@ -14,14 +13,16 @@ from importlib.machinery import PathFinder
 hidden = {"bokeh", "crowsetta", "matplotlib", "onnxruntime", "onnxscript", "pandas", "pyarrow"}
 find_spec = PathFinder.find_spec
 PathFinder.find_spec = lambda name, *args: None if name in hidden else find_spec(name, *args)
-from glob import glob
-import numpy as np
 from corpus import small_cpc
+"""
+RECORDINGS = """
+from glob import glob
 
 paths = sorted(glob("*.wav"))
 labels = [path.partition("-")[0] for path in paths]
 """
 CORE = """
+import numpy as np
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn_cpc import AutoencoderReducer, Clip, LinearProbe, MFCCTransformer, load, make_cpc
@@ -64,14 +65,18 @@ attempt("embed_archive(cpc, cut_windows(paths, duration=0.5), 'archive')")
 EXTRAS = ["evaluation", "archive", "evaluation", "onnx", "plot", "plot", "plot", "plot", "plot", "map", "archive"]
 
 
-@pytest.fixture
-def run(tmp_path):
-    """Run code in another process, where optional packages cannot be imported."""
-    write_corpus(tmp_path)
+@pytest.fixture(scope="module")
+def run_without_extras():
     tests = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": f"{tests}{os.pathsep}{tests.parent}", "OMP_NUM_THREADS": "1"}
-    options = {"capture_output": True, "text": True, "cwd": tmp_path, "env": environment, "timeout": 300}
-    return lambda code: subprocess.run([sys.executable, "-c", BLOCK + code], **options)
+    with prepare(BLOCK, PYTHONPATH=f"{tests}{os.pathsep}{tests.parent}") as run:
+        yield run
+
+
+@pytest.fixture
+def run(run_without_extras, tmp_path):
+    """Run code beside recordings in another process, where optional packages cannot be imported."""
+    write_corpus(tmp_path)
+    return lambda code: run_without_extras(RECORDINGS + code, tmp_path)
 
 
 def test_core_needs_no_optional_package(run):

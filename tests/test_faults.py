@@ -1,7 +1,6 @@
 """Faults that are tried at random: a few of each kind, with a fixed seed, and how findings are reported."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import fault_damage
 import fault_threads
 import pytest
 from faults import main, try_faults
+from prepared import prepare
 
 from sklearn_cpc.archive import embedding
 
@@ -25,11 +25,22 @@ def test_no_fault_gives_other_results(fault, count):
     assert findings == []
 
 
+RUN = "import runpy; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+
+
+@pytest.fixture(scope="module")
+def run_script():
+    """Run a script in a process that has only imported what the scripts of faults import."""
+    tests = Path(__file__).parent
+    path = os.pathsep.join(map(str, (tests, tests.parent)))
+    with prepare("import fault_shortage", PYTHONPATH=path) as run:
+        yield lambda name, folder, *arguments: run(RUN, folder, tests / name, *arguments)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs fork and /proc")
 @pytest.mark.parametrize(("script", "count"), [("fault_kills.py", 8), ("fault_shortage.py", 8)])
-def test_no_fault_of_a_process_gives_other_results(script, count):
-    command = [sys.executable, Path(__file__).with_name(script), "--count", str(count)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_no_fault_of_a_process_gives_other_results(script, count, run_script, tmp_path):
+    ended = run_script(script, tmp_path, "--count", count)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"\n{count} inputs, 0 findings" in ended.stdout
 

@@ -121,25 +121,25 @@ class Usage(Callback):
         return self  # the copy that is trained with notes here, too
 
     def on_epoch_end(self, net, **_):
-        if len(net.history) in (100, 500):
+        if len(net.history) in (50, 250):
             pages = int((PROC / "statm").read_text().split()[1])
             self.seen.append((pages * os.sysconf("SC_PAGE_SIZE"), len(list((PROC / "fd").iterdir()))))
 
 
 def long_run(folder):
-    """Train for 500 epochs; returns the usage after 100 and 500, and the history."""
+    """Train for 250 epochs; returns the usage after 50 and 250, and the history."""
     usage = Usage()
-    cpc = small_cpc(max_epochs=500, callbacks=[usage], checkpoint=Checkpoint(folder / "kept", every=50))
+    cpc = small_cpc(max_epochs=250, callbacks=[usage], checkpoint=Checkpoint(folder / "kept", every=25))
     cpc.fit(write_samples(folder, CLIPS))
     return usage.seen, cpc.history_
 
 
 @needs_proc
-def test_500_epochs_use_no_more_memory_and_files_than_100(tmp_path):
+def test_250_epochs_use_no_more_memory_and_files_than_50(tmp_path):
     # In a process of its own: pages that other tests have freed are taken again when training happens on them.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         ((early, files), (late, files_late)), history = pool.submit(long_run, tmp_path).result()
-    assert late - early < 8e6
+    assert late - early < 4e6  # 20 kB an epoch; rows of the history take a third
     assert files_late == files
     assert history[0].keys() == history[-1].keys()
 

@@ -1,12 +1,10 @@
 """What is imported when: little at first, the rest before it can be cut off by Ctrl-C."""
 
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from corpus import rising_tones, small_cpc
+from prepared import prepare
 
 from sklearn_cpc._interrupts import note_interrupts
 
@@ -30,17 +28,21 @@ def small_cpc(autoregressor="gru", *, log_mel=False, **changes):
 """
 
 
-OPTIONS = {"capture_output": True, "text": True, "timeout": 300, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Run code in a process that has only imported the package; returns what it prints."""
+    with prepare(PREPARE) as run_after_imports:
 
+        def run(code, *arguments):
+            result = run_after_imports(code, tmp_path_factory.mktemp("run"), *arguments)
+            assert result.returncode == 0, result.stderr
+            return result.stdout
 
-def run(code, *arguments):
-    result = subprocess.run([sys.executable, "-c", PREPARE + code, *map(str, arguments)], **OPTIONS)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+        yield run
 
 
 @pytest.fixture(scope="module")
-def imported(tmp_path_factory):
+def imported(run, tmp_path_factory):
     """Names of the modules that the package imports, and of those that training and loading import after that."""
     code = """
 print(*sys.modules)
@@ -92,7 +94,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the bac
 """
 
 
-def test_ctrl_c_in_the_first_training_does_no_harm_to_the_next():
+def test_ctrl_c_in_the_first_training_does_no_harm_to_the_next(run):
     code = """
 probe = LinearProbe(max_epochs=1)
 try:
@@ -105,7 +107,7 @@ small_cpc().fit(clips)
     assert run(PRESS + code).split() == ["interrupted", "True", "False", "1"]
 
 
-def test_ctrl_c_while_a_first_model_is_loaded_does_no_harm(tmp_path):
+def test_ctrl_c_while_a_first_model_is_loaded_does_no_harm(run, tmp_path):
     path = tmp_path / "model.safetensors"
     small_cpc().fit(rising_tones(8)).save(path)
     code = """

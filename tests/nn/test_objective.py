@@ -438,7 +438,7 @@ def test_weights_go_to_the_steps_that_have_a_prediction():
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 @pytest.mark.parametrize("negatives", NEGATIVES)
 def test_the_gradient_is_that_of_finite_differences(negatives, similarity, n_valid, n_across):
-    predictions, z = (tensor.requires_grad_() for tensor in draw(n_positions=2, dim=3))
+    predictions, z = (tensor.requires_grad_() for tensor in draw(n_positions=2, dim=2))
     positions = torch.tensor([[3, 0], [1, 2], [2, 3], [0, 1]])
     n_valid = None if n_valid is None else torch.tensor(n_valid)
 

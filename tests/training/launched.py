@@ -186,6 +186,8 @@ PARTS = {part.__name__: part for part in (train_cases, try_errors, try_features,
 
 if __name__ == "__main__":
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-    (folder / f"pid-{rank}").write_text(str(os.getpid()))
-    results = {part: dict(PARTS[part](folder, rank)) for part in sys.argv[2:]}
-    (folder / f"results-{os.environ['WORLD_SIZE']}-{rank}.json").write_text(json.dumps(results))
+    name, results = f"{os.environ['WORLD_SIZE']}-{rank}", {}
+    (folder / f"pid-{name}").write_text(str(os.getpid()))
+    for part in sys.argv[2:]:
+        results[part] = dict(PARTS[part](folder, rank))
+        (folder / f"results-{name}.json").write_text(json.dumps(results))

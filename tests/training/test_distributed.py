@@ -46,12 +46,12 @@ def read_results(folder, n_processes):
     return [json.loads((folder / f"results-{n_processes}-{rank}.json").read_text()) for rank in range(n_processes)]
 
 
-def launch(folder, n_processes, *parts):
-    """Run parts to their end, and return the results of every rank, by part."""
-    code, output = finish(start(folder, n_processes, *parts))
-    assert code == 0, output
+def launch(folder, n_processes, *parts, code=0):
+    """Run parts, check the exit code, and return the results of every rank, by part, and the output."""
+    ended_with, output = finish(start(folder, n_processes, *parts))
+    assert ended_with == code, output
     assert "Warning" not in output
-    return read_results(folder, n_processes)
+    return read_results(folder, n_processes), output
 
 
 def read_arrays(path):
@@ -70,9 +70,9 @@ def without_times(history):
     return [{key: value for key, value in row.items() if key != "dur"} for row in history]
 
 
-def is_running(folder, rank):
+def is_running(folder, n_processes, rank):
     try:
-        os.kill(int((folder / f"pid-{rank}").read_text()), 0)
+        os.kill(int((folder / f"pid-{n_processes}-{rank}").read_text()), 0)
     except ProcessLookupError:
         return False
     return True
@@ -119,15 +119,21 @@ def two(folder, alone):
     """Return what two processes did, rank by rank: one launch, as starting takes most of the time."""
     (file,) = (folder / "from-one").glob(f"*/{FILE}")
     saved = file.read_bytes()
-    results = launch(folder, 2, "train_cases", "try_features", "try_errors")
+    results, _ = launch(folder, 2, "train_cases", "try_features", "try_errors")
     file.write_bytes(saved)
     return results
 
 
+@pytest.fixture(scope="module")
+def three(folder, two):
+    """Return what three processes did, rank by rank, and the launcher's output. At the end, rank 1 was killed."""
+    return launch(folder, 3, "train_cases", "be_killed", code=1)
+
+
 @pytest.fixture(scope="module", params=[2, 3], ids=["two processes", "three processes"])
-def shared(request, folder, alone, two):
+def shared(request, folder):
     """Return the fits of all cases by several processes: for each rank, the results by case, and the weights."""
-    results = two if request.param == 2 else launch(folder, 3, "train_cases")
+    results = request.getfixturevalue("two") if request.param == 2 else request.getfixturevalue("three")[0]
     results = [result["train_cases"] for result in results]
     arrays = [
         {case: read_arrays(folder / f"{case}-{request.param}-{rank}.npz") for case in results[0]}
@@ -269,14 +275,14 @@ def test_an_error_stops_all_processes_with_a_clear_message(name, first, second, 
         assert result[name]["seconds"] < 60
 
 
-def test_a_killed_process_stops_the_other(tmp_path):
-    code, output = finish(start(tmp_path, 2, "be_killed"))
-    assert code == 1
+def test_a_killed_process_stops_the_others(folder, three):
+    results, output = three
     assert "Signal 9 (SIGKILL)" in output
-    (result,) = (json.loads(path.read_text()) for path in tmp_path.glob("results-*"))
-    assert result["be_killed"]["error"].startswith(LOST.format(0).removeprefix("RuntimeError: "))
-    assert not is_running(tmp_path, 0)
-    assert not is_running(tmp_path, 1)
+    assert ["be_killed" in result for result in results] == [True, False, True]
+    for rank in (0, 2):
+        lost = LOST.format(rank).removeprefix("RuntimeError: ")
+        assert results[rank]["be_killed"]["error"].startswith(lost)
+    assert [is_running(folder, 3, rank) for rank in range(3)] == [False, False, False]
 
 
 def test_ctrl_c_keeps_the_finished_epochs_and_leaves_no_process(tmp_path):
@@ -289,8 +295,7 @@ def test_ctrl_c_keeps_the_finished_epochs_and_leaves_no_process(tmp_path):
     results = [result["be_interrupted"] for result in read_results(tmp_path, 2)]
     assert "KeyboardInterrupt" in [result["error"] for result in results]
     assert all(result["left"] == [True, True, True] for result in results)
-    assert not is_running(tmp_path, 0)
-    assert not is_running(tmp_path, 1)
+    assert [is_running(tmp_path, 2, rank) for rank in range(2)] == [False, False]
 
 
 def test_without_a_launcher_the_error_says_how_to_start(monkeypatch):

@@ -12,7 +12,7 @@ from sklearn_cpc import make_cpc
 from sklearn_cpc.training.device import resolve_precision
 
 N_PROCESSES = 2
-N_CLIPS, EPOCHS = 128, 6  # clips of a second
+N_CLIPS, EPOCHS = 512, 3  # clips of a second
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={N_PROCESSES}"]
 
 

@@ -32,6 +32,7 @@ N_LABELS = (1, 2, 5, 10, None)
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_corpus_options(parser)
+    parser.add_argument("--no-supervised", action="store_true", help="leave out the network trained from labels")
     parser.add_argument("--draws", type=at_least_one, default=3, help="draws of labelled rows per fold")
     parser.add_argument("--epochs", type=at_least_one, help="epochs, instead of those of the configuration")
     parser.add_argument("--max-per-class", type=at_least_one, metavar="N", help="recordings of every class")
@@ -59,9 +60,11 @@ def measure(corpus, options):
         epochs = {"max_epochs": options.epochs} if options.epochs else {}
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as memory:
             settings = prepare(corpus, memory, options.jobs)
-            supervised = SupervisedNetwork(make_cpc(max_epochs=0, **settings), **epochs)
+            contestants = {"CPC": make_cpc(**settings, **epochs)}
+            if not options.no_supervised:
+                contestants["supervised"] = SupervisedNetwork(make_cpc(max_epochs=0, **settings), **epochs)
             table = label_efficiency(
-                {"CPC": make_cpc(**settings, **epochs), "supervised": supervised},
+                contestants,
                 corpus.paths,
                 corpus.target,
                 groups=corpus.groups,

@@ -334,6 +334,7 @@ def draw(study, path):
     figure, ax = plt.subplots(figsize=(7.6, 1.5 + 0.62 * len(tables)), layout="constrained")
     means = {name: [table["mean"].get(name, np.nan) * 100 for table in tables.values()] for name in styles}
     drawn = {name for name in styles if not np.isnan(means[name]).any()}  # what all corpora have
+    drawn -= {untrained for trained, untrained in TWINS.items() if trained not in drawn}
     drawn |= {"any"} if drawn & SUPERVISED.keys() else set()
     for name, (label, colour, marker, shift) in styles.items():
         if name not in drawn:

@@ -63,7 +63,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture
 def narrow_networks(monkeypatch):
-    """Give the recommended configurations narrow layers and two epochs, where a test checks only that code runs."""
+    """Give the recommended configurations narrow layers and two epochs, where a test checks that code runs."""
     narrow = {"encoder__n_filters": 16, "encoder__z_dim": 16, "autoregressor__c_dim": 16, "max_epochs": 2}
     for name in ("small-corpus", "speech"):
         monkeypatch.setitem(CONFIGURATIONS, name, clone(CONFIGURATIONS[name]).set_params(**narrow))

@@ -1,10 +1,11 @@
-"""Shared fixtures. Also switches on the array API checks, before anything imports scipy."""
+"""Shared fixtures. Also sets what scipy and Ray read from the environment when they are imported."""
 
 import gc
 import os
 import signal
 
 os.environ["SCIPY_ARRAY_API"] = "1"
+os.environ["RAY_TQDM_PATCH_PRINT"] = "0"  # or Ray replaces print, which then cannot be pickled, in later tests too
 
 import pytest
 import torch

@@ -94,7 +94,7 @@ def make_pipelines(options, memory):
     cpc = make_cpc(options.configuration, memory=memory, random_state=options.seed, verbose=1)
     cpc.set_params(max_epochs=cpc.max_epochs if options.epochs is None else options.epochs)
     cpc.set_params(lr=options.lr or cpc.lr)
-    if options.configuration.startswith("report"):
+    if options.configuration.startswith("report"):  # its own chain; it costs the recommended features accuracy
         reducer = AutoencoderReducer(max_epochs=100, lr=1e-3, random_state=options.seed)
         chain = make_pipeline(cpc, reducer, LinearProbe(max_epochs=100, lr=1e-2, random_state=options.seed))
     else:

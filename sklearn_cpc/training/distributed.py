@@ -48,8 +48,8 @@ class AddGradients(Callback):
         net.history.record_batch("train_batch_size", own_ranks().n_clips)
 
     def on_epoch_end(self, net, **_):
-        """Give all ranks the buffers of the first, where layers keep averages over their own clips."""
-        for values in net.module_.buffers():
+        """Give all ranks the state of the first: averages over own clips, and rounding of processors, differ."""
+        for values in net.module_.state_dict().values():
             sent = values.flatten().view(torch.uint8)  # gloo cannot send all types
             own_ranks().call(distributed.broadcast, sent, 0)
             values.copy_(sent.view(values.dtype).view(values.shape))

@@ -16,7 +16,7 @@ from prepared import prepare
 SLOW_FILES = ["test_cluster", "test_docs", "training/test_distributed", "test_examples", "test_cpc", "test_faults"]
 SLOW_FILES += ["test_benchmarks", "test_imports", "persistence/test_damage", "persistence/test_saving"]
 SLOW_FILES += ["test_export", "audio/test_hostile", "test_hard_numbers", "test_evidence", "test_read_only"]
-SLOW_FILES += ["test_common", "training/test_checkpoint", "training/test_loop", "test_notebook"]
+SLOW_FILES += ["test_common", "test_processes", "training/test_checkpoint", "training/test_loop", "test_notebook"]
 
 
 def pytest_collection_modifyitems(items):

@@ -68,11 +68,9 @@ def seeded_clone(estimator, seed, memory):
     return estimator.set_params(**seeds)
 
 
-def train_all(train, named, probe, seeds, settings, memory, n_jobs, verbose=0):
-    """Return by name the results of ``train(features, classifier, *setting)`` for each seed and setting.
-
-    Decoded recordings are cached in the directory ``memory``, or in a temporary one.
-    """
+def train_all(train, named, probe, n_seeds, first_seed, settings, memory, n_jobs, verbose=0):
+    """Return by name the results of ``train(features, classifier, *setting)`` for each seed and setting."""
+    seeds = range(first_seed, first_seed + n_seeds)
     tasks = [(name, seed, setting) for name in named for seed in seeds for setting in settings]
     with contextlib.ExitStack() as stack:
         if memory is None:

@@ -3,7 +3,6 @@
 import os
 import re
 from collections import Counter, deque
-from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ COMPANIONS = """
 """
 
 
-@check_parameters(directory=[str, PathLike], group_from=[str, None], extensions=[str, Each(str), None])
+@check_parameters(directory=[str, os.PathLike], group_from=[str, None], extensions=[str, Each(str), None])
 def load_audio_folder(directory, *, group_from=None, extensions=None):
     r"""List the audio files of a directory that has one sub-folder per class.
 

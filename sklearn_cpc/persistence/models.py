@@ -114,7 +114,7 @@ def to_bytes(estimator):
         data = pack(estimator)
     except TypeError as error:
         raise TypeError(
-            f"cannot save: {error}. These files hold no code, such as modules, functions and callbacks: use "
+            f"cannot save: {error}. Modules, functions and callbacks are code, which these files do not hold: use "
             "recipes and set_params(callbacks=None), or joblib.dump, and joblib.load only for files you trust."
         ) from error
     try:

@@ -37,8 +37,7 @@ from sklearn_cpc.evaluation.folds import make_folds
 SEEDLESS = ("chance", "mfcc", "logmel")  # the same with every seed
 CPC = {"untrained": "small-corpus", "trained": "small-corpus"}
 CPC |= {"untrained speech": "speech", "trained speech": "speech"}
-SUPERVISED = {"supervised": "small-corpus", "supervised speech": "speech"}
-NAMES = [*SEEDLESS, *CPC, *SUPERVISED]
+NAMES = [*SEEDLESS, *CPC, "supervised"]
 TWINS = {"trained": "untrained", "trained speech": "untrained speech"}
 CHOSEN_ON = ("esc10", "esc50", "fsdd")  # corpora that the configurations were chosen on
 QUICK_ROWS = 12  # per class
@@ -255,8 +254,8 @@ def make_representation(name, settings, epochs):
         return MFCCTransformer()
     if name == "logmel":
         return make_cpc(pooling=("mel_mean", "mel_std", "mel_max"), max_epochs=0, **settings)
-    if name in SUPERVISED:
-        return SupervisedNetwork(make_cpc(SUPERVISED[name], **settings), **trained)
+    if name == "supervised":
+        return SupervisedNetwork(make_cpc(**settings), **trained)
     return make_cpc(CPC[name], **settings, **(trained if name in TWINS else {"max_epochs": 0}))
 
 
@@ -323,19 +322,16 @@ def draw(study, path):
     styles = {
         "mfcc": ("MFCC", "0.35", "s", 0.0),
         "logmel": ("log-mel statistics", "0.65", "D", 0.0),
-        "any": ("supervised, same network", "0.2", "x", 0.0),  # only for the legend
         "untrained": ("make_cpc(), untrained", "#0072B2", "o", -0.22),
         "trained": ("make_cpc(), trained", "#0072B2", "o", -0.22),
         "untrained speech": ('make_cpc("speech"), untrained', "#D55E00", "o", 0.22),
         "trained speech": ('make_cpc("speech"), trained', "#D55E00", "o", 0.22),
-        "supervised": (None, "#0072B2", "x", -0.22),
-        "supervised speech": (None, "#D55E00", "x", 0.22),
+        "supervised": ("supervised, same network", "#0072B2", "x", -0.22),
     }
     figure, ax = plt.subplots(figsize=(7.6, 1.5 + 0.62 * len(tables)), layout="constrained")
     means = {name: [table["mean"].get(name, np.nan) * 100 for table in tables.values()] for name in styles}
     drawn = {name for name in styles if not np.isnan(means[name]).any()}  # what all corpora have
     drawn -= {untrained for trained, untrained in TWINS.items() if trained not in drawn}
-    drawn |= {"any"} if drawn & SUPERVISED.keys() else set()
     for name, (label, colour, marker, shift) in styles.items():
         if name not in drawn:
             continue
@@ -344,7 +340,7 @@ def draw(study, path):
             ax.hlines(heights, means[TWINS[name]], means[name], color=colour, linewidth=2, alpha=0.5)
         inside = "white" if name in TWINS.values() else colour
         how = {"color": colour, "markerfacecolor": inside, "markersize": 6.5, "markeredgewidth": 1.6}
-        ax.plot(means[name], heights, marker, label=label or "_", zorder=2 if inside == "white" else 3, **how)
+        ax.plot(means[name], heights, marker, label=label, zorder=2 if inside == "white" else 3, **how)
     names = [f"{name}\n({study['corpora'][name]['purpose']})" for name in tables]
     ax.set_yticks(range(len(tables)), names, parse_math=False)
     ax.set_ylim(len(tables) - 0.5, -0.5)

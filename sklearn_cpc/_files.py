@@ -55,10 +55,7 @@ def _create(path, mode):
 
 
 def claim(path):
-    """Create a private file and lock it until it is closed or the process ends.
-
-    Raises a FileExistsError if a living process has locked it.
-    """
+    """Create a private file, locked until it is closed; raise a FileExistsError if another process locked it."""
     while True:
         _remove_if_abandoned(path)
         file = _create(path, 0o600)

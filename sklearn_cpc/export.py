@@ -85,9 +85,7 @@ def export_onnx(estimator, path, *, frames=None):
     if type(cpc) is not CPCTransformer or not all(type(step) in MODULES for step in steps) or (frames and steps):
         came = " and ".join(type(step).__name__ for step in [cpc, *steps]) + (f" with {frames=}" if frames else "")
         known = ", ".join(kind.__name__ for kind in MODULES)
-        raise TypeError(
-            f"cannot export {came}; use a CPCTransformer or, without frames, a Pipeline of one and of {known}."
-        )
+        raise TypeError(f"cannot export {came}; use a CPCTransformer or, without frames, a Pipeline with {known}.")
     check_is_fitted(cpc)
     check_is_fitted(estimator)
     if cpc.trim is not None and not frames:

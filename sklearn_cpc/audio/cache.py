@@ -1,7 +1,6 @@
 """Store decoded recordings: in RAM, in scratch files, or in the directory ``memory``.
 
-The ``read`` method of each cache returns the samples of a recording. It raises an error of the types in ``errors``
-if they cannot be stored.
+The method ``read`` of each cache returns samples. It raises one of its ``errors`` if it cannot store them.
 """
 
 import contextlib
@@ -64,11 +63,9 @@ class StoredSamples:
         checksum = n_samples = 0
         try:
             if not os.path.isdir(folder):
-                os.makedirs(os.path.dirname(folder), exist_ok=True)
-                with contextlib.suppress(FileExistsError):  # another process was faster
-                    os.mkdir(folder, 0o700)
-                    with open(os.path.join(folder, ".gitignore"), "x") as gitignore:
-                        gitignore.write("*\n")
+                os.makedirs(folder, 0o700, exist_ok=True)
+                with contextlib.suppress(FileExistsError), open(os.path.join(folder, ".gitignore"), "x") as ignore:
+                    ignore.write("*\n")
             mode = os.stat(folder).st_mode & 0o644  # others may read samples if they may read the folder
             with atomic_write(file, durable=False, mode=mode) as stream:
                 for block in blocks:
@@ -127,9 +124,8 @@ def file_version(status):
 def hash_recording(path):
     """Return a text that changes if a recording is replaced, even by one of the same size and modification time.
 
-    It depends on all bytes of a short file. Of a longer one, it depends on the head, middle and tail, and on when
-    the system last changed the file, which programs cannot set. Of a remote file, it depends on what its store
-    says.
+    It depends on all bytes of a short file; on the head, middle and tail of a longer one, and on when the system
+    last changed it, which programs cannot set; and on what its store says of a remote one.
     """
     with opened(path) as path:
         if isinstance(path, RemoteFile):
@@ -163,10 +159,7 @@ def count_samples(file, size, version):
 
 
 class DirectoryCache:
-    """Decoded recordings in a directory that any number of processes may fill and read at once.
-
-    Complete files are renamed into place, so no process sees half of one. Damaged files are decoded again.
-    """
+    """Decoded recordings in a directory that any number of processes may fill and read at once."""
 
     errors = OSError
 

@@ -24,8 +24,7 @@ class Clip(NamedTuple):
     onset : float, default=0.0
         Where the clip begins, in seconds.
     duration : float, default=None
-        Length of the clip in seconds; None: to the end of the recording. A clip that extends beyond the end
-        of the recording is padded.
+        Length of the clip in seconds; None: to the end of the recording. Beyond the end, a clip is padded.
 
     Examples
     --------
@@ -42,8 +41,7 @@ def as_clips(X):
     """Convert X to a list of :class:`Clip`, or return None if X holds numbers.
 
     X is a sequence, array, Series or table of paths, clips (tuples of path, onset, duration; columns that
-    ``tables.COLUMNS`` names) or numbers. Raises a TypeError or ValueError if X is a single path, can be read
-    only once, is empty, mixes recordings with something else, or has invalid times.
+    ``tables.COLUMNS`` names) or numbers. Raises a TypeError or ValueError if it cannot be used.
     """
     if isinstance(X, np.ndarray) and X.ndim == 0:
         X = X.item()
@@ -174,8 +172,7 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     duration : float, default=4.0
         Length of a clip in seconds (section 2.2.1). Clips of a shorter recording contain all of it.
     method : {"even", "random"}, default="even"
-        "even" spreads the clips from the beginning to the end of the recording (a single clip is its
-        middle), "random" draws their onsets.
+        "even" spreads the clips over the recording (a single clip is its middle), "random" draws their onsets.
     random_state : int, RandomState instance or None, default=None
         For ``method="random"``.
 
@@ -184,8 +181,7 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     clips : list of Clip
         ``n_per_file`` for each recording, in its order.
     index : int ndarray of shape (n_clips,)
-        Recording of each clip: ``y[index]`` and ``groups[index]`` match ``clips``. Pass ``index`` as groups
-        to keep the clips of a recording in one fold.
+        Recording of each clip: ``y[index]`` and ``groups[index]`` match ``clips``. ``index`` can serve as groups.
 
     Raises
     ------
@@ -206,8 +202,6 @@ def sample_clips(paths, n_per_file, *, duration=4.0, method="even", random_state
     ...     clips, index = sample_clips([path], 4)
     >>> [(clip.onset, clip.duration) for clip in clips]
     [(0.0, 4.0), (2.0, 4.0), (4.0, 4.0), (6.0, 4.0)]
-    >>> index
-    array([0, 0, 0, 0])
     """
     recordings = as_paths(paths)
     random = check_random_state(random_state)

@@ -67,11 +67,7 @@ def map_file(path):
 
 
 def find_truncation(audio, n_samples, n_read):
-    """Say why a decoded file looks truncated, or return None.
-
-    libsndfile reads a truncated file without an error. So compare what the file states with what is there:
-    the size in bytes of wav and similar files, the number of samples of others.
-    """
+    """Say why a decoded file looks truncated, or return None; libsndfile reads such a file without an error."""
     for stated, found in STATED_SIZE.findall(audio.extra_info):
         is_known = all(abs(int(stated) - size) > MAX_WAV_HEADER for size in UNKNOWN_SIZES)
         if int(found) < int(stated) - SIZE_TOLERANCE and is_known:
@@ -106,9 +102,7 @@ def refuse_unread_sound(path, audio, n_read):
             if lengths and abs(int(lengths[-1]) - n_read) > SIZE_TOLERANCE:
                 unread = unread or f"its header states {lengths[-1]} samples, and {n_read} were read"
     if unread:
-        raise ValueError(
-            f"is damaged or cut short ({unread}); copy it again from its source, or repair its header."
-        )
+        raise ValueError(f"is damaged or cut short ({unread}); copy it again, or repair its header.")
 
 
 def find_unread_bytes(data, audio, n_decoded):
@@ -254,10 +248,8 @@ def find_mp3_frames(path):
     if counts and counts.total() - max(counts.values()) > LENGTH_TOLERANCE:
         raise ValueError(SEVERAL_STREAMS)
     if n_unknown > MAX_UNKNOWN_BYTES and not n_stated:
-        raise ValueError(
-            f"is damaged, or not mp3 ({n_unknown} of {n_bytes} bytes are neither mp3 frames nor tags); copy it "
-            "again from its source."
-        )
+        found = f"{n_unknown} of {n_bytes} bytes are neither frames nor tags"
+        raise ValueError(f"is damaged, or not mp3 ({found}); copy it again from its source.")
     return b"".join(frames), n_stated, counts.total()
 
 

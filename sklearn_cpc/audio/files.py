@@ -37,10 +37,7 @@ def base_name(path):
 
 
 def list_urls(url):
-    """Return the URLs of the files in a folder, or that match a pattern, by their names in the folder, sorted.
-
-    Names that start with a dot are left out.
-    """
+    """Return the URLs of the files in a folder, or that match a pattern, by their sorted names; none is hidden."""
     try:
         fs, folder = _call(url, _connect, url)
         paths = _call(url, fs.glob if "*" in url else fs.find, folder)
@@ -80,10 +77,7 @@ class LocalCopy(str):
 
 
 class RemoteFile(AbstractBufferedFile):
-    """What a store says of a file, and what was fetched of it. Slices are bytes.
-
-    Raises a ValueError with the reason if the file cannot be used.
-    """
+    """What a store says of a file, and what was fetched of it. Slices are bytes; bad files raise a ValueError."""
 
     def __init__(self, url):
         self.url, self._folder = url, None
@@ -185,8 +179,7 @@ def _open_archive(protocol, url, identity):
 def _call(url, function, *arguments):
     """Call a function that asks a store, again after a failure that may pass.
 
-    Raises a ValueError with the reason if the file is the cause, an ImportError if a package is missing, and else
-    a RemoteError.
+    Raises a ValueError if the file is the cause, an ImportError if a package is missing, and else a RemoteError.
     """
     for wait in (*WAITS, None):
         try:
@@ -211,4 +204,3 @@ def _call(url, function, *arguments):
                 message = f"cannot read {url!r} ({type(reason).__name__}: {reason}); {advice}."
                 raise RemoteError(message) from error
         time.sleep(wait)
-    return None

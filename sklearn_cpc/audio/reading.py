@@ -41,7 +41,7 @@ NEVER_TAGGED = tuple(b"RIFF RIFX RF64 riff FORM caff .snd Crea NIST PVF1 2BIT MA
 class UnreadableAudioError(ValueError):
     """Some of ``n_total`` recordings cannot be used; the message lists each with its reason.
 
-    The attribute ``reasons`` is a dict of the reason for each path. It has all of them even if the message is cut.
+    The attribute ``reasons`` holds all reasons by path, even if the message is cut.
     """
 
     max_listed = 50  # a folder of a million missing files should not fill the screen
@@ -97,8 +97,7 @@ def read_audio(path, sample_rate):
     """Decode a recording, mix it to mono and resample it to ``sample_rate`` in Hz.
 
     Returns a float32 array of shape (n_samples,). Memory use is about twice its size, whatever the header states.
-    Raises a ValueError if the file is missing, not audio, empty, cut short, beyond the limits, or holds NaN,
-    infinite or absurdly large samples. The message is the reason alone, without the path.
+    Raises a ValueError with the reason, without the path, if the recording cannot be used.
     """
     return np.concatenate([np.empty(0, np.float32), *decode(path, sample_rate)])
 
@@ -158,10 +157,7 @@ def mono_blocks(audio, n_left):
 
 
 def read_duration(path):
-    """Return the duration of a recording in seconds, or raise a ValueError with the reason.
-
-    Its header states it. Frames of mp3 are counted, and files of unknown length are decoded.
-    """
+    """Return the duration of a recording in seconds, mostly from its header, or raise a ValueError."""
     with fetched(path, whole=False) as path, open_audio(path) as (audio, n_samples):
         if n_samples == UNKNOWN_LENGTH:
             n_samples = sum(map(len, decode(path, audio.samplerate)))
@@ -252,9 +248,8 @@ def open_audio(path):
         reason = getattr(error, "error_string", str(error)).rstrip(".")
         if "does not exist" in reason:  # libsndfile's message for an mp3 without sound
             reason = "no sound found"
-        raise ValueError(
-            f"is not audio that libsndfile can read, or is damaged ({reason}{suggest_conversion(path)})."
-        ) from error
+        reason += suggest_conversion(path)
+        raise ValueError(f"is not audio that libsndfile can read, or is damaged ({reason}).") from error
     with audio:
         check_header(audio, size)
         yield audio, n_samples

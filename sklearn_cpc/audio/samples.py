@@ -41,18 +41,13 @@ def as_samples(X):
             )
     lengths = {row.size for row in rows}
     if len(lengths) > 1:
-        raise ValueError(
-            f"X holds rows of different lengths, {min(lengths)} to {max(lengths)} samples; cut or pad them to "
-            "one length, or write each to a sound file and pass the paths."
-        )
+        advice = "cut or pad them to one length, or write each to a sound file and pass the paths"
+        raise ValueError(f"X holds rows of different lengths, {min(lengths)} to {max(lengths)} samples; {advice}.")
     return rows
 
 
 def name_types(X):
-    """Return the names of the types of the numbers in an array, a table or a list of arrays, as a set.
-
-    Raises a TypeError if they are no samples.
-    """
+    """Return the set of names of the types in an array, table or list of arrays, or raise a TypeError."""
     if isinstance(X, list):
         return set().union(*map(name_types, X))
     if hasattr(X, "column_names"):  # pyarrow
@@ -69,10 +64,7 @@ def name_types(X):
 
 
 def scale_to_full_scale(samples, types):
-    """Scale samples, now floats, that were integers of one type to the range from -1 to 1.
-
-    Raises a ValueError if the type does not say the full scale.
-    """
+    """Scale floats that were integers to -1 to 1, or raise a ValueError if their full scale is unknown."""
     peak = np.abs(samples).max(initial=0)
     (name, *others) = sorted(types)
     if not others and name in FULL_SCALES:

@@ -16,14 +16,7 @@ from .._warnings import warn
 from .cache import DirectoryCache, JoblibCache, ScratchCache
 from .clips import Clip, as_clips
 from .files import RemoteError, opened
-from .reading import (
-    Levels,
-    UnreadableAudioError,
-    environment_number,
-    format_reasons,
-    inspect_file,
-    printable,
-)
+from .reading import Levels, UnreadableAudioError, environment_number, format_reasons, inspect_file, printable
 from .samples import as_samples, name_types, scale_to_full_scale
 from .seeking import count_seekable_samples
 
@@ -77,9 +70,8 @@ class Recordings:
 class AudioSource:
     """The recordings in X, to be read all together or in chunks.
 
-    The parameters memory, n_jobs, on_error and verbose of the estimator are used. X has any form that
-    :func:`~sklearn_cpc.audio.clips.as_clips` takes; an array must have shape (n_clips, n_samples) and be at
-    ``sample_rate`` already. For an array, ``n_features_in_`` is set (``reset=True``, in fits) or checked.
+    The estimator's memory, n_jobs, on_error and verbose are used. X has any form that ``as_clips`` takes. An array
+    has shape (n_clips, n_samples) and is at ``sample_rate``; its ``n_features_in_`` is set (``reset``) or checked.
     """
 
     def __init__(self, estimator, X, sample_rate, *, reset):
@@ -106,8 +98,7 @@ class AudioSource:
     def read(self):
         """Return all rows as :class:`Recordings`; what exceeds ``SKLEARN_CPC_RAM_GB`` (default 1) is on disk.
 
-        Raises an UnreadableAudioError if recordings cannot be used and ``on_error="raise"``, or if none is left
-        to fit.
+        Raises an UnreadableAudioError if recordings cannot be used and ``on_error="raise"``, or if none can.
         """
         if self.clips is None:
             return Recordings(list(self._array), np.arange(self.n_rows), self.sample_rate, self.dtype, self._names)
@@ -117,10 +108,9 @@ class AudioSource:
         return recordings
 
     def chunks(self):
-        """Yield :class:`Recordings` of some rows at a time, in bounded memory.
+        """Yield :class:`Recordings` of some rows at a time, in bounded memory; the next is read meanwhile.
 
-        All clips of a file are in one chunk. The next chunk is read while the last is in use. Raises the errors
-        of :meth:`read`, but at the end; discard chunks already yielded.
+        All clips of a file are in one chunk. The errors of :meth:`read` come at the end; discard all chunks then.
         """
         if self.clips is None:
             yield self.read()
@@ -222,19 +212,17 @@ class AudioSource:
         """Warn about recordings that could not be stored, and raise or warn about unusable ones."""
         n_total = len({clip.path for clip in self.clips})
         memory, on_error = self.estimator.memory, self.estimator.on_error
-        if self._storage_errors:
+        if errors := self._storage_errors:
             warn(
-                f"{len(self._storage_errors)} of {n_total} decoded recordings cannot be stored in "
-                f"memory={memory!r} and will be decoded again ({self._storage_errors[0]}); free some space, or "
-                "choose another directory."
+                f"{len(errors)} of {n_total} decoded recordings cannot be stored in memory={memory!r} and will be "
+                f"decoded again ({errors[0]}); free some space, or choose another directory."
             )
-        warn_if_loud([levels.peak for levels in self._levels.values()], list(map(printable, self._levels)))
+        all_levels = self._levels.values()
+        warn_if_loud([levels.peak for levels in all_levels], list(map(printable, self._levels)))
         if silent := [printable(path) for path, levels in self._levels.items() if levels.peak == 0]:
             names = list_first(silent)
             warn(f"{len(silent)} of {n_total} recordings are digital silence once mixed to mono: {names}.")
-        lost = [
-            one.file_rate for one in self._levels.values() if one.file_rate and one.kept_energy < MIN_KEPT_ENERGY
-        ]
+        lost = [one.file_rate for one in all_levels if one.file_rate and one.kept_energy < MIN_KEPT_ENERGY]
         if len(lost) > MAX_LOST_RECORDINGS * n_total:
             name = "sample_rate" if "sample_rate" in self.estimator.get_params() else "encoder__sample_rate"
             warn(

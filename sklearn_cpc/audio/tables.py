@@ -139,10 +139,8 @@ def read_columns(names, columns, first_row=0):
             )
         durations = times["end"] - times["onset"]
         for row in np.flatnonzero(durations <= 0).tolist():
-            raise ValueError(
-                f"row {first_row + row} of X: {used['end'][0]}={times['end'][row]} must be greater than "
-                f"{used['onset'][0]}={times['onset'][row]}."
-            )
+            end, onset = (f"{used[meaning][0]}={times[meaning][row]}" for meaning in ("end", "onset"))
+            raise ValueError(f"row {first_row + row} of X: {end} must be greater than {onset}.")
         if "duration" in times:
             _check_agreement(*used["duration"], used["end"][0], durations, first_row)
             durations = np.where(np.isnan(durations), times["duration"], durations)

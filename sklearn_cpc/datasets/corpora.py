@@ -117,8 +117,7 @@ GTZAN = Corpus(
     folder="gtzan",
     size="1.2 GB (1.3 GB on disk)",
     max_bytes=2_600_000_000,
-    # No hash of the mirror's archive is published. The md5 in torchaudio and mirdata is that of the archive on the
-    # original server, which had another size (1 225 571 541 bytes in TensorFlow Datasets).
+    # No hash of the mirror's archive is published; the md5 in torchaudio and mirdata is that of another archive.
     archives={f"https://huggingface.co/datasets/marsyas/gtzan/resolve/{GTZAN_COMMIT}/data/genres.tar.gz": None},
     unpack=untar,
     members=("genres/*/*.wav",),
@@ -131,10 +130,9 @@ GTZAN = Corpus(
 GTZAN genre collection
 
 1000 excerpts of music of 30 seconds (22.05 kHz, mono wav), 100 of each of 10 genres: blues, classical, country,
-disco, hiphop, jazz, metal, pop, reggae, rock. They were collected in 2000 and 2001 from CDs, radio and microphone
-recordings. Artists and titles are unknown. Some recordings and many artists occur more than once, and some labels
-are wrong. Without groups, scores on random splits are too high; FMA-small has groups. One file is not readable:
-leave out ``known_bad``, or set ``on_error="nan"`` in the estimator.
+disco, hiphop, jazz, metal, pop, reggae, rock, collected in 2000 and 2001 from CDs, radio and microphones. Artists
+are unknown, many of them and some recordings occur more than once, and some labels are wrong. So scores on random
+splits are too high. One file is not readable: leave out ``known_bad``, or set ``on_error="nan"`` in the estimator.
 
 - Source: https://huggingface.co/datasets/marsyas/gtzan, a fixed commit of a mirror; the original server is gone.
   No hash of the archive is published, so only the checksum inside it is checked.

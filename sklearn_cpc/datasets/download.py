@@ -81,10 +81,8 @@ def load_corpus(corpus, data_home, download_if_missing, verbose, n_retries, dela
     by_hand = f"unpack {' and '.join(corpus.archives)} into {str(folder)!r} yourself"
     if not folder.exists():
         if not download_if_missing:
-            raise OSError(
-                f"{corpus.title} is not in {str(folder)!r}. Call with download_if_missing=True to download "
-                f"{corpus.size}, or {by_hand}."
-            )
+            advice = f"Call with download_if_missing=True to download {corpus.size}, or {by_hand}."
+            raise OSError(f"{corpus.title} is not in {str(folder)!r}. {advice}")
         install(corpus, folder, f"Nothing was kept. Call again, or {by_hand}.", verbose, n_retries, delay)
     return list_recordings(corpus, folder, f"Delete {str(folder)!r} and call again to download {corpus.size}.")
 
@@ -105,23 +103,17 @@ def install(corpus, folder, advice, verbose, n_retries, delay):
             path.unlink()  # before the next archive needs disk space
         recordings = list_recordings(corpus, content, advice)
         if corpus.recordings_sha256 and (found := hash_files(recordings.paths)) != corpus.recordings_sha256:
-            raise OSError(
-                f"The recordings of {corpus.title} have the sha256 {found} instead of "
-                f"{corpus.recordings_sha256}: they are not those of the release. {advice}"
-            )
+            expected = f"instead of {corpus.recordings_sha256}: they are not those of the release"
+            raise OSError(f"The recordings of {corpus.title} have the sha256 {found} {expected}. {advice}")
         try:
             content.rename(folder)
         except OSError:
-            if not folder.is_dir():
+            if not folder.is_dir():  # another process was faster, and its copy passed the same checks
                 raise
-            # Another process was faster. Its copy passed the same checks.
 
 
 def download(url, known_hash, path, max_bytes, advice, verbose, n_retries, delay):
-    """Download an archive and check its hash.
-
-    `pooch.retrieve` does not retry, `pooch.Pooch` retries without a warning, and both always log to stderr.
-    """
+    """Download an archive and check its hash. Pooch alone would retry never or silently, and log to stderr."""
     downloader = pooch.HTTPDownloader(progressbar=bool(verbose), chunk_size=2**14)
     for n_left in range(n_retries, -1, -1):
         try:
@@ -137,10 +129,8 @@ def download(url, known_hash, path, max_bytes, advice, verbose, n_retries, delay
         algorithm, _, known = known_hash.partition(":")
         found = pooch.file_hash(str(path), alg=algorithm)
         if found != known:
-            raise OSError(
-                f"{url} gave a file whose {algorithm} is {found} instead of {known}: it was damaged during the "
-                f"download or has been replaced on the server. {advice}"
-            )
+            reason = "it was damaged during the download or has been replaced on the server"
+            raise OSError(f"{url} gave a file whose {algorithm} is {found} instead of {known}: {reason}. {advice}")
 
 
 class LimitedFile(io.BufferedWriter):
@@ -205,13 +195,11 @@ def hash_files(paths):
     """Hash the names and bytes of files, in order of their names, with sha256."""
     digest = hashlib.sha256()
     for path in sorted(map(Path, paths), key=lambda path: path.name):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-# `pooch.Unzip` and `pooch.Untar` take prefixes instead of patterns, are slow if there are many, accept links, and
-# do not verify the checksum at the end of a gzip file.
+# `pooch.Unzip` and `pooch.Untar` take no patterns, accept links, and ignore the checksum of a gzip file.
 
 
 def unzip(path, folder, corpus):

@@ -3,7 +3,6 @@
 import inspect
 import re
 from collections import defaultdict
-from itertools import compress
 from numbers import Real
 from os import PathLike
 
@@ -126,7 +125,7 @@ def fetch_esc50(
     corpus = load_corpus(ESC50, data_home, download_if_missing, verbose, n_retries, delay)
     if subset == "esc10":
         arrays = {name: value[corpus.esc10] for name, value in corpus.items() if isinstance(value, np.ndarray)}
-        corpus.paths = list(compress(corpus.paths, corpus.esc10))
+        corpus.paths = np.array(corpus.paths)[corpus.esc10].tolist()
         corpus.target_names = sorted(set(arrays["target"].tolist()))
         corpus.update(arrays)
     return (corpus.paths, corpus.target) if return_X_y else corpus

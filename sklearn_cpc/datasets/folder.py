@@ -3,7 +3,6 @@
 import os
 import re
 from collections import Counter, deque
-from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,10 @@ from .._warnings import warn
 from ..audio.files import base_name, list_urls
 
 # The endings of formats that are not the format's name. RAW and MAT are left out: no header, and any numbers.
-ENDINGS = {
-    "AIFF": ".aiff .aif .aifc",
-    "AU": ".au .snd",
-    "IRCAM": ".sf .ircam",
-    "MAT4": "",
-    "MAT5": "",
-    "NIST": ".sph .nist",
-}
-ENDINGS |= {"MP3": ".mp3 .mp2 .mp1 .mpga .mpa", "OGG": ".ogg .oga .opus", "RAW": "", "SVX": ".iff .svx .8svx"}
-ENDINGS |= {"CAF": ".caf .caff", "FLAC": ".flac .fla", "WAV": ".wav .wave .bwf .bwav .bw64 .amb"}
+ENDINGS = {"RAW": "", "MAT4": "", "MAT5": "", "AIFF": ".aiff .aif .aifc", "AU": ".au .snd", "CAF": ".caf .caff"}
+ENDINGS |= {"FLAC": ".flac .fla", "IRCAM": ".sf .ircam", "MP3": ".mp3 .mp2 .mp1 .mpga .mpa"}
+ENDINGS |= {"NIST": ".sph .nist", "OGG": ".ogg .oga .opus", "SVX": ".iff .svx .8svx"}
+ENDINGS |= {"WAV": ".wav .wave .bwf .bwav .bw64 .amb"}
 # The endings of what lies beside recordings.
 COMPANIONS = """
     .txt .csv .tsv .json .jsonl .xml .yaml .yml .toml .md .rst .html .htm .pdf .bib .log .ini .cfg .db .xls .xlsx
@@ -34,7 +27,7 @@ COMPANIONS = """
 """
 
 
-@check_parameters(directory=[str, PathLike], group_from=[str, None], extensions=[str, Each(str), None])
+@check_parameters(directory=[str, os.PathLike], group_from=[str, None], extensions=[str, Each(str), None])
 def load_audio_folder(directory, *, group_from=None, extensions=None):
     r"""List the audio files of a directory that has one sub-folder per class.
 
@@ -80,10 +73,6 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
         If something is left out: audio that libsndfile cannot read, links that lead nowhere, files of unknown
         kind, audio files directly in `directory`, or class folders without audio. If classes share recordings.
 
-    See Also
-    --------
-    make_synthetic_corpus : Write a corpus that this function can read.
-
     Examples
     --------
     >>> import tempfile
@@ -104,24 +93,22 @@ def load_audio_folder(directory, *, group_from=None, extensions=None):
     endings = tuple(map(str.lower, [extensions] if isinstance(extensions, str) else extensions))
     found: dict = {"": {}}  # per class, the path of each file by what all its names share
     other: list = []
-    paths_by_class: dict = {}
     if is_url(directory):
         audio, other = find_urls(directory, endings, ignored)
         for name, url in audio.items():
             found.setdefault(name.partition("/")[0] if "/" in name else "", {})[url] = url
     else:
         top_files, class_folders = list_folder(directory, endings, ignored)
-        paths_by_class[""] = {path: path for path in top_files}
-        paths_by_class |= {folder.name: find_audio(folder, endings, ignored) for folder in class_folders}
-    for name, paths in paths_by_class.items():
-        found[name] = {}
-        for real_path, path in paths.items():
-            if path.name.lower().endswith(endings) and path.is_file():
-                status = path.stat()
-                file = (status.st_dev, status.st_ino) if status.st_nlink > 1 else real_path
-                found[name].setdefault(file, path)
-            else:
-                other.append(path.relative_to(directory).as_posix())
+        paths_by_class = {folder.name: find_audio(folder, endings, ignored) for folder in class_folders}
+        for name, paths in {"": {path: path for path in top_files}, **paths_by_class}.items():
+            found[name] = {}
+            for real_path, path in paths.items():
+                if path.name.lower().endswith(endings) and path.is_file():
+                    status = path.stat()
+                    file = (status.st_dev, status.st_ino) if status.st_nlink > 1 else real_path
+                    found[name].setdefault(file, path)
+                else:
+                    other.append(path.relative_to(directory).as_posix())
     loose = found.pop("").values()
     files = [item for class_files in found.values() for item in class_files.items()]
     n_classes = Counter(file for file, _ in files)
@@ -206,10 +193,8 @@ def find_groups(names, group_from):
     matches = [pattern.search(name) for name in names]
     groups = [match and match[min(1, pattern.groups)] for match in matches]
     if missed := [name for name, group in zip(names, groups, strict=True) if group is None]:
-        raise ValueError(
-            f"group_from={group_from!r} finds no group in {len(missed)} of {len(names)} file names"
-            f"{quote_first(missed)}; use an expression that matches every name."
-        )
+        where = f"{len(missed)} of {len(names)} file names{quote_first(missed)}"
+        raise ValueError(f"{group_from=} finds no group in {where}; use an expression that matches every name.")
     return groups
 
 

@@ -86,8 +86,7 @@ def compare_representations(
     confidence : float, default=0.95
         Confidence level of the intervals.
     memory : str or path-like, default=None
-        Directory for decoded recordings (230 MB per hour at 16 kHz), for estimators without their own. None: a
-        temporary one. Each recording is decoded once per sample rate.
+        Directory for decoded recordings, 230 MB per hour at 16 kHz, of estimators without one. None: temporary.
     n_jobs : int, default=None
         Number of trainings that run in parallel.
     verbose : int, default=0
@@ -121,10 +120,9 @@ def compare_representations(
 
     Notes
     -----
-    Folds share training rows, so their scores are not independent and the usual t interval is too narrow.
-    These intervals use the corrected resampled t-test of Nadeau and Bengio ("Inference for the Generalization
-    Error", Machine Learning 52, 2003), which increases the variance by the ratio of test to training rows.
-    They hold for other folds and seeds of the same corpus, not for other corpora. One fold has none (NaN).
+    Folds share training rows, so the usual t interval is too narrow. The corrected resampled t-test of Nadeau and
+    Bengio ("Inference for the Generalization Error", Machine Learning 52, 2003) raises the variance by the ratio
+    of test to training rows. The intervals hold for this corpus, not for others. One fold has none (NaN).
 
     Examples
     --------
@@ -137,8 +135,6 @@ def compare_representations(
     >>> table = compare_representations({"raw": "passthrough", "pca": PCA(2)}, X, y, reference="raw")
     >>> table.loc[["chance", "raw", "pca"], "mean"].round(2).tolist()
     [0.5, 0.87, 0.98]
-    >>> table.loc["pca", ["difference", "difference_low", "difference_high"]].astype(float).round(2).tolist()
-    [0.12, 0.03, 0.2]
     """
     folds = make_folds(X, y, groups, cv, None if transductive else unlabelled)
     named = named_estimators(representations)
@@ -150,9 +146,8 @@ def compare_representations(
     parts = [(np.arange(len(y)), folds)] if transductive else [(fold[0], [fold]) for fold in folds]
     # Unlabelled rows have no class to pass, and a transductive fit must not see the classes of test rows.
     with_labels = not transductive and unlabelled is None
-    seeds = range(random_state, random_state + n_seeds)
     settings = [(*part, with_labels, X, np.asarray(y), unlabelled, scoring) for part in parts]
-    results = train_all(fit_and_score, named, probe, seeds, settings, memory, n_jobs, verbose)
+    results = train_all(fit_and_score, named, probe, n_seeds, random_state, settings, memory, n_jobs, verbose)
     scores = {name: [score for part, _ in found for score in part] for name, found in results.items()}
     test_ratio = np.mean([len(test) / len(train) for train, test in folds])
     table = compare_scores(scores, reference, test_ratio=test_ratio, confidence=confidence)
@@ -269,10 +264,8 @@ def _concatenate(X, more):
             return pd.concat([X, more[X.columns]], ignore_index=True)
         if is_table == {False} and len(is_sparse) == 1 and np.shape(X)[1:] == np.shape(more)[1:]:
             return (sparse.vstack if is_sparse == {True} else np.concatenate)([X, more])
-    raise ValueError(
-        "unlabelled cannot be joined with X; give both as recordings, as tables with the same columns, or as "
-        "arrays of the same width."
-    )
+    forms = "as recordings, as tables with the same columns, or as arrays of the same width"
+    raise ValueError(f"unlabelled cannot be joined with X; give both {forms}.")
 
 
 def _difference_columns(label, scores, others, test_ratio, confidence):

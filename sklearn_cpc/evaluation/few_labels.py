@@ -66,8 +66,7 @@ def label_efficiency(
     DataFrame
         One row per representation and number of labels, by which it is indexed; "all" stands for None. It has the
         columns of :func:`compare_scores`; ``scoring``; ``n_used``, the labelled rows per class, averaged over
-        classes and folds, fewer than asked for if a class has fewer training rows; and the scores, averaged
-        over the draws, as ``fold0`` and so on, or ``fold0_seed0`` and so on.
+        classes and folds; and ``fold0`` or ``fold0_seed0`` and so on, the scores, averaged over the draws.
 
     Raises
     ------
@@ -101,8 +100,7 @@ def label_efficiency(
         (train, [(train[rows], test) for _, rows in drawn], False, X, y, unlabelled, scoring)
         for (train, test), drawn in zip(folds, draws, strict=True)
     ]
-    seeds = range(random_state, random_state + n_seeds)
-    results = train_all(fit_and_score, named, probe, seeds, settings, memory, n_jobs)
+    results = train_all(fit_and_score, named, probe, n_seeds, random_state, settings, memory, n_jobs)
     means: dict[str, list] = {name: [] for name in named}  # over draws, by number of labels
     for name, found in results.items():
         for drawn, (scores, _) in zip(draws * n_seeds, found, strict=True):

@@ -17,21 +17,16 @@ pd = import_extra("pandas", "evaluation")
 
 
 def make_folds(X, y, groups, cv, unlabelled=None):
-    """Return a list of (training rows, test rows); see :func:`compare_representations` for the parameters.
-
-    Raises ValueError if ``cv`` splits groups over training and test rows, or if files of X are ``unlabelled`` too,
-    and warns if ``cv`` splits files.
-    """
+    """Return a list of (training rows, test rows); see :func:`compare_representations` for parameters."""
     check_consistent_length(X, check_labels(y, "y"), groups)
-    clips, more_clips = as_clips(X), None if unlabelled is None else as_clips(unlabelled)
     files, more_files = (
-        None if one is None else np.array([locate(clip.path, os.path.realpath) for clip in one])
-        for one in (clips, more_clips)
+        None if clips is None else [locate(clip.path, os.path.realpath) for clip in clips]
+        for clips in (as_clips(X), as_clips(unlabelled))
     )
-    if both := set(() if files is None else files) & set(() if more_files is None else more_files):
+    if both := set(files or ()) & set(more_files or ()):
         raise ValueError(
-            f"{len(both)} file(s) of unlabelled are also in X, for example {str(min(both))!r}, so features would "
-            "be trained on test recordings. Leave them out, or compare representations with transductive=True."
+            f"{len(both)} file(s) of unlabelled are also in X, for example {min(both)!r}, so features would be "
+            "trained on test recordings. Leave them out, or compare representations with transductive=True."
         )
     if cv is None or isinstance(cv, Integral):
         several_clips_per_file = files is not None and len(set(files)) < len(files)

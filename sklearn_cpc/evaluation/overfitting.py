@@ -46,8 +46,8 @@ def overfitting_gaps(
     cv, memory, n_jobs : default=None
         As in :func:`compare_representations`; the folds are for the cross-validated losses of the probes.
     baselines : bool, default=True
-        Whether to add the row "untrained": the network with its random initial weights. It has seen neither A nor
-        B, so a network gap that it shares comes from the recordings.
+        Whether to add the row "untrained", the network with its initial weights. A network gap that it shares
+        comes from the recordings.
     n_seeds : int, default=1
         Number of trainings, each with another seed; the table holds their means.
     random_state : int, default=0
@@ -95,8 +95,8 @@ def overfitting_gaps(
     named = named_estimators({"trained": representation})
     if baselines and (twin := untrained_twin(named["trained"])) is not None:
         named["untrained"] = twin
-    seeds, settings = range(random_state, random_state + n_seeds), [(corpora, folds_a, folds_b)]
-    results = train_all(_fit_and_test, named, probe, seeds, settings, memory, n_jobs)
+    setting = corpora, folds_a, folds_b
+    results = train_all(_fit_and_test, named, probe, n_seeds, random_state, [setting], memory, n_jobs)
     table = pd.DataFrame({name: pd.DataFrame(found).mean() for name, found in results.items()}).T
     table.insert(3, "network_gap", table["loss_b"] - table["loss_a"])
     table.insert(4, "probe_gap", table["loss_c"] - table["loss_b"])

@@ -68,15 +68,11 @@ def seeded_clone(estimator, seed, memory):
     return estimator.set_params(**seeds)
 
 
-def train_all(train, named, probe, seeds, settings, memory, n_jobs, verbose=0):
-    """Return by name the results of ``train(features, classifier, *setting)`` for each seed and setting.
-
-    Decoded recordings are cached in the directory ``memory``, or in a temporary one.
-    """
+def train_all(train, named, probe, n_seeds, first_seed, settings, memory, n_jobs, verbose=0):
+    """Return by name the results of ``train(features, classifier, *setting)`` for each seed and setting."""
+    seeds = range(first_seed, first_seed + n_seeds)
     tasks = [(name, seed, setting) for name in named for seed in seeds for setting in settings]
-    with contextlib.ExitStack() as stack:
-        if memory is None:
-            memory = stack.enter_context(ScratchFolder())
+    with ScratchFolder() if memory is None else contextlib.nullcontext(memory) as memory:
         results = Parallel(n_jobs=n_jobs, return_as="generator")(
             delayed(train)(*split_pipeline(seeded_clone(named[name], seed, memory), probe), *setting)
             for name, seed, setting in tasks

@@ -16,9 +16,8 @@ from .folds import check_labels
 def record_training(estimator, X, y, X_test, y_test, *, max_epochs=None):
     """Train a clone of a classifier epoch by epoch, and test it after each epoch.
 
-    This gives the data of the report's figures 5 and 14. The ``history_`` of a LinearProbe holds only training
-    scores, measured during the epoch and with dropout. Here the classifier predicts both sets after each
-    epoch, so that the gap between train and test shows overfitting only (section 2.3.2).
+    This gives the data of the report's figures 5 and 14. Both sets are predicted without dropout, unlike in the
+    ``history_`` of a LinearProbe, so that the gap between them shows overfitting only (section 2.3.2).
 
     Parameters
     ----------

@@ -26,6 +26,8 @@ OBJECTIVES = {"info_nce": InfoNCE}
 MAX_CLIP = 2**28  # samples: an hour and a half at 48 kHz
 MAX_COST = 2**32  # of a part of the network for two clips: numbers in all results, far above real use
 SUMS_PER_NUMBER = 2**11  # products and sums that count like one number
+MAX_TRIED = 1000
+_tried: dict = {}  # what modules of recipes return: at most so many tensors, which hold shapes but no numbers
 
 
 class Forecast(NamedTuple):
@@ -117,14 +119,15 @@ def build_network(encoder, autoregressor, objective, *, n_samples, n_context, n_
         raise ValueError(f"clip_duration makes clips of {n_samples} samples; at most {MAX_CLIP} are allowed.")
     encoder_net = build_module("encoder", encoder, ENCODERS, n_samples, n_steps)
     n_tried = n_steps * encoder_net.samples_per_step if hasattr(encoder_net, "samples_per_step") else n_samples
-    z = try_module("encoder", encoder_net, torch.zeros(2, n_tried, device=device))
+    batch = torch.zeros(2, n_tried, device=device)
+    z = try_once("encoder", encoder_net, batch, encoder, n_samples, n_steps)
     if z.ndim != 3 or z.shape[:2] != (2, n_steps):
         raise ValueError(
             f"encoder={encoder!r} maps samples of shape (2, {n_tried}) to {tuple(z.shape)}; it must return "
             f"(2, {n_steps}, z_dim): one embedding for each of n_context + n_future steps."
         )
     context_net = build_module("autoregressor", autoregressor, AUTOREGRESSORS, z.shape[2], n_context)
-    c = try_module("autoregressor", context_net, z[:, :n_context])
+    c = try_once("autoregressor", context_net, z[:, :n_context], autoregressor, n_context)
     single = c.ndim == 2
     if c.shape[:-1] != ((2,) if single else (2, n_context)):
         raise ValueError(
@@ -137,7 +140,7 @@ def build_network(encoder, autoregressor, objective, *, n_samples, n_context, n_
                 f"predict_from='all' needs a context at every step, but autoregressor={autoregressor!r} yields "
                 "one per clip; use predict_from='last' or autoregressor='gru'."
             )
-        try_module("autoregressor", context_net, z[:, :-1])  # more steps than n_context
+        try_once("autoregressor", context_net, z[:, :-1], autoregressor, n_context)  # more steps
     rate = getattr(resolve_recipe("encoder", encoder, ENCODERS), "sample_rate", None)
     sizes = {"n_context": n_context, "n_future": n_future, "n_samples": n_samples, "sample_rate": rate}
     return CPCNetwork(encoder_net, context_net, objective, augmentation, z, c, **sizes)
@@ -160,14 +163,14 @@ def resolve_recipe(name, value, known):
 def build_module(name, value, known, *sizes):
     """Turn a name, recipe, nn.Module or callable into an nn.Module of its own, on the default device.
 
-    It is a copy: no estimator trains a module that its user passed, or that a callable returns twice.
+    It is new or a copy: no estimator trains a module that its user passed, or that a callable returns twice.
     """
     value = resolve_recipe(name, value, known)
     module = value if isinstance(value, nn.Module) else value(*sizes)
     if not isinstance(module, nn.Module):
         names, kind = ", ".join(map(repr, known)), type(module).__name__
         raise TypeError(f"{name}={value!r} returned {kind}; use {names} or a callable returning an nn.Module.")
-    return copy.deepcopy(module).to(torch.get_default_device())
+    return (module if type(value) in known.values() else copy.deepcopy(module)).to(torch.get_default_device())
 
 
 class ComputationLimit(TorchDispatchMode):
@@ -190,6 +193,19 @@ class ComputationLimit(TorchDispatchMode):
                 "fewer steps or smaller layers"
             )
         return result
+
+
+def try_once(name, module, batch, recipe, *sizes):
+    """As :func:`try_module`; but on the device "meta", equal recipes are tried once, for one result."""
+    if not batch.is_meta:
+        return try_module(name, module, batch)
+    made_of = recipe if isinstance(recipe, str) else (type(recipe), repr(recipe.get_params()))
+    key = name, made_of, sizes, batch.shape
+    if (known := _tried.get(key)) is not None:
+        return known
+    if len(_tried) >= MAX_TRIED:
+        _tried.clear()
+    return _tried.setdefault(key, try_module(name, module, batch))
 
 
 def try_module(name, module, batch):

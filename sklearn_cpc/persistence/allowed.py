@@ -20,7 +20,7 @@ from .networks import rebuild_network
 class Allowed(NamedTuple):
     """How objects of a class are stored."""
 
-    fitted: dict | None = None  # constraints on what fit sets; None among them: optional. None for recipes
+    fitted: dict = {}  # constraints on what fit sets, nothing in recipes; None among them: optional
     module: str = "sklearn_cpc"  # where the class is
     shapes: Callable = lambda estimator: {}  # returns the shapes of arrays that fit sets, by attribute
     check: Callable = lambda built: None  # raises if parameters do not make sense together
@@ -88,10 +88,7 @@ DIRECTORIES = {"memory", "checkpoint"}  # parameters that are not stored: a load
 
 
 def take_apart(built):
-    """Describe a recipe or fitted estimator by its class, parameters and what fit has set.
-
-    Raises NotFittedError, and TypeError if its class is not allowed or it has attributes that would be lost.
-    """
+    """Describe a recipe or fitted estimator by its class, parameters and what fit has set, or raise TypeError."""
     name, allowed = type(built).__name__, CLASSES.get(type(built).__name__)
     if allowed is None or type(built) is not _import(name):
         raise TypeError(
@@ -101,9 +98,9 @@ def take_apart(built):
     parameters = built.get_params(deep=False)
     left_out = {*parameters, *NOT_STORED}
     own = {key: value for key, value in vars(built).items() if key not in left_out and value is not None}
-    if allowed.fitted is not None:
+    if hasattr(built, "fit"):  # recipes have none
         check_is_fitted(built)
-    if unknown := sorted(own.keys() - (allowed.fitted or {}).keys()):
+    if unknown := sorted(own.keys() - allowed.fitted.keys()):
         raise TypeError(f"{name} has attributes {unknown}, which would be lost; delete them")
     if "network_" in own:
         own["network_"] = dict(built.network_.state_dict())
@@ -125,10 +122,9 @@ def put_together(description):
     allowed = CLASSES[name]
     built = _import(name)(**parameters)
     built._validate_params()
-    fitted = allowed.fitted or {}
-    if unknown := sorted(state.keys() - fitted.keys()):
+    if unknown := sorted(state.keys() - allowed.fitted.keys()):
         raise ValueError(f"{name} has no attributes {unknown} in this version; use the version that wrote it")
-    validate_parameter_constraints(fitted, {**dict.fromkeys(fitted), **state}, name)
+    validate_parameter_constraints(allowed.fitted, {**dict.fromkeys(allowed.fitted), **state}, name)
     weights = state.pop("network_", None)
     vars(built).update(state)
     allowed.check(built)

@@ -26,28 +26,20 @@ ADVICE = "take another copy of it, or make it again"
 
 
 def pack(value):
-    """Turn a value into the bytes of a file.
-
-    Raises TypeError if a part of it cannot be stored, ValueError if its description is too long.
-    """
+    """Turn a value into the bytes of a file, or raise TypeError or ValueError if it cannot be stored."""
     arrays: dict = {}
     content = encode(value, arrays, "")
     document = json.dumps({"format": FORMAT, "versions": library_versions(), "content": content}).encode()
     if len(document) > MAX_DOCUMENT:
-        raise ValueError(
-            f"parameters, names, labels and history take {len(document)} bytes as JSON, of {MAX_DOCUMENT} that "
-            "are allowed; shorten history_, for example"
-        )
+        size = f"{len(document)} bytes as JSON, of {MAX_DOCUMENT} that are allowed"
+        raise ValueError(f"parameters, names, labels and history take {size}; shorten history_, for example")
     arrays[DOCUMENT] = np.frombuffer(document, np.uint8)
     arrays[CHECKSUM] = np.frombuffer(hash_arrays(arrays), np.uint8)
     return safetensors.numpy.save(arrays)
 
 
 def unpack(data):
-    """Turn the bytes of a file back into the value, and the versions of the libraries that wrote it.
-
-    Raises ValueError if anything is wrong with the bytes.
-    """
+    """Return the value in the bytes of a file, and the versions of what wrote it, or raise ValueError."""
     if int.from_bytes(data[:8], "little") > MAX_HEADER:
         raise ValueError(f"it is no file of sklearn_cpc, or cut off: it states a header too large; {ADVICE}")
     try:
@@ -126,9 +118,5 @@ def write_file(path, data):
                 os.chmod(file.name, stat.S_IMODE(os.stat(path).st_mode))
             file.write(data)
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"cannot write there: {error.strerror}. What was there before is unchanged; make room or choose "
-            "another folder",
-            path,
-        ) from error
+        advice = "What was there before is unchanged; make room or choose another folder"
+        raise OSError(error.errno, f"cannot write there: {error.strerror}. {advice}", path) from error

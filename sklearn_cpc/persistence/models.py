@@ -17,9 +17,8 @@ from .networks import first_difference
 def save(estimator, path):
     """Write a fitted pipeline, or estimator, to one file that holds no code.
 
-    Estimators of this package have this function as their method ``save``. The file is a safetensors
-    container of arrays, with parameters as JSON. It is loaded once before it is written, and replaces an
-    earlier file only when all of it is on the disk.
+    Estimators of this package have this as their method ``save``. The file is a safetensors container of arrays,
+    with parameters as JSON, for :func:`load`. It is loaded once before it replaces an earlier file as a whole.
 
     Parameters
     ----------
@@ -34,22 +33,16 @@ def save(estimator, path):
     NotFittedError
         If it, or a part of it, is not fitted.
     TypeError
-        If a part of it is code or cannot be stored: modules and functions of your own, callbacks, estimators
-        of other classes. The message names the part.
+        If a part of it is code, such as a module, function or callback, or of another class. It is named.
     ValueError
         If parameters were changed after ``fit`` so that they no longer describe what was fitted.
     OSError
         If the file cannot be written; an earlier one stays unchanged.
 
-    See Also
-    --------
-    load : Reads the file.
-
     Notes
     -----
-    The file does not hold directories of one machine, such as ``memory``, nor the state of the optimizer, so
-    that ``partial_fit`` starts it anew, as after joblib. NumPy's numbers among the parameters come back as
-    Python's.
+    The file does not hold directories of one machine, such as ``memory``, nor the state of the optimizer, which
+    ``partial_fit`` starts anew, as after joblib. NumPy's numbers among the parameters come back as Python's.
 
     Examples
     --------
@@ -70,7 +63,7 @@ def save(estimator, path):
 
 
 def load(path):
-    """Read an estimator that was saved.
+    """Read an estimator that was saved by :func:`save`.
 
     Nothing in the file is executed, and no other file is opened: it names classes of a fixed list, and its
     sizes are checked against its arrays before a network is built.
@@ -91,10 +84,6 @@ def load(path):
         If the file cannot be read.
     ValueError
         If it is damaged, was altered, is no such file, or has another format. The message says which.
-
-    See Also
-    --------
-    save : Writes the file.
 
     Notes
     -----
@@ -126,8 +115,7 @@ def to_bytes(estimator):
     except TypeError as error:
         raise TypeError(
             f"cannot save: {error}. Modules, functions and callbacks are code, which these files do not hold: use "
-            "recipes, and set_params(callbacks=None) before you save, or use joblib.dump, and joblib.load only "
-            "for files you trust."
+            "recipes and set_params(callbacks=None), or joblib.dump, and joblib.load only for files you trust."
         ) from error
     try:
         trained = (

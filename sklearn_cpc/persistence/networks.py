@@ -12,19 +12,15 @@ PLAIN = bool, int, float, str, tuple, list, dict, type(None), np.generic
 
 
 def rebuild_network(estimator, weights):
-    """Build the network of an estimator from its parameters and load weights into it, a dict of tensors.
-
-    Raises ValueError if the network cannot be built, or needs other weights.
-    """
+    """Build the network of an estimator, and load a dict of weights; raise ValueError if they do not fit."""
     # First where tensors take no memory: the sizes are only numbers in a file until the weights confirm them.
     with note_interrupts(hold=True):  # torch imports what finds out shapes, and sympy, when it is first needed
         needed = {name: (t.shape, t.dtype) for name, t in _build(estimator, "meta").state_dict().items()}
     found = {name: (t.shape, t.dtype) for name, t in weights.items()}
     if needed != found:
         name = next(name for name in [*needed, *found] if needed.get(name) != found.get(name))
-        raise ValueError(
-            f"network_/{name} is {found.get(name)}, but by the parameters it must be {needed.get(name)}"
-        )
+        wrong, right = found.get(name), needed.get(name)
+        raise ValueError(f"network_/{name} is {wrong}, but by the parameters it must be {right}")
     for name, values in weights.items():
         if not values.isfinite().all():
             raise ValueError(f"network_/{name} holds NaN or infinity")
@@ -35,8 +31,7 @@ def rebuild_network(estimator, weights):
 
 def _build(estimator, device):
     try:
-        # The initial weights are drawn without torch's generator.
-        with torch.device(device), use_generator(torch.Generator()), redirect_draws():
+        with torch.device(device), use_generator(torch.Generator()), redirect_draws():  # not torch's own generator
             return estimator._build_network()
     except Exception as error:  # parameters that make no sense may raise anything
         raise ValueError(f"network_ cannot be built from the parameters: {error}") from error

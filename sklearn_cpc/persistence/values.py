@@ -18,8 +18,7 @@ MAX_OBJECTS = 50  # estimators and recipes in a file
 def encode(value, arrays, name):
     """Turn a value into what JSON can hold; its arrays go to ``arrays``, under names that begin with ``name``.
 
-    A value is None, a bool, number or str, an array or tensor, a tuple, list or dict of these, or what else
-    :data:`FORMS` knows. Raises TypeError for anything else.
+    A value is None, a bool, number, str, array, list or dict, or what :data:`FORMS` knows; others raise TypeError.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -104,11 +103,9 @@ def _restore_generator(state):
 
 
 def _simplify_generator(random):
-    state = random.get_state(legacy=False)
-    if state["bit_generator"] != "MT19937":
-        raise TypeError(
-            f"a generator of type {state['bit_generator']} cannot be stored; use an int as random_state"
-        )
+    kind = random.get_state(legacy=False)["bit_generator"]
+    if kind != "MT19937":
+        raise TypeError(f"a generator of type {kind} cannot be stored; use an int as random_state")
     return list(random.get_state())
 
 

@@ -17,6 +17,7 @@ from skorch.callbacks import Callback
 
 from .._constraints import Constrained, integers
 from .._warnings import warn
+from .device import move
 
 
 @dataclass(repr=False, eq=False)
@@ -100,8 +101,9 @@ class EmbeddingMonitor(Constrained, Callback):
 
     def on_batch_end(self, net, batch=None, training=False, y_pred=None, **_):
         """Keep the embeddings of the last batches."""
-        steps = torch.arange(y_pred.z.shape[1], device=y_pred.z.device)
-        self.recent_.append(y_pred.z.detach()[steps < y_pred.n_valid[:, None]])
+        z, n_valid = y_pred.z.detach(), batch[1]  # on the CPU: a GPU would have to tell
+        rows = (torch.arange(z.shape[1]) < n_valid[:, None]).flatten().nonzero()[:, 0]
+        self.recent_.append(z.flatten(0, 1).index_select(0, move(rows, z.device)))
         while sum(map(len, self.recent_)) - len(self.recent_[0]) >= self.n_rows:
             self.recent_.popleft()
 

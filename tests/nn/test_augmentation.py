@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from sklearn_cpc import Augmentation
 
@@ -170,6 +171,15 @@ def test_results_are_finite_for_clips_of_any_size(n_samples, batch, sample_rate,
     assert augmented.shape == clips.shape
     assert augmented.dtype == dtype
     assert augmented.isfinite().all()
+
+
+@EACH_AND_ALL
+def test_no_effect_reads_a_number_which_would_wait_for_a_gpu(parameters):
+    with FakeTensorMode():  # of tensors without numbers, so that reading one raises
+        clips = torch.empty(4, 4000)
+        with pytest.raises(DataDependentOutputException):
+            clips.sum().item()
+        assert Augmentation(**parameters)(RATE)(clips).shape == clips.shape
 
 
 def test_recipe_can_be_cloned_and_set_like_an_estimator():

@@ -435,6 +435,31 @@ def test_a_module_that_comes_with_weights_keeps_them():
     assert_close(state_of(network.encoder), state_of(encoder))
 
 
+def test_a_recipe_is_tried_once_and_refused_every_time():
+    tried = []
+
+    def count(module, *_):
+        tried.append(module)
+
+    def build(z_dim, clip=6000, **sizes):
+        encoder = Conv1dEncoder(n_filters=4, dense_units=4, z_dim=z_dim, sample_rate=1000, **sizes)
+        return build_network(encoder, "gru", InfoNCE(), n_samples=clip, n_context=10, n_future=2)
+
+    with nn.modules.module.register_module_forward_pre_hook(count):
+        first = build(z_dim=7)
+        assert tried
+        tried.clear()
+        again = build(z_dim=7)
+        assert not tried
+        assert build(z_dim=5).dims["z"] == 5
+        assert tried
+    assert (first.dims, first.single_context) == (again.dims, again.single_context)
+    assert not any(one is other for one, other in zip(first.parameters(), again.parameters(), strict=True))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="two clips would take more than"):
+            build(z_dim=7, clip=2**28, kernel_sizes=(9, 9), strides=(1, 2**16))
+
+
 def test_trying_parts_keeps_their_statistics_and_mode():
     encoder = nn.Sequential(nn.Unflatten(1, (N_STEPS, WINDOW)), nn.Dropout(0.5), nn.BatchNorm1d(N_STEPS))
     network = build(nn.Linear(WINDOW, C_DIM), encoder=encoder)

@@ -12,6 +12,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 
 from sklearn_cpc import EmbeddingMonitor, LinearProbe
 from sklearn_cpc.nn.network import Forecast
@@ -102,9 +103,20 @@ def test_only_last_embeddings_with_sound_are_used():
     monitor = EmbeddingMonitor(n_rows=5)
     monitor.recent_ = deque()
     for batch in range(3):
-        z = torch.full((2, 4, 3), float(batch))
-        monitor.on_batch_end(None, y_pred=Forecast(None, z, None, torch.tensor([1, 3])))
+        z, n_valid = torch.full((2, 4, 3), float(batch)), torch.tensor([1, 3])
+        monitor.on_batch_end(None, batch=({}, n_valid), y_pred=Forecast(None, z, None, n_valid))
     assert torch.cat(tuple(monitor.recent_))[:, 0].tolist() == [1.0] * 4 + [2.0] * 4
+
+
+def test_no_batch_waits_for_embeddings_on_a_gpu():
+    fake, n_valid = FakeTensorMode(allow_non_fake_inputs=True), torch.tensor([1, 3])
+    monitor = EmbeddingMonitor(n_rows=5)
+    monitor.recent_ = deque()
+    z = fake.from_tensor(torch.zeros(2, 4, 3))  # has no numbers, so that reading one or counting some raises
+    with pytest.raises(DynamicOutputShapeException):
+        z[z > 0]
+    monitor.on_batch_end(None, batch=({}, n_valid), y_pred=Forecast(None, z, None, None))
+    assert monitor.recent_[0].shape == (4, 3)
 
 
 @pytest.mark.parametrize(

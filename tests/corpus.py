@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 import soundfile
+from sklearn.pipeline import Pipeline
 
-from sklearn_cpc import Conv1dEncoder, CPCTransformer, GRUContext
+from sklearn_cpc import AutoencoderReducer, Conv1dEncoder, CPCTransformer, GRUContext, LinearProbe
 
 FILE_RATE, RATE = 8000, 1000
 CLIP, N_STEPS = 400, 8  # of small_cpc: 0.4 s, in steps of 0.05 s
@@ -66,3 +67,11 @@ def write_samples(folder, clips):
         paths.append(str(folder / f"clip-{i:02d}.wav"))
         soundfile.write(paths[-1], samples, RATE, subtype="FLOAT")
     return paths
+
+
+def small_pipeline(memory=None, **changes):
+    """Chain all three estimators. The mean of z tells high tones from low ones even untrained."""
+    cpc = small_cpc(**{"pooling": "z_mean", **changes})
+    reducer = AutoencoderReducer(4, encoder_units=(8,), decoder_units=(8,), lr=0.01, max_epochs=60, random_state=0)
+    probe = LinearProbe(lr=0.05, max_epochs=60, random_state=0)
+    return Pipeline([("cpc", cpc), ("ae", reducer), ("clf", probe)], memory=memory)

@@ -24,6 +24,8 @@ def test_running_one_part_keeps_results_of_other_parts(tmp_path, module, monkeyp
     file, page = tmp_path / "results" / "latest.json", tmp_path / "docs" / "speed.md"
     file.parent.mkdir()
     file.write_text(json.dumps({"estimators": [{"estimator": "LinearProbe", "epoch (s)": 0.123456}]}))
+    best = module("timing").best
+    monkeypatch.setattr(module("front_end"), "best", lambda rounds, in_a_row, **rivals: best(rounds, **rivals))
     options = ["--only", "front-end", "--rounds", "1", "--json", file, "--page", page]
     monkeypatch.setattr(sys, "argv", ["run.py", *map(str, options)])
     module("run").main()
@@ -63,7 +65,18 @@ def test_competitors_take_turns_and_first_round_does_not_count(module):
     assert all(seconds >= 0 for seconds in times.values())
 
 
-def test_steps_with_and_without_kept_memory_take_turns(module, monkeypatch):
+RUN_NARROW = """
+import os, runpy
+from sklearn_cpc.configurations import CONFIGURATIONS
+
+narrow = {"encoder__n_filters": 16, "encoder__z_dim": 16, "autoregressor__c_dim": 16}
+CONFIGURATIONS["small-corpus"].set_params(**narrow)
+sys.path.insert(0, os.path.dirname(sys.argv[1]))
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+def test_steps_with_and_without_kept_memory_take_turns(run_anew, module, monkeypatch, tmp_path):
     allocator = module("allocator")
     monkeypatch.setattr(allocator, "CONFIGURATIONS", ("small-corpus",))
     calls = []
@@ -73,9 +86,17 @@ def test_steps_with_and_without_kept_memory_take_turns(module, monkeypatch):
     assert row["returned / kept"] == 4 / 5
     monkeypatch.undo()
     monkeypatch.setattr(allocator, "STEPS", 1)
+    commands = []  # each a Python, a script and its arguments
+
+    def run(command, **_):
+        commands.append(command)
+        return run_anew(RUN_NARROW, tmp_path, *command[1:])
+
+    monkeypatch.setattr(allocator.subprocess, "run", run)
     seconds, pages = allocator.run_in_subprocess("small-corpus", "kept")
     assert seconds > 0
     assert pages >= 0
+    assert commands == [[sys.executable, allocator.__file__, "small-corpus", "kept", "1"]]
 
 
 def test_measurements_for_a_gpu_run_on_a_cpu(tmp_path, module, monkeypatch):

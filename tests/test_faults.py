@@ -8,7 +8,6 @@ import fault_damage
 import fault_threads
 import pytest
 from faults import main, try_faults
-from prepared import prepare
 
 from sklearn_cpc.archive import embedding
 
@@ -26,21 +25,13 @@ def test_no_fault_gives_other_results(fault, count):
 
 
 RUN = "import runpy; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
-
-
-@pytest.fixture(scope="module")
-def run_script():
-    """Run a script in a process that has only imported what the scripts of faults import."""
-    tests = Path(__file__).parent
-    path = os.pathsep.join(map(str, (tests, tests.parent)))
-    with prepare("import fault_shortage", PYTHONPATH=path) as run:
-        yield lambda name, folder, *arguments: run(RUN, folder, tests / name, *arguments)
+TESTS = Path(__file__).parent
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs fork and /proc")
 @pytest.mark.parametrize(("script", "count"), [("fault_kills.py", 8), ("fault_shortage.py", 8)])
-def test_no_fault_of_a_process_gives_other_results(script, count, run_script, tmp_path):
-    ended = run_script(script, tmp_path, "--count", count)
+def test_no_fault_of_a_process_gives_other_results(script, count, run_anew, tmp_path):
+    ended = run_anew(RUN, tmp_path, TESTS / script, "--count", count)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"\n{count} inputs, 0 findings" in ended.stdout
 

@@ -4,7 +4,6 @@ import signal
 
 import pytest
 from corpus import rising_tones, small_cpc
-from prepared import prepare
 
 from sklearn_cpc._interrupts import note_interrupts
 
@@ -29,16 +28,15 @@ def small_cpc(autoregressor="gru", *, log_mel=False, **changes):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(run_anew, tmp_path_factory):
     """Run code in a process that has only imported the package; returns what it prints."""
-    with prepare(PREPARE) as run_after_imports:
 
-        def run(code, *arguments):
-            result = run_after_imports(code, tmp_path_factory.mktemp("run"), *arguments)
-            assert result.returncode == 0, result.stderr
-            return result.stdout
+    def run(code, *arguments):
+        result = run_anew(PREPARE + code, tmp_path_factory.mktemp("run"), *arguments)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
-        yield run
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """The estimators inside scikit-learn: pipelines, grids, folds, persistence."""
 
-import uuid
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +9,7 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
-from corpus import RATE, small_cpc, small_encoder
-from joblib.externals.loky import get_reusable_executor
+from corpus import RATE, small_cpc, small_encoder, small_pipeline
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
@@ -23,32 +20,10 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_cpc import (
-    AttentionContext,
-    AutoencoderReducer,
-    Conv2dEncoder,
     CPCTransformer,
-    GRUContext,
-    LinearProbe,
     MFCCTransformer,
     sample_clips,
 )
-
-
-def small_pipeline(memory=None, **changes):
-    """Chain all three estimators. The mean of z tells high tones from low ones even untrained."""
-    cpc = small_cpc(**{"pooling": "z_mean", **changes})
-    reducer = AutoencoderReducer(4, encoder_units=(8,), decoder_units=(8,), lr=0.01, max_epochs=60, random_state=0)
-    probe = LinearProbe(lr=0.05, max_epochs=60, random_state=0)
-    return Pipeline([("cpc", cpc), ("ae", reducer), ("clf", probe)], memory=memory)
-
-
-@pytest.fixture(scope="module")
-def workers():
-    """Processes for n_jobs=2, each with one thread as in this one; stopped at the end."""
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        yield
-    get_reusable_executor().shutdown(wait=True)
-
 
 # Fit and predict
 
@@ -99,51 +74,6 @@ def test_a_grid_over_names_is_always_valid(corpus):
     )
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert len(search.cv_results_["params"]) == 4
-
-
-def test_grid_scores_are_equal_in_two_processes_without_progress_bars(corpus, workers, capfd):
-    mel = Conv2dEncoder((4,), (3,), (2,), dense_units=8, z_dim=8, n_mels=8, n_fft=64, sample_rate=RATE)
-    grid = {
-        "cpc__encoder": [small_encoder(), mel],
-        "cpc__autoregressor": [GRUContext(c_dim=4), AttentionContext(dense_units=(4,))],
-    }
-    pipeline = small_pipeline(pooling="context", verbose=1)
-    pipeline.set_params(ae__verbose=1, ae__max_epochs=6, clf__verbose=1, clf__max_epochs=6)
-    searches = [
-        GridSearchCV(pipeline, grid, cv=2, refit=False, n_jobs=n_jobs, scoring="neg_log_loss").fit(*corpus[:2])
-        for n_jobs in (2, None)
-    ]
-    one, other = (search.cv_results_["mean_test_score"] for search in searches)
-    assert_allclose(one, other, rtol=1e-6)
-    assert len(set(one)) == 4
-    bars = capfd.readouterr().err
-    assert 0 < bars.count("linear probe:   0%") == 2 * 4  # of the second search alone
-
-
-class EpochsInFiles:
-    """A callback of scikit-learn that writes a file for every epoch that ended, from any process."""
-
-    max_propagation_depth = None
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def setup(self, estimator, context): ...
-    def teardown(self, estimator, context): ...
-    def on_fit_task_begin(self, estimator, context): ...
-
-    def on_fit_task_end(self, estimator, context):
-        if context.task_name == "epoch":
-            (self.folder / f"{context.estimator_name}-{uuid.uuid4()}").touch()
-
-
-def test_callbacks_of_a_grid_see_epochs_in_two_processes(corpus, workers, tmp_path):
-    pytest.importorskip("sklearn.callback", reason="needs the callbacks of scikit-learn 1.9")
-    pipeline = Pipeline([("cpc", small_cpc(max_epochs=2)), ("clf", LinearProbe(max_epochs=3))])
-    search = GridSearchCV(pipeline, {"cpc__lr": [1e-4, 1e-3]}, cv=2, n_jobs=2, error_score="raise")
-    search.set_callbacks(EpochsInFiles(tmp_path)).fit(corpus.paths, corpus.y)
-    ended = Counter(path.name.split("-")[0] for path in tmp_path.iterdir())
-    assert ended == {"CPCTransformer": 5 * 2, "LinearProbe": 5 * 3}  # two folds of two candidates, and the refit
 
 
 def test_a_grid_tunes_the_parameters_of_a_recipe(corpus):

@@ -1,6 +1,5 @@
 """The store: reading X, caching decoded files and cutting clips."""
 
-import contextlib
 import gc
 import io
 import os
@@ -639,26 +638,6 @@ def test_threads_can_fill_one_directory_at_once(paths, tmp_path):
     for samples, reasons in results:
         assert_same(samples.values(), expected)
         assert reasons == {}
-
-
-def read_in_worker(paths, memory):
-    """Read verbosely; returns the samples, the text shown, and the warnings."""
-    shown = io.StringIO()
-    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stderr(shown):
-        warnings.simplefilter("always")
-        samples, _ = read_files(paths, RATE, memory=memory, verbose=1)
-    return [np.array(samples[path]) for path in paths], shown.getvalue(), [str(w.message) for w in caught]
-
-
-def test_processes_can_fill_one_directory_and_show_no_bars(paths, tmp_path):
-    results = joblib.Parallel(n_jobs=2, backend="loky")(
-        joblib.delayed(read_in_worker)(paths, tmp_path) for _ in range(6)
-    )
-    expected = [read_audio(path, RATE) for path in paths]
-    for samples, shown, caught in results:
-        assert_same(samples, expected)
-        assert shown == ""
-        assert caught == []
 
 
 @pytest.mark.parametrize(("verbose", "shows"), [(0, False), (1, True), (2, True)])

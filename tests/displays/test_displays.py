@@ -190,26 +190,44 @@ def visible_texts(figure):
     return [text for text in figure.findobj(plt.Text) if text.get_text()]
 
 
-@pytest.mark.parametrize("name", ["cost $a$ and $b", "$\\frac$ $", "_hidden", "50 % & #1 ^2 {x} \\n"])
-def test_names_are_drawn_as_they_are(draw, name):
-    rows = np.random.default_rng(0).standard_normal((12, 2))
-    labels = [name, "other"] * 6
-    history = [{"train_loss": 2.0, "valid_loss": 1.0}]
+NAMES = ["cost $a$ and $b", "$\\frac$ $", "_hidden", "50 % & #1 ^2 {x} \\n"]
+HISTORY = [{"train_loss": 2.0, "valid_loss": 1.0}]
+
+
+def assert_drawn_as_it_is(name, figure):
+    texts = [text for text in visible_texts(figure) if name in text.get_text()]
+    assert texts, name
+    assert not any(text.get_parse_math() for text in texts), name
+
+
+@pytest.mark.parametrize(
+    "display",
+    [
+        lambda rows: LossCurveDisplay.from_history(dict.fromkeys(NAMES, HISTORY)),
+        lambda rows: LossCurveDisplay.from_history(HISTORY, reference_lines={"loss": dict.fromkeys(NAMES, 1.0)}),
+        lambda rows: ConfusionDisplay.from_predictions(NAMES * 3, NAMES * 3),
+        lambda rows: EmbeddingDisplay.from_embeddings(rows, NAMES * 3),
+        lambda rows: EmbeddingDisplay.from_embeddings(rows, NAMES * 3).plot(by="split"),
+    ],
+    ids=["histories", "lines", "confusion", "classes", "panels of classes"],
+)
+def test_several_names_are_drawn_as_they_are(display, draw):
+    drawn = display(np.random.default_rng(0).standard_normal((12, 2)))
+    draw(drawn)  # invalid formulas would raise
+    for name in NAMES:
+        assert_drawn_as_it_is(name, drawn.figure_)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_name_is_drawn_as_it_is(draw, name):
     drawn = [
-        LossCurveDisplay.from_history({name: history, "other": history}),
-        LossCurveDisplay.from_history(history, name=name),
-        LossCurveDisplay.from_history(history, stage=name),
-        LossCurveDisplay.from_history(history, reference_lines={"loss": {name: 1.0}}),
-        ConfusionDisplay.from_predictions(labels, labels),
-        EmbeddingDisplay.from_embeddings(rows, labels),
-        EmbeddingDisplay.from_embeddings(rows, labels).plot(by="split"),
-        EmbeddingDisplay(rows, name=name).plot(),
+        LossCurveDisplay.from_history(HISTORY, name=name),
+        LossCurveDisplay.from_history(HISTORY, stage=name),
+        EmbeddingDisplay(np.random.default_rng(0).standard_normal((12, 2)), name=name).plot(),
         a_recording(name=name),
         a_label_efficiency(name=name),
     ]
     for display in drawn:
         draw(display)  # invalid formulas would raise
-        texts = [text for text in visible_texts(display.figure_) if name in text.get_text()]
-        assert texts, display
-        assert not any(text.get_parse_math() for text in texts)
+        assert_drawn_as_it_is(name, display.figure_)
         plt.close(display.figure_)

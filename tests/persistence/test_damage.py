@@ -5,12 +5,9 @@ import copy
 import os
 import pickle
 import resource
-import subprocess
-import sys
 import textwrap
 import time
 import zipfile
-from pathlib import Path
 
 import joblib
 import numpy as np
@@ -404,12 +401,11 @@ WATCH = """
 """
 
 
-def test_no_code_is_run_and_no_other_file_is_touched(tmp_path):
+def test_no_code_is_run_and_no_other_file_is_touched(run_anew, tmp_path):
     edits = {case: HOSTILE[case] for case in ("a class by module", "an unknown parameter", "a step of text")}
     paths = [tmp_path / f"{number}.safetensors" for number in range(len(edits) + 1)]
     save(fitted("pipeline"), paths[0])
     for path, (name, edit, _) in zip(paths[1:], edits.values(), strict=True):
         path.write_bytes(forged(bytes_of(name), edit))
-    command = [sys.executable, "-c", textwrap.dedent(WATCH), *map(str, paths)]
-    root = Path(container.__file__).parents[2]
-    subprocess.run(command, check=True, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    ended = run_anew(textwrap.dedent(WATCH), tmp_path, *paths)
+    assert ended.returncode == 0, ended.stderr

@@ -1,9 +1,6 @@
 """What is saved comes back: results, parameters and fitted attributes, bit for bit; or it is said why not."""
 
-import os
 import pickle
-import subprocess
-import sys
 
 import joblib
 import numpy as np
@@ -67,15 +64,23 @@ def test_every_result_is_the_same(name, path):
     assert_same_results(fitted(name), saved(fitted(name), path))
 
 
-def test_another_process_computes_the_same_probabilities(path, tmp_path):
+PREDICT = """
+import warnings
+
+warnings.simplefilter("error")
+import sklearn_cpc
+
+model, clips, out = sys.argv[1:]
+numpy.save(out, sklearn_cpc.load(model).predict_proba(numpy.load(clips)))
+"""
+
+
+def test_another_process_computes_the_same_probabilities(run_anew, path, tmp_path):
     pipeline = make_pipeline(small_cpc(), StandardScaler(), LogisticRegression()).fit(CLIPS, Y[: len(CLIPS)])
     save(pipeline, path)
     np.save(tmp_path / "clips.npy", CLIPS)
-    code = "import sys, numpy, sklearn_cpc; model, clips, out = sys.argv[1:]\n"
-    code += "numpy.save(out, sklearn_cpc.load(model).predict_proba(numpy.load(clips)))"
-    command = [sys.executable, "-W", "error", "-c", code, path, tmp_path / "clips.npy", tmp_path / "out.npy"]
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # results repeat with the same number of threads
-    subprocess.run(command, check=True, env={**os.environ, **threads})
+    ended = run_anew(PREDICT, tmp_path, path, tmp_path / "clips.npy", tmp_path / "out.npy")  # both with one thread
+    assert ended.returncode == 0, ended.stderr
     assert_array_equal(np.load(tmp_path / "out.npy"), pipeline.predict_proba(CLIPS))
 
 

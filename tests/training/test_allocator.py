@@ -1,10 +1,7 @@
 """Memory that is kept: inside the block what is freed stays, after it everything goes back."""
 
 import ctypes
-import os
 import platform
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -110,9 +107,11 @@ def test_other_c_libraries_are_left_alone(library, monkeypatch):
     assert not library.sizes + library.calls
 
 
-PAGES = """
-import resource
-import torch
+PAGES = f"""
+import os, resource
+
+for name in {VARIABLES}:
+    os.environ.pop(name, None)
 from sklearn_cpc.training.allocator import keep_freed_memory
 
 def pages_of_an_array(megabytes=200):
@@ -129,14 +128,12 @@ print(pages_of_an_array())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries decide by themselves")
-def test_large_array_reuses_memory_of_previous_one():
+def test_large_array_reuses_memory_of_previous_one(run_anew, tmp_path):
     # In a process of its own: where the heap of this one has once been full, glibc maps large arrays anyhow. The
     # one before is larger, because where something lies behind it, its gap is too small for one of its own size.
-    environ = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-    process = subprocess.run(
-        [sys.executable, "-c", PAGES], env=environ, capture_output=True, text=True, check=True
-    )
-    before, inside, afterwards = map(int, process.stdout.split())
+    ended = run_anew(PAGES, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    before, inside, afterwards = map(int, ended.stdout.split())
     assert inside < before / 10
     assert inside < afterwards / 10
 

@@ -13,12 +13,23 @@ from torch import distributed
 from torch.nn.functional import pad
 
 MAX_GATHERED = 2**17  # numbers of all ranks that each of them gets, and adds up itself
-_this_thread = threading.local()
+this_thread = threading.local()
+
+
+@contextlib.contextmanager
+def set_in_thread(name, value):
+    """Set an attribute of ``this_thread`` inside the block."""
+    before = getattr(this_thread, name, None)
+    setattr(this_thread, name, value)
+    try:
+        yield
+    finally:
+        setattr(this_thread, name, before)
 
 
 def own_ranks():
     """Return the :class:`Ranks` that share the training in this thread, or None if it is not shared."""
-    return getattr(_this_thread, "ranks", None)
+    return getattr(this_thread, "ranks", None)
 
 
 def run_once(function):
@@ -41,14 +52,14 @@ def join_ranks(device):
         atexit.register(lambda: distributed.is_initialized() and distributed.destroy_process_group())
     if device.type == "cuda" and device.index is None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    ranks = _this_thread.ranks = Ranks(distributed.new_group())
+    ranks = Ranks(distributed.new_group())
     try:
-        with warnings.catch_warnings():
+        with set_in_thread("ranks", ranks), warnings.catch_warnings():
             if ranks.rank:
                 warnings.simplefilter("ignore")
             yield
     finally:  # closes the connections: ranks that wait for this one fail at once
-        group, ranks.group, _this_thread.ranks = ranks.group, None, None
+        group, ranks.group = ranks.group, None
         distributed.destroy_process_group(group)
 
 

@@ -18,7 +18,15 @@ from corpus import RATE, rising_tones, small_cpc
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
-from sklearn_cpc import Augmentation, CausalAttentionContext, EmbeddingMonitor, InfoNCE, LogMelEncoder, LSTMContext
+from sklearn_cpc import (
+    Augmentation,
+    CausalAttentionContext,
+    EmbeddingMonitor,
+    InfoNCE,
+    LinearProbe,
+    LogMelEncoder,
+    LSTMContext,
+)
 
 SIZES = {"n_mels": 4, "n_filters": 8, "z_dim": 8, "sample_rate": RATE}
 SMALL = LogMelEncoder(**SIZES, window_duration=0.032, strides=(1, 1, 1))
@@ -101,6 +109,18 @@ class EndAfter:
         return self.n_told == self.n_epochs
 
 
+class FitProbe(Callback):
+    """Fit another estimator after every epoch, in the first process alone."""
+
+    def on_epoch_end(self, net, **_):
+        if os.environ["RANK"] == "0":
+            net.history.record("probe", fit_probe().history_[-1]["train_loss"])
+
+
+def fit_probe():
+    return LinearProbe(max_epochs=2, random_state=0).fit(rising_tones(12)[:, :20], [0, 1] * 6)
+
+
 def fail():
     raise OSError("the disk is on fire")
 
@@ -146,6 +166,8 @@ def try_features(folder, rank):
         cpc = make("recommended", random_state=None, max_epochs="auto", distributed=True, verbose=1).fit(clips)
     yield "talk", {"warnings": [str(warning.message) for warning in caught], "bar": "CPC:" in outputs.getvalue()}
     yield "verbose", cpc.verbose
+    cpc = make(None, distributed=True, max_epochs=2, callbacks=[FitProbe()]).fit(clips)
+    yield "probes", [*(row["probe"] for row in cpc.history_), fit_probe().history_[-1]["train_loss"]]
     again = make("recommended", random_state=None, distributed=True).fit(clips).partial_fit(clips)
     np.savez(folder / f"partial-{rank}.npz", **weights(again))
     np.savez(folder / f"alone-{rank}.npz", **weights(alone))

@@ -210,6 +210,11 @@ def test_a_launched_process_trains_alone_without_the_switch(features):
         assert_close(read_arrays(folder / f"alone-{rank}.npz"), launched.weights(expected))
 
 
+def test_a_callback_fits_another_estimator_in_its_own_process(features):
+    for result in features[1]:
+        assert len(set(result["probes"])) == 1
+
+
 def test_a_grid_search_scores_as_in_one_process(features):
     _, results = features
     search = GridSearchCV(launched.make("recommended"), {"lr": [1e-4, 1e-2]}, cv=2).fit(rising_tones(12))

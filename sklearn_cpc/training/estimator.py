@@ -86,6 +86,8 @@ class NetworkEstimator(SaveMixin, CallbackSupportMixin):
         trained = object.__new__(type(self))  # a copy to work on: other threads see the last fit until the end
         trained.__dict__.update(vars(self))
         with join_ranks(device) if self.distributed else set_in_thread("ranks", None), standard_settings(device):
+            if own_ranks() and random is np.random.mtrand._rand:  # from which callbacks may draw
+                random = check_random_state(random.randint(2**31))
             random = run_once(lambda: random)
             if own_ranks() and own_ranks().rank:  # rank 0 alone shows how far it is
                 trained.__dict__.update(verbose=0, _skl_callbacks=[])

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from corpus import RATE, rising_tones, small_cpc
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils import check_random_state
 
 from sklearn_cpc import (
     Augmentation,
@@ -109,6 +110,18 @@ class EndAfter:
         return self.n_told == self.n_epochs
 
 
+class NoteBatches(Callback):
+    """Note the recordings of all batches, and draw from NumPy's global generator."""
+
+    batches = ()
+
+    def on_epoch_begin(self, net, **_):
+        check_random_state(None).uniform()
+
+    def on_epoch_end(self, net, dataset_train, **_):
+        NoteBatches.batches += (dataset_train._rows,)
+
+
 class FitProbe(Callback):
     """Fit another estimator after every epoch, in the first process alone."""
 
@@ -167,6 +180,8 @@ def try_features(folder, rank):
     yield "talk", {"warnings": [str(warning.message) for warning in caught], "bar": "CPC:" in outputs.getvalue()}
     yield "verbose", cpc.verbose
     cpc = make(None, distributed=True, max_epochs=2, callbacks=[FitProbe()]).fit(clips)
+    make(None, distributed=True, random_state=None, callbacks=[NoteBatches()]).fit(clips)
+    yield "batches", NoteBatches.batches
     yield "probes", [*(row["probe"] for row in cpc.history_), fit_probe().history_[-1]["train_loss"]]
     again = make("recommended", random_state=None, distributed=True).fit(clips).partial_fit(clips)
     np.savez(folder / f"partial-{rank}.npz", **weights(again))

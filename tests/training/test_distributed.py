@@ -196,6 +196,12 @@ def test_without_a_seed_processes_share_the_first_ones_random_numbers(features):
     assert all(np.array_equal(values, second[name]) for name, values in first.items())
 
 
+def test_draws_of_callbacks_do_not_change_the_batches(features):
+    first, second = (result["batches"] for result in features[1])
+    assert len(first) == 3
+    assert first == second
+
+
 def test_every_process_embeds_for_itself(features):
     folder, _ = features
     first, second = (read_arrays(folder / f"features-{rank}.npz")["arr_0"] for rank in range(2))

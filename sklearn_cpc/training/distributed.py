@@ -21,7 +21,8 @@ def plan_alike(estimator, plan):
     def describe_plan():
         tasks.append(plan())
         middles = [np.append(x[len(x) // 2 :][:N_COMPARED], len(x)) for x in tasks[0].batches.recordings]
-        return training_settings(estimator, tasks[0].network, middles)
+        every = getattr(tasks[0].options.get("checkpoint"), "every", None)  # ranks meet when it is written
+        return {**training_settings(estimator, tasks[0].network, middles), "checkpoint": every}
 
     first, *others = own_ranks().run(describe_plan)
     for rank, settings in enumerate(others, 1):

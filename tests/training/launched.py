@@ -156,6 +156,7 @@ def try_errors(folder, rank):
         "file": ({}, clips if rank else ["missing.wav"]),
         "order": ({}, clips[::-1] if rank else clips),
         "rate": ({"lr": 1e-3 * (1 + rank)}, clips),
+        "checkpoint": ({"checkpoint": None if rank else folder / "from-first"}, clips),
         "loss": ({"lr": 1e30}, clips),
         "callback": ({"callbacks": [At(fail, rank=1)]}, clips),
         "clips": ({"batch_size": 2}, clips[:3]),

@@ -270,6 +270,7 @@ OTHERS = "ValueError: rank 1 does not train the same as rank 0, but has other {}
         ),
         ("order", OTHERS.format("recordings"), OTHERS.format("recordings")),
         ("rate", OTHERS.format("lr"), OTHERS.format("lr")),
+        ("checkpoint", OTHERS.format("checkpoint"), OTHERS.format("checkpoint")),
         ("loss", "NonFiniteLossError: the loss became nan", "NonFiniteLossError: the loss became nan"),
         ("callback", LOST.format(0), "OSError: the disk is on fire"),
         ("clips", "ValueError: distributed=True on 2 processes", "ValueError: distributed=True on 2 processes"),

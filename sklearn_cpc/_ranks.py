@@ -35,7 +35,7 @@ def own_ranks():
 def run_once(function):
     """Call a function in one process of a training; all of them return its result, or raise its error."""
     ranks = own_ranks()
-    return ranks.run(lambda: None if ranks.rank else function())[0] if ranks else function()
+    return ranks.run(function, only_first=True)[0] if ranks else function()
 
 
 @contextlib.contextmanager
@@ -103,20 +103,22 @@ class Ranks:
         is_own = (row >= 0) & (clip < self.last)
         return self.sum(torch.where(is_own[:, None], z[row.clamp(0, len(z) - 1), step], 0))
 
-    def run(self, function):
+    def run(self, function, *, only_first=False):
         """Call a function on every rank, and return all their results. If it fails on one, all raise."""
         result = error = message = None
         try:
-            result = function()
+            result = None if only_first and self.rank else function()
         except Exception as raised:
             error, message = raised, f"{type(raised).__name__}: {raised}"
         outcomes: list[Any] = [None] * self.n_ranks
-        self.call(distributed.all_gather_object, outcomes, (result, message))
+        self.call(distributed.all_gather_object, outcomes, (result, message, function.__qualname__))
         if error is not None:
             raise error
-        for rank, (_, message) in enumerate(outcomes):
+        for rank, (_, message, called) in enumerate(outcomes):
             if message is not None:
                 raise RuntimeError(f"rank {rank} failed, so all stop. Its error: {message}")
+            if called != function.__qualname__:
+                raise RuntimeError("a callback ended the training on some ranks alone; let all decide alike.")
         return [result if rank == self.rank else outcome[0] for rank, outcome in enumerate(outcomes)]
 
     def call(self, collective, *args):

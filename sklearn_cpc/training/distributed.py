@@ -5,7 +5,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import distributed
 
-from .._ranks import own_ranks
+from .._ranks import own_ranks, run_once
 from .checkpoint import training_settings
 
 N_COMPARED = 1024  # samples of each recording, which show whether ranks have the same
@@ -36,6 +36,10 @@ def plan_alike(estimator, plan):
 
 class AddGradients(Callback):
     """Let all ranks take the same steps. Must be the first callback: the others see the same everywhere."""
+
+    def on_epoch_begin(self, net, **_):
+        """Raise if a callback has ended the training on some ranks."""
+        run_once(lambda: None)
 
     def on_grad_computed(self, net, named_parameters, **_):
         """Add up the gradients, each of a part of the loss, in one message."""

@@ -122,6 +122,17 @@ class NoteBatches(Callback):
         NoteBatches.batches += (dataset_train._rows,)
 
 
+class EndOnRank(Callback):
+    """End the training after two epochs as EarlyStopping does, on one rank."""
+
+    def __init__(self, rank):
+        self.rank = rank
+
+    def on_epoch_end(self, net, **_):
+        if len(net.history) == 2 and self.rank == int(os.environ["RANK"]):
+            raise KeyboardInterrupt
+
+
 class FitProbe(Callback):
     """Fit another estimator after every epoch, in the first process alone."""
 
@@ -157,6 +168,8 @@ def try_errors(folder, rank):
         "order": ({}, clips[::-1] if rank else clips),
         "rate": ({"lr": 1e-3 * (1 + rank)}, clips),
         "checkpoint": ({"checkpoint": None if rank else folder / "from-first"}, clips),
+        "end of first": ({"callbacks": [EndOnRank(0)]}, clips),
+        "end of second": ({"callbacks": [EndOnRank(1)]}, clips),
         "loss": ({"lr": 1e30}, clips),
         "callback": ({"callbacks": [At(fail, rank=1)]}, clips),
         "clips": ({"batch_size": 2}, clips[:3]),

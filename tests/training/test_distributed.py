@@ -257,6 +257,7 @@ def errors(two):
 
 LOST = "RuntimeError: rank {} lost the others; one of them stopped, and may say why, or hangs"
 FAILED = "RuntimeError: rank 0 failed, so all stop. Its error: "
+ENDED_ALONE = "RuntimeError: a callback ended the training on some ranks alone; let all decide alike."
 OTHERS = "ValueError: rank 1 does not train the same as rank 0, but has other {}; give all processes the same"
 
 
@@ -271,6 +272,8 @@ OTHERS = "ValueError: rank 1 does not train the same as rank 0, but has other {}
         ("order", OTHERS.format("recordings"), OTHERS.format("recordings")),
         ("rate", OTHERS.format("lr"), OTHERS.format("lr")),
         ("checkpoint", OTHERS.format("checkpoint"), OTHERS.format("checkpoint")),
+        ("end of first", ENDED_ALONE, ENDED_ALONE),
+        ("end of second", ENDED_ALONE, ENDED_ALONE),
         ("loss", "NonFiniteLossError: the loss became nan", "NonFiniteLossError: the loss became nan"),
         ("callback", LOST.format(0), "OSError: the disk is on fire"),
         ("clips", "ValueError: distributed=True on 2 processes", "ValueError: distributed=True on 2 processes"),

@@ -2,30 +2,20 @@
 
 import contextlib
 import functools
-import threading
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ._ranks import own_ranks
-
-_this_thread = threading.local()
+from ._ranks import own_ranks, set_in_thread, this_thread
 
 
 def own_generator():
     """Return the generator of the training in this thread, or None, which stands for torch's own."""
-    return getattr(_this_thread, "generator", None)
+    return getattr(this_thread, "generator", None)
 
 
-@contextlib.contextmanager
-def use_generator(generator):
-    """Set what :func:`own_generator` returns in this thread inside the block."""
-    before, _this_thread.generator = own_generator(), generator
-    try:
-        yield
-    finally:
-        _this_thread.generator = before
+use_generator = functools.partial(set_in_thread, "generator")  # what own_generator returns inside the block
 
 
 def fill(rows, draw, *args):

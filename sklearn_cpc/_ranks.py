@@ -13,18 +13,29 @@ from torch import distributed
 from torch.nn.functional import pad
 
 MAX_GATHERED = 2**17  # numbers of all ranks that each of them gets, and adds up itself
-_this_thread = threading.local()
+this_thread = threading.local()
+
+
+@contextlib.contextmanager
+def set_in_thread(name, value):
+    """Set an attribute of ``this_thread`` inside the block."""
+    before = getattr(this_thread, name, None)
+    setattr(this_thread, name, value)
+    try:
+        yield
+    finally:
+        setattr(this_thread, name, before)
 
 
 def own_ranks():
     """Return the :class:`Ranks` that share the training in this thread, or None if it is not shared."""
-    return getattr(_this_thread, "ranks", None)
+    return getattr(this_thread, "ranks", None)
 
 
 def run_once(function):
     """Call a function in one process of a training; all of them return its result, or raise its error."""
     ranks = own_ranks()
-    return ranks.run(lambda: None if ranks.rank else function())[0] if ranks else function()
+    return ranks.run(function, only_first=True)[0] if ranks else function()
 
 
 @contextlib.contextmanager
@@ -41,14 +52,14 @@ def join_ranks(device):
         atexit.register(lambda: distributed.is_initialized() and distributed.destroy_process_group())
     if device.type == "cuda" and device.index is None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    ranks = _this_thread.ranks = Ranks(distributed.new_group())
+    ranks = Ranks(distributed.new_group())
     try:
-        with warnings.catch_warnings():
+        with set_in_thread("ranks", ranks), warnings.catch_warnings():
             if ranks.rank:
                 warnings.simplefilter("ignore")
             yield
     finally:  # closes the connections: ranks that wait for this one fail at once
-        group, ranks.group, _this_thread.ranks = ranks.group, None, None
+        group, ranks.group = ranks.group, None
         distributed.destroy_process_group(group)
 
 
@@ -92,20 +103,22 @@ class Ranks:
         is_own = (row >= 0) & (clip < self.last)
         return self.sum(torch.where(is_own[:, None], z[row.clamp(0, len(z) - 1), step], 0))
 
-    def run(self, function):
+    def run(self, function, *, only_first=False):
         """Call a function on every rank, and return all their results. If it fails on one, all raise."""
         result = error = message = None
         try:
-            result = function()
+            result = None if only_first and self.rank else function()
         except Exception as raised:
             error, message = raised, f"{type(raised).__name__}: {raised}"
         outcomes: list[Any] = [None] * self.n_ranks
-        self.call(distributed.all_gather_object, outcomes, (result, message))
+        self.call(distributed.all_gather_object, outcomes, (result, message, function.__qualname__))
         if error is not None:
             raise error
-        for rank, (_, message) in enumerate(outcomes):
+        for rank, (_, message, called) in enumerate(outcomes):
             if message is not None:
                 raise RuntimeError(f"rank {rank} failed, so all stop. Its error: {message}")
+            if called != function.__qualname__:
+                raise RuntimeError("a callback ended the training on some ranks alone; let all decide alike.")
         return [result if rank == self.rank else outcome[0] for rank, outcome in enumerate(outcomes)]
 
     def call(self, collective, *args):

@@ -80,7 +80,7 @@ class RemoteFile(AbstractBufferedFile):
     """What a store says of a file, and what was fetched of it. Slices are bytes; bad files raise a ValueError."""
 
     def __init__(self, url):
-        self.url, self._folder = url, None
+        self.url, self._folder, self._copy = url, None, None
         self._error = None  # of a read by libsndfile, which would take it for the end of the file
         fs, path = _call(url, _connect, url)
         fs.invalidate_cache(fs._parent(path))  # which may be older than the file
@@ -94,7 +94,7 @@ class RemoteFile(AbstractBufferedFile):
         caching = {"cache_type": "blockcache", "cache_options": {"maxblocks": MAX_BLOCKS}}
         super().__init__(fs, path, "rb", BLOCK_BYTES, size=info.get("size") or 0, **caching)
 
-    @functools.cached_property
+    @property
     def identity(self):
         """A text that changes with the content: by what the store states or, if that is nothing, by all bytes."""
         digest = hashlib.sha256(repr((self.size, self._stated)).encode())
@@ -104,26 +104,27 @@ class RemoteFile(AbstractBufferedFile):
                     digest.update(block)
         return digest.hexdigest()
 
-    @functools.cached_property
+    @property
     def is_seekable(self):
         """Whether the header, and stretches of most formats, can be read without the rest of the file."""
-        if not self._is_divisible or self.size <= SMALL_BYTES:
-            return False
-        return self[:4] in (*SEEKABLE, b"OggS") and self._is_divisible
+        is_long = self._is_divisible and self.size > SMALL_BYTES
+        return is_long and self[:4] in (*SEEKABLE, b"OggS") and self._is_divisible  # which the read may change
 
-    @functools.cached_property
-    def copy(self):
+    @property
+    def copy(self):  # before Python 3.12, only one thread at a time can compute a cached_property
         """Path of a copy of the file, until this is closed."""
-        self._folder = ScratchFolder()
-        path = LocalCopy(os.path.join(self._folder.path, re.sub(r"[^\w.-]", "_", base_name(self.url))[-100:]))
-        path.url = self.url
-        with open(path, "wb") as file:
-            while self._is_divisible and (start := file.tell()) < self.size:
-                file.write(self._fetch_range(start, start + COPY_BYTES))
-        if not self._is_divisible:
-            with _archives:
-                _call(self.url, self.fs.get_file, self.path, path)
-        return path
+        if self._copy is None:
+            folder = self._folder = ScratchFolder()
+            path = LocalCopy(os.path.join(folder.path, re.sub(r"[^\w.-]", "_", base_name(self.url))[-100:]))
+            path.url = self.url
+            with open(path, "wb") as file:
+                while self._is_divisible and (start := file.tell()) < self.size:
+                    file.write(self._fetch_range(start, start + COPY_BYTES))
+            if not self._is_divisible:
+                with _archives if isinstance(self.fs, AbstractArchiveFileSystem) else contextlib.nullcontext():
+                    _call(self.url, self.fs.get_file, self.path, path)
+            self._copy = path
+        return self._copy
 
     def _fetch(self, start, stop):
         stop = min(stop, self.size)

@@ -5,7 +5,7 @@ import torch
 from skorch.callbacks import Callback
 from torch import distributed
 
-from .._ranks import own_ranks
+from .._ranks import own_ranks, run_once
 from .checkpoint import training_settings
 
 N_COMPARED = 1024  # samples of each recording, which show whether ranks have the same
@@ -21,7 +21,8 @@ def plan_alike(estimator, plan):
     def describe_plan():
         tasks.append(plan())
         middles = [np.append(x[len(x) // 2 :][:N_COMPARED], len(x)) for x in tasks[0].batches.recordings]
-        return training_settings(estimator, tasks[0].network, middles)
+        every = getattr(tasks[0].options.get("checkpoint"), "every", None)  # ranks meet when it is written
+        return {**training_settings(estimator, tasks[0].network, middles), "checkpoint": every}
 
     first, *others = own_ranks().run(describe_plan)
     for rank, settings in enumerate(others, 1):
@@ -35,6 +36,10 @@ def plan_alike(estimator, plan):
 
 class AddGradients(Callback):
     """Let all ranks take the same steps. Must be the first callback: the others see the same everywhere."""
+
+    def on_epoch_begin(self, net, **_):
+        """Raise if a callback has ended the training on some ranks."""
+        run_once(lambda: None)
 
     def on_grad_computed(self, net, named_parameters, **_):
         """Add up the gradients, each of a part of the loss, in one message."""

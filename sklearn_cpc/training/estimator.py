@@ -1,6 +1,5 @@
 """The base of all estimators that train a network: one path from parameters to a fitted network."""
 
-import contextlib
 import copy
 import functools
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from torch import nn
 
 from .._constraints import POSITIVE, integers
 from .._generators import redirect_draws
-from .._ranks import join_ranks, own_ranks, run_once
+from .._ranks import join_ranks, own_ranks, run_once, set_in_thread
 from ..persistence.models import SaveMixin
 from .device import match_input, resolve_device, seeded, standard_settings
 from .distributed import plan_alike
@@ -86,7 +85,9 @@ class NetworkEstimator(SaveMixin, CallbackSupportMixin):
         own = device.type == "cpu" and not _runs_foreign_code(self)
         trained = object.__new__(type(self))  # a copy to work on: other threads see the last fit until the end
         trained.__dict__.update(vars(self))
-        with join_ranks(device) if self.distributed else contextlib.nullcontext(), standard_settings(device):
+        with join_ranks(device) if self.distributed else set_in_thread("ranks", None), standard_settings(device):
+            if own_ranks() and random is np.random.mtrand._rand:  # from which callbacks may draw
+                random = check_random_state(random.randint(2**31))
             random = run_once(lambda: random)
             if own_ranks() and own_ranks().rank:  # rank 0 alone shows how far it is
                 trained.__dict__.update(verbose=0, _skl_callbacks=[])

@@ -1,6 +1,7 @@
 """Recordings behind URLs give the samples of local files, with few requests, and failures are told apart."""
 
 import os
+import threading
 import uuid
 import zipfile
 
@@ -122,6 +123,14 @@ def test_server_without_ranges_sends_whole_recordings(long_files, http):
     url, clip = http.add("a.flac", read(long_files["flac"])), (40.0, 1.0)
     assert read_duration(url) == 80.0
     assert_array_equal(mfcc().fit_transform([(url, *clip)]), mfcc().fit_transform([(long_files["flac"], *clip)]))
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_threads_fetch_at_the_same_time(tmp_path, http, monkeypatch, knows_ranges):
+    urls = [http.add(name, read(write(tmp_path / name))) for name in ("a.wav", "b.wav")]
+    monkeypatch.setattr(files, "COPY_BYTES", 1000)  # without ranges, the rest is then fetched in one piece
+    http.knows_ranges, http.before = knows_ranges, threading.Barrier(2, timeout=20).wait
+    mfcc(n_jobs=2).fit(urls)
 
 
 def test_embeddings_of_remote_recordings_are_those_of_local_ones(tmp_path, memory):

@@ -17,8 +17,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from corpus import RATE, rising_tones, small_cpc
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from sklearn.utils import check_random_state
 
-from sklearn_cpc import Augmentation, CausalAttentionContext, EmbeddingMonitor, InfoNCE, LogMelEncoder, LSTMContext
+from sklearn_cpc import (
+    Augmentation,
+    CausalAttentionContext,
+    EmbeddingMonitor,
+    InfoNCE,
+    LinearProbe,
+    LogMelEncoder,
+    LSTMContext,
+)
 
 SIZES = {"n_mels": 4, "n_filters": 8, "z_dim": 8, "sample_rate": RATE}
 SMALL = LogMelEncoder(**SIZES, window_duration=0.032, strides=(1, 1, 1))
@@ -101,6 +110,41 @@ class EndAfter:
         return self.n_told == self.n_epochs
 
 
+class NoteBatches(Callback):
+    """Note the recordings of all batches, and draw from NumPy's global generator."""
+
+    batches = ()
+
+    def on_epoch_begin(self, net, **_):
+        check_random_state(None).uniform()
+
+    def on_epoch_end(self, net, dataset_train, **_):
+        NoteBatches.batches += (dataset_train._rows,)
+
+
+class EndOnRank(Callback):
+    """End the training after two epochs as EarlyStopping does, on one rank."""
+
+    def __init__(self, rank):
+        self.rank = rank
+
+    def on_epoch_end(self, net, **_):
+        if len(net.history) == 2 and self.rank == int(os.environ["RANK"]):
+            raise KeyboardInterrupt
+
+
+class FitProbe(Callback):
+    """Fit another estimator after every epoch, in the first process alone."""
+
+    def on_epoch_end(self, net, **_):
+        if os.environ["RANK"] == "0":
+            net.history.record("probe", fit_probe().history_[-1]["train_loss"])
+
+
+def fit_probe():
+    return LinearProbe(max_epochs=2, random_state=0).fit(rising_tones(12)[:, :20], [0, 1] * 6)
+
+
 def fail():
     raise OSError("the disk is on fire")
 
@@ -123,6 +167,9 @@ def try_errors(folder, rank):
         "file": ({}, clips if rank else ["missing.wav"]),
         "order": ({}, clips[::-1] if rank else clips),
         "rate": ({"lr": 1e-3 * (1 + rank)}, clips),
+        "checkpoint": ({"checkpoint": None if rank else folder / "from-first"}, clips),
+        "end of first": ({"callbacks": [EndOnRank(0)]}, clips),
+        "end of second": ({"callbacks": [EndOnRank(1)]}, clips),
         "loss": ({"lr": 1e30}, clips),
         "callback": ({"callbacks": [At(fail, rank=1)]}, clips),
         "clips": ({"batch_size": 2}, clips[:3]),
@@ -146,6 +193,10 @@ def try_features(folder, rank):
         cpc = make("recommended", random_state=None, max_epochs="auto", distributed=True, verbose=1).fit(clips)
     yield "talk", {"warnings": [str(warning.message) for warning in caught], "bar": "CPC:" in outputs.getvalue()}
     yield "verbose", cpc.verbose
+    cpc = make(None, distributed=True, max_epochs=2, callbacks=[FitProbe()]).fit(clips)
+    make(None, distributed=True, random_state=None, callbacks=[NoteBatches()]).fit(clips)
+    yield "batches", NoteBatches.batches
+    yield "probes", [*(row["probe"] for row in cpc.history_), fit_probe().history_[-1]["train_loss"]]
     again = make("recommended", random_state=None, distributed=True).fit(clips).partial_fit(clips)
     np.savez(folder / f"partial-{rank}.npz", **weights(again))
     np.savez(folder / f"alone-{rank}.npz", **weights(alone))

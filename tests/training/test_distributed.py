@@ -196,6 +196,12 @@ def test_without_a_seed_processes_share_the_first_ones_random_numbers(features):
     assert all(np.array_equal(values, second[name]) for name, values in first.items())
 
 
+def test_draws_of_callbacks_do_not_change_the_batches(features):
+    first, second = (result["batches"] for result in features[1])
+    assert len(first) == 3
+    assert first == second
+
+
 def test_every_process_embeds_for_itself(features):
     folder, _ = features
     first, second = (read_arrays(folder / f"features-{rank}.npz")["arr_0"] for rank in range(2))
@@ -208,6 +214,11 @@ def test_a_launched_process_trains_alone_without_the_switch(features):
     for rank in range(2):
         expected = launched.make("recommended", random_state=rank).fit(rising_tones(12))
         assert_close(read_arrays(folder / f"alone-{rank}.npz"), launched.weights(expected))
+
+
+def test_a_callback_fits_another_estimator_in_its_own_process(features):
+    for result in features[1]:
+        assert len(set(result["probes"])) == 1
 
 
 def test_a_grid_search_scores_as_in_one_process(features):
@@ -246,6 +257,7 @@ def errors(two):
 
 LOST = "RuntimeError: rank {} lost the others; one of them stopped, and may say why, or hangs"
 FAILED = "RuntimeError: rank 0 failed, so all stop. Its error: "
+ENDED_ALONE = "RuntimeError: a callback ended the training on some ranks alone; let all decide alike."
 OTHERS = "ValueError: rank 1 does not train the same as rank 0, but has other {}; give all processes the same"
 
 
@@ -259,6 +271,9 @@ OTHERS = "ValueError: rank 1 does not train the same as rank 0, but has other {}
         ),
         ("order", OTHERS.format("recordings"), OTHERS.format("recordings")),
         ("rate", OTHERS.format("lr"), OTHERS.format("lr")),
+        ("checkpoint", OTHERS.format("checkpoint"), OTHERS.format("checkpoint")),
+        ("end of first", ENDED_ALONE, ENDED_ALONE),
+        ("end of second", ENDED_ALONE, ENDED_ALONE),
         ("loss", "NonFiniteLossError: the loss became nan", "NonFiniteLossError: the loss became nan"),
         ("callback", LOST.format(0), "OSError: the disk is on fire"),
         ("clips", "ValueError: distributed=True on 2 processes", "ValueError: distributed=True on 2 processes"),

@@ -79,7 +79,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         batches and half a cosine to zero. ``partial_fit`` keeps it constant.
     validation_fraction : float, default=0.0
         Share of the recordings, or of the groups of ``fit``, to hold out. After every epoch, :meth:`score` is
-        computed on them and recorded as ``valid_score``, for callbacks to stop early or keep the best epoch.
+        computed on them and recorded as ``valid_score``, NaN without any, to stop early, for example.
     pooling : str or tuple of str, default="context"
         The features of a row, made from its steps. "context": the context after T steps, averaged over the
         clips (section 2.2.3). "z_mean", "z_std", "z_max": statistics over all steps. "z_thirds": the means
@@ -332,25 +332,25 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         samples, rows = recordings.trimmed(self.trim), recordings.readable
         names = [source.clips[row].path if source.clips else recordings.samples[row] for row in rows]
         held_out = hold_out(self, names, random, resume, None if groups is None else groups[rows])
-        train_samples, valid_samples = (
-            [samples[i] for i in np.flatnonzero(part)] for part in (~held_out, held_out)
-        )
+        train, valid = ([samples[i] for i in np.flatnonzero(part)] for part in (~held_out, held_out))
         if partial or self.max_epochs:
-            check_trainable(train_samples, shape, self.batch_size, self._objective.negatives)
-        sounds = [*train_samples, np.empty(0), *valid_samples]  # another training holds others out
+            check_trainable(train, shape, self.batch_size, self._objective.negatives)
+        sounds = [*train, np.empty(0), *valid]  # another training holds others out
         options = {
             "precision": resolve_precision(self.precision, device),
             "schedule": "constant" if partial else self.schedule,
-            "validate": (lambda net: run_once(lambda: self._score(valid_samples, net))) if valid_samples else None,
+            "validate": (lambda net: run_once(lambda: self._score(valid, net)))
+            if self.validation_fraction
+            else None,
             "embedder": lambda X: functools.partial(self._embed, AudioSource(self, X, rate, reset=False).read()),
             "checkpoint": None if partial else make_checkpoint(self, network, sounds, random),
         }
         names = [recordings.names[row] for row in rows[~held_out]]
-        batches = ClipBatches(train_samples, shape, self.batch_size, random, names, device)
+        batches = ClipBatches(train, shape, self.batch_size, random, names, device)
         if self.max_epochs == "auto" and not partial:
             options["max_epochs"] = choose_epochs(batches.n_batches)
-            warn_if_short(train_samples, rate)
-        facts = {"n_rows": len(train_samples), "seconds": sum(map(len, train_samples)) / rate}
+            warn_if_short(train, rate)
+        facts = {"n_rows": len(train), "seconds": sum(map(len, train)) / rate}
         return Task(network, batches, self._objective(self.n_future), options, recordings, facts)
 
     def _check_pooling(self, network):

@@ -32,8 +32,10 @@ from sklearn_cpc import (
     InfoNCE,
     LogMelEncoder,
     LSTMContext,
+    load,
 )
 from sklearn_cpc.audio.reading import read_audio
+from sklearn_cpc.displays import LossCurveDisplay
 from sklearn_cpc.evaluation.representations import untrained_twin
 from sklearn_cpc.training.schedules import cosine
 
@@ -846,6 +848,20 @@ def test_what_is_held_out_is_decided_by_the_seed(tones):
 
     assert heard(0) == heard(0)
     assert len({str(heard(seed)) for seed in range(4)}) > 1
+
+
+def test_partial_fit_without_a_recording_held_out_has_no_score(tones, tmp_path):
+    stopping = EarlyStopping("valid_score", lower_is_better=False)
+    cpc = small_cpc(validation_fraction=0.1, callbacks=[stopping]).fit(tones)
+    for recording in tones:
+        cpc.partial_fit(np.stack([recording] * 2))
+        if np.isnan(cpc.history_[-1]["valid_score"]):
+            break
+    assert np.isnan(cpc.history_[-1]["valid_score"])
+    assert not np.isnan(cpc.history_[0]["valid_score"])
+    cpc.set_params(callbacks=None).save(tmp_path / "model")
+    assert np.isnan(load(tmp_path / "model").history_[-1]["valid_score"])
+    LossCurveDisplay.from_estimator(cpc).figure_.canvas.draw()
 
 
 def test_without_a_fraction_all_is_trained_on_and_there_is_no_score(tones):

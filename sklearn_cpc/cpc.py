@@ -79,7 +79,7 @@ class CPCTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkE
         batches and half a cosine to zero. ``partial_fit`` keeps it constant.
     validation_fraction : float, default=0.0
         Share of the recordings, or of the groups of ``fit``, to hold out. After every epoch, :meth:`score` is
-        computed on them and recorded as ``valid_score``, NaN without any, to stop early, for example.
+        computed on them and recorded as ``valid_score`` (NaN without any), to stop early or keep the best epoch.
     pooling : str or tuple of str, default="context"
         The features of a row, made from its steps. "context": the context after T steps, averaged over the
         clips (section 2.2.3). "z_mean", "z_std", "z_max": statistics over all steps. "z_thirds": the means

@@ -43,10 +43,11 @@ class AddGradients(Callback):
 
     def on_grad_computed(self, net, named_parameters, **_):
         """Add up the gradients, each of a part of the loss, in one message."""
-        gradients = [weights.grad for _, weights in named_parameters if weights.grad is not None]
-        total = own_ranks().sum(torch.cat([values.flatten() for values in gradients]))
-        for values, part in zip(gradients, total.split([values.numel() for values in gradients]), strict=True):
-            values.copy_(part.view(values.shape))
+        trained = [weights for _, weights in named_parameters if weights.grad is not None]
+        total = own_ranks().sum(torch.cat([weights.grad.flatten() for weights in trained]))
+        for weights, part in zip(trained, total.split([weights.numel() for weights in trained]), strict=True):
+            part = part.view(weights.shape)
+            weights.grad = part if weights.is_contiguous() else weights.grad.copy_(part)
 
     def on_batch_end(self, net, **_):
         """Let the batch weigh as many clips as all ranks have of it."""
@@ -54,7 +55,8 @@ class AddGradients(Callback):
 
     def on_epoch_end(self, net, **_):
         """Give all ranks the state of the first: averages over own clips, and rounding of processors, differ."""
-        for values in net.module_.state_dict().values():
-            sent = values.flatten().view(torch.uint8)  # gloo cannot send all types
-            own_ranks().call(distributed.broadcast, sent, 0)
-            values.copy_(sent.view(values.dtype).view(values.shape))
+        state = [*net.module_.state_dict().values()]
+        sent = torch.cat([values.flatten().view(torch.uint8) for values in state])  # gloo cannot send all types
+        own_ranks().call(distributed.broadcast, sent, 0)
+        for values, part in zip(state, sent.split([values.nbytes for values in state]), strict=True):
+            values.copy_(part.clone().view(values.dtype).view(values.shape))

@@ -158,7 +158,8 @@ def info_nce(
     negatives, n_across, similarity, temperature, step_weights
         See :class:`InfoNCE`.
     ranks : Ranks, default=None
-        Processes that share the batch: the tensors are of this one's clips, negatives and result of all clips.
+        Processes that share the batch: the tensors are of this one's clips, the negatives of all. The results of
+        all processes add up to those of the batch.
 
     Returns
     -------
@@ -203,48 +204,56 @@ def info_nce(
     row = torch.arange(batch, device=z.device)
     clip = row + ranks.first if ranks else row  # number of the clip among those of all ranks
 
-    # Scores of all candidates, (batch, positions, future, candidates), and which of them are negatives.
-    scores, allowed = [], []
+    # Which candidates are negatives, (batch, positions, future, candidates).
+    allowed = []
     if negatives != "across":
-        within = torch.bmm(predictions.flatten(1, 2), z.transpose(1, 2)).unflatten(1, target.shape[1:])
-        positive = within.gather(-1, target[..., None])[..., 0]
-        scores.append(within)
         step = torch.arange(n_steps, device=z.device)
         allowed.append((step != target[..., None]) & (step < n_valid[:, None, None, None]))
-    else:
-        positive = (predictions * z[row[:, None, None], target]).sum(-1)
-    if negatives != "within" and n_across is None:
-        others, exist = z[row[:, None, None], target], exists
-        if ranks:
-            others, exist = ranks.gather(others), ranks.gather(exists.long()) > 0
-        scores.append(torch.einsum("btkd,ctkd->btkc", predictions, others))
-        other = clip[:, None] != torch.arange(len(others), device=z.device)
-        allowed.append(other[:, None, None, :] & exist.permute(1, 2, 0))
-    elif negatives != "within":
+    is_drawn = negatives != "within" and n_across is not None
+    if is_drawn:
         n_valid_of_all = ranks.n_valid.to(z.device, non_blocking=True) if ranks else n_valid
         clips, steps = draw_windows(n_valid_of_all, n_across)
         if ranks and not own_generator():  # ranks share torch's with modules that may draw more on one
-            clips, steps = ranks.sum(torch.stack([clips, steps]) * (ranks.rank == 0))
-        others = ranks.pick(z, clips, steps) if ranks else z[clips, steps]
-        scores.append(predictions @ others.T)
+            clips, steps = ranks.sum(clips * (ranks.rank == 0), steps * (ranks.rank == 0))
         allowed.append((clip[:, None] != clips)[:, None, None, :].expand(*target.shape, -1))
+    elif negatives != "within":
+        others, exist = z[row[:, None, None], target], exists
+        if ranks:
+            others, exist = ranks.gather(others, exists)
+        other = clip[:, None] != torch.arange(len(others), device=z.device)
+        allowed.append(other[:, None, None, :] & exist.permute(1, 2, 0))
     is_negative = torch.cat(allowed, dim=-1)
+    counts = exists & is_negative.any(-1)
+    n_counted = counts.sum((0, 1))  # (future,)
+    if is_drawn:
+        others, n_counted = ranks.pick(z, clips, steps, n_counted) if ranks else (z[clips, steps], n_counted)
+    elif ranks:
+        (n_counted,) = ranks.sum(n_counted)
+
+    # Scores of the candidates, of the same shape.
+    scores = []
+    if negatives != "across":
+        scores.append(torch.bmm(predictions.flatten(1, 2), z.transpose(1, 2)).unflatten(1, target.shape[1:]))
+        positive = scores[0].gather(-1, target[..., None])[..., 0]
+    else:
+        positive = (predictions * z[row[:, None, None], target]).sum(-1)
+    if is_drawn:
+        scores.append(predictions @ others.T)
+    elif negatives != "within":
+        scores.append(torch.einsum("btkd,ctkd->btkc", predictions, others))
     negative = (torch.cat(scores, dim=-1) * scale[..., None]).masked_fill(~is_negative, -torch.inf)
     positive = positive * scale
 
     cross_entropy = -torch.cat([positive[..., None], negative], dim=-1).log_softmax(-1)[..., 0]
-    # Average over the predictions of each step first: otherwise padding would shift the weights of the steps.
-    counts = exists & is_negative.any(-1)
     with torch.no_grad():
         # Equal embeddings may differ by rounding: the positive has to win by more than that.
         tolerance = rounding_bound(length * scale, z.norm(dim=-1)[row[:, None, None], target])
         correct = (positive - tolerance > negative.amax(-1)) & counts
-    sums = [values.sum((0, 1)) for values in (torch.where(counts, cross_entropy, 0), counts, correct)]  # (future,)
-    total, n_counted, n_correct = ranks.sum(torch.stack(sums), own_gradient=True) if ranks else sums
-    per_step = total / n_counted.clamp_min(1)
+    # Average over the predictions of each step first: otherwise padding would shift the weights of the steps.
+    per_step = torch.where(counts, cross_entropy, 0).sum((0, 1)) / n_counted.clamp_min(1)
     weights = (n_counted > 0) * future_weights(step_weights, n_future, per_step)
     loss = (weights * per_step).sum() / weights.sum().clamp_min(torch.finfo(per_step.dtype).tiny)
-    return LossAndAccuracy(loss, (n_correct / n_counted).detach())
+    return LossAndAccuracy(loss, correct.sum((0, 1)) / n_counted)
 
 
 def draw_windows(n_valid, n_windows):

@@ -34,20 +34,22 @@ def plan_alike(estimator, plan):
     return tasks[0]
 
 
-class AddGradients(Callback):
+def add_gradients(named_parameters, loss, metrics):
+    """Add up each rank's part of the gradients, in place, the loss and the metrics, in one message."""
+    trained = [weights for _, weights in named_parameters if weights.grad is not None]
+    numbers = torch.stack([torch.as_tensor(value, dtype=loss.dtype) for value in (loss, *metrics.values())])
+    *gradients, numbers = own_ranks().sum(*(weights.grad for weights in trained), numbers)
+    for weights, gradient in zip(trained, gradients, strict=True):
+        weights.grad = gradient if weights.is_contiguous() else weights.grad.copy_(gradient)
+    return numbers[0], dict(zip(metrics, numbers[1:].unbind(), strict=True))
+
+
+class AlikeRanks(Callback):
     """Let all ranks take the same steps. Must be the first callback: the others see the same everywhere."""
 
     def on_epoch_begin(self, net, **_):
         """Raise if a callback has ended the training on some ranks."""
         run_once(lambda: None)
-
-    def on_grad_computed(self, net, named_parameters, **_):
-        """Add up the gradients, each of a part of the loss, in one message."""
-        trained = [weights for _, weights in named_parameters if weights.grad is not None]
-        total = own_ranks().sum(torch.cat([weights.grad.flatten() for weights in trained]))
-        for weights, part in zip(trained, total.split([weights.numel() for weights in trained]), strict=True):
-            part = part.view(weights.shape)
-            weights.grad = part if weights.is_contiguous() else weights.grad.copy_(part)
 
     def on_batch_end(self, net, **_):
         """Let the batch weigh as many clips as all ranks have of it."""

@@ -16,7 +16,7 @@ from .._interrupts import note_interrupts
 from .._processes import shows_progress
 from .._ranks import own_ranks, run_once
 from .allocator import keep_freed_memory
-from .distributed import AddGradients
+from .distributed import AlikeRanks
 from .net import EndTraining, LastEpoch, Net, NonFiniteLossError, ProgressBar, Validation, copy_callbacks
 from .schedules import SCHEDULES
 
@@ -65,7 +65,7 @@ def train(
     if validate is not None:
         before.insert(0, ("validation", Validation(validate)))  # before those that show or monitor the score
     if own_ranks():
-        before.insert(0, ("ranks", AddGradients()))
+        before.insert(0, ("ranks", AlikeRanks()))
     if schedule != "constant":
         rate = functools.partial(SCHEDULES[schedule], n_batches=max_epochs * batches.n_batches)
         before.append(("schedule", LRScheduler(LambdaLR, lr_lambda=rate, step_every="batch", event_name=None)))

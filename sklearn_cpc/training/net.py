@@ -9,7 +9,9 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 
 from .._processes import progress
+from .._ranks import own_ranks
 from .device import move
+from .distributed import add_gradients
 
 
 class NonFiniteLossError(ValueError):
@@ -60,13 +62,22 @@ class Net(NeuralNet):
             return self.module_(**x) if isinstance(x, dict) else self.module_(x)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Compute the loss of a batch and record its metrics."""
-        loss, metrics = self.criterion_(y_pred, move(y_true, self.device))
+        """Compute the loss of a batch, or of own clips of it, and keep its metrics."""
+        loss, self.metrics = self.criterion_(y_pred, move(y_true, self.device))
+        return loss
+
+    def train_step_single(self, batch, **fit_params):
+        """Compute the gradients and the loss of a batch, and record its metrics."""
+        step = super().train_step_single(batch, **fit_params)
+        loss, metrics = step["loss"].detach(), self.metrics
+        if own_ranks():
+            loss, metrics = add_gradients(self.get_all_learnable_params(), loss, metrics)
         if not self.is_late:
             self._check_loss(loss.item())
         for name, value in metrics.items():
-            self.history.record_batch(f"train_{name}", value)
-        return loss.as_subclass(LateLoss) if self.is_late else loss
+            self.history.record_batch(f"train_{name}", value if self.is_late else float(value))
+        step["loss"] = loss.as_subclass(LateLoss) if self.is_late else loss
+        return step
 
     def _check_loss(self, loss, batch=-1):
         if not math.isfinite(loss):

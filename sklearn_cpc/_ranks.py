@@ -130,7 +130,7 @@ class Ranks:
             collective(*args, group=self.group)
         except RuntimeError as error:
             lost = f"rank {self.rank} lost the others; one of them stopped, and may say why, or hangs ({error})."
-            raise RuntimeError(lost) from error
+            raise RuntimeError(lost) from error.with_traceback(None)  # which keeps the group open
 
 
 class _Sum(torch.autograd.Function):

@@ -36,11 +36,14 @@ def plan_alike(estimator, plan):
 
 def add_gradients(named_parameters, loss, metrics):
     """Add up each rank's part of the gradients, in place, the loss and the metrics, in one message."""
-    trained = [weights for _, weights in named_parameters if weights.grad is not None]
+    trained = [weights for _, weights in named_parameters if weights.requires_grad]
+    parts = [torch.zeros_like(weights) if weights.grad is None else weights.grad for weights in trained]
+    is_reached = torch.tensor([weights.grad is not None for weights in trained], device=loss.device)
     numbers = torch.stack([torch.as_tensor(value, dtype=loss.dtype) for value in (loss, *metrics.values())])
-    *gradients, numbers = own_ranks().sum(*(weights.grad for weights in trained), numbers)
-    for weights, gradient in zip(trained, gradients, strict=True):
-        weights.grad = gradient if weights.is_contiguous() else weights.grad.copy_(gradient)
+    *gradients, is_reached, numbers = own_ranks().sum(*parts, is_reached, numbers)
+    for weights, gradient, reached in zip(trained, gradients, is_reached, strict=True):
+        if weights.grad is not None or reached:  # by the clips of any rank; to read it, a GPU would have to wait
+            weights.grad = gradient if weights.is_contiguous() else torch.empty_like(weights).copy_(gradient)
     return numbers[0], dict(zip(metrics, numbers[1:].unbind(), strict=True))
 
 

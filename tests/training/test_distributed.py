@@ -127,7 +127,7 @@ def two(folder, alone):
 @pytest.fixture(scope="module")
 def three(folder, two):
     """Return what three processes did, rank by rank, and the launcher's output. At the end, rank 1 was killed."""
-    return launch(folder, 3, "train_cases", "be_killed", code=1)
+    return launch(folder, 3, "train_cases", "go_on", "be_killed", code=1)
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["two processes", "three processes"])
@@ -288,6 +288,11 @@ def test_an_error_stops_all_processes_with_a_clear_message(name, first, second, 
     for result, message in zip(errors, (first, second), strict=True):
         assert result[name]["error"].startswith(message)
         assert result[name]["seconds"] < 60
+
+
+def test_processes_that_catch_an_error_can_fit_again(three):
+    errors = "RuntimeError", "OSError", "RuntimeError"
+    assert [result["go_on"] for result in three[0]] == [{"error": error, "n_iter": 3} for error in errors]
 
 
 def test_a_killed_process_stops_the_others(folder, three):
